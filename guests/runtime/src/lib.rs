@@ -1,0 +1,2 @@
+//! What every bare-metal guest needs.
+#![no_std]

@@ -1,0 +1,12 @@
+//! Hands the hypervisor's linker script to the linker when the target is bare metal.
+
+use std::env;
+
+fn main() {
+    println!("cargo:rerun-if-changed=linker");
+    let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        println!("cargo:rustc-link-arg-bins=-T{root}/linker/bulkhead.ld");
+        println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
+    }
+}
