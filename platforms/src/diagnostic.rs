@@ -1,0 +1,271 @@
+//! Messages about a table: where, who, and what to do.
+
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use crate::rule::Rule;
+
+/// Columns that messages keep to where they can.
+const COLUMNS: usize = 110;
+
+/// How bad a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The table cannot be built.
+    Error,
+    /// The table is built; the author may have meant something else.
+    Warning,
+}
+
+/// A place in the table and what it has to do with the matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Bytes of the table's text.
+    pub span: Range<usize>,
+    /// What stands there, in a few words.
+    pub text: String,
+}
+
+/// One violation of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The rule.
+    pub rule: Rule,
+    /// What is wrong, one sentence that names both parties.
+    pub title: String,
+    /// Places, the offending one first; empty when the matter lies outside the table's text.
+    pub labels: Vec<Label>,
+    /// What to do, one entry for each remedy.
+    pub help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// Starts a diagnostic that blames the place `span`, with the words `text` under it.
+    pub fn new(
+        rule: Rule,
+        title: impl Into<String>,
+        span: Range<usize>,
+        text: impl Into<String>,
+    ) -> Self {
+        let text = text.into();
+        let labels = vec![Label { span, text }];
+        Self {
+            rule,
+            title: title.into(),
+            labels,
+            help: Vec::new(),
+        }
+    }
+
+    /// Starts a diagnostic about something that has no place in the table's text.
+    pub fn outside(rule: Rule, title: impl Into<String>) -> Self {
+        Self {
+            rule,
+            title: title.into(),
+            labels: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// Adds the place of another party.
+    #[must_use]
+    pub fn and(mut self, span: Range<usize>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        self.labels.push(Label { span, text });
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+}
+
+/// All that was found in one table, with the text that the places refer to.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    path: String,
+    text: String,
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Starts an empty list for the table at `path` with the given text.
+    pub fn new(path: &Path, text: &str) -> Self {
+        let path = path.display().to_string();
+        Self {
+            path,
+            text: text.to_owned(),
+            list: Vec::new(),
+        }
+    }
+
+    /// Adds a diagnostic; the same one twice counts once.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.list.contains(&diagnostic) {
+            self.list.push(diagnostic);
+            self.sort();
+        }
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Says whether one of them stops the build.
+    pub fn has_errors(&self) -> bool {
+        self.iter().any(|d| d.rule.severity() == Severity::Error)
+    }
+
+    /// Returns the diagnostics, errors first, in the order of their places in the table.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Sorts errors before warnings, and each by place.
+    fn sort(&mut self) {
+        self.list.sort_by_key(|d| {
+            let place = d.labels.first().map_or(usize::MAX, |l| l.span.start);
+            (d.rule.severity(), place)
+        });
+    }
+
+    /// Renders all as text for people, with carets under the places and a last line that counts; `color` adds
+    /// terminal escapes.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let renderer = renderer.term_width(COLUMNS);
+        let mut out = String::new();
+        for diagnostic in &self.list {
+            out.push_str(&renderer.render(&self.groups(diagnostic)));
+            out.push_str("\n\n");
+        }
+        out.push_str(&self.summary());
+        out
+    }
+
+    /// Lays one diagnostic out for the renderer.
+    fn groups<'a>(&'a self, diagnostic: &'a Diagnostic) -> Vec<Group<'a>> {
+        let level = match diagnostic.rule.severity() {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level
+            .primary_title(&diagnostic.title)
+            .id(diagnostic.rule.name());
+        let mut group = if diagnostic.labels.is_empty() {
+            title.element(Origin::path(&self.path))
+        } else {
+            let labels = diagnostic.labels.iter().enumerate();
+            let annotations = labels.map(|(at, label)| {
+                let kind = match at {
+                    0 => AnnotationKind::Primary,
+                    _ => AnnotationKind::Context,
+                };
+                kind.span(self.inside(&label.span)).label(&label.text)
+            });
+            title.element(
+                Snippet::source(&self.text)
+                    .path(&self.path)
+                    .annotations(annotations),
+            )
+        };
+        for help in &diagnostic.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        vec![group]
+    }
+
+    /// Keeps a span within the text and on character boundaries.
+    fn inside(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.floor_char_boundary(span.end.max(start));
+        start..end
+    }
+
+    /// Counts errors and warnings in words.
+    fn summary(&self) -> String {
+        let count = |severity| {
+            self.iter()
+                .filter(|d| d.rule.severity() == severity)
+                .count()
+        };
+        let words = |n: usize, word: &str| match n {
+            1 => format!("1 {word}"),
+            n => format!("{n} {word}s"),
+        };
+        let errors = words(count(Severity::Error), "error");
+        let warnings = words(count(Severity::Warning), "warning");
+        format!("{}: {errors}, {warnings}\n", self.path)
+    }
+
+    /// Renders all as one JSON document: `{ "file", "errors", "warnings", "diagnostics": [..] }`. Lines and columns
+    /// count from 1, columns in characters.
+    pub fn to_json(&self) -> String {
+        format!("{:#}\n", self.to_value())
+    }
+
+    /// Makes the JSON value of [`Self::to_json`].
+    pub(crate) fn to_value(&self) -> Value {
+        let list: Vec<Value> = self.iter().map(|d| self.diagnostic_value(d)).collect();
+        let errors = self
+            .iter()
+            .filter(|d| d.rule.severity() == Severity::Error)
+            .count();
+        json!({
+            "file": self.path,
+            "errors": errors,
+            "warnings": self.len() - errors,
+            "diagnostics": list,
+        })
+    }
+
+    /// Makes the JSON value of one diagnostic.
+    fn diagnostic_value(&self, diagnostic: &Diagnostic) -> Value {
+        let severity = match diagnostic.rule.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let labels: Vec<Value> = diagnostic
+            .labels
+            .iter()
+            .map(|label| {
+                let span = self.inside(&label.span);
+                let (line, column) = self.line_column(span.start);
+                json!({
+                    "line": line, "column": column, "start": span.start, "end": span.end, "text": label.text,
+                })
+            })
+            .collect();
+        json!({
+            "rule": diagnostic.rule.name(),
+            "severity": severity,
+            "message": diagnostic.title,
+            "labels": labels,
+            "help": diagnostic.help,
+        })
+    }
+
+    /// Returns the line and the column of a byte, both from 1.
+    fn line_column(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+}
