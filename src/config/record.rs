@@ -103,8 +103,18 @@ pub struct Header {
     pub on_panic: u32,
     /// [`system_flags`] bits.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`uart_kind`] of the board's console, for messages about a device tree that cannot be read.
+    pub uart_kind: u32,
+    /// Where that UART's registers are; used for nothing else: a readable tree has the last word.
+    pub uart_hpa: u64,
+}
+
+/// Values of [`Header::uart_kind`].
+pub mod uart_kind {
+    /// Not known.
+    pub const NONE: u32 = 0;
+    /// Arm PL011.
+    pub const PL011: u32 = 1;
 }
 
 /// Values of [`Header::on_panic`].
