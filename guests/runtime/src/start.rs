@@ -1,0 +1,51 @@
+//! From the first instruction to the guest's own first function.
+
+use crate::{console, mmu, smp};
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+global_asm!(
+    include_str!("start.S"),
+    sctlr_off = const mmu::SCTLR_OFF,
+    sctlr_on = const mmu::SCTLR_ON,
+    mair = const mmu::MAIR,
+    tcr = const mmu::TCR,
+    stack_bytes = const smp::STACK_BYTES,
+);
+
+/// Names the guest's first function, a `fn() -> !`.
+#[macro_export]
+macro_rules! entry {
+    ($function:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn guest_main() -> ! {
+            let function: fn() -> ! = $function;
+            function()
+        }
+    };
+}
+
+unsafe extern "C" {
+    fn guest_main() -> !;
+}
+
+static DEVICE_TREE: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the address of the device tree that was handed over in x0, 0 when there is none.
+pub fn device_tree() -> u64 {
+    DEVICE_TREE.load(Ordering::Relaxed)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn runtime_first(device_tree: u64) -> ! {
+    DEVICE_TREE.store(device_tree, Ordering::Relaxed);
+    console::init();
+    // SAFETY: `entry!` defines it, with this type.
+    unsafe { guest_main() }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    console::print_anyway(format_args!("\nPANIC: {info}\n"));
+    crate::smccc::system_off()
+}

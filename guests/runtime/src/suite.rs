@@ -1,0 +1,128 @@
+//! Tests that run in a guest and say what happened, one line a test.
+//!
+//! `PASS name`, `FAIL name: why` or `SKIP name: why`, and at the end `DONE n passed n failed n skipped`; then the partition
+//! powers itself off.
+
+use crate::smccc;
+use core::fmt;
+
+/// Why a test did not pass.
+#[derive(Debug)]
+pub enum Verdict {
+    /// What is promised does not hold.
+    Fail(Reason),
+    /// The test makes no sense here.
+    Skip(&'static str),
+}
+
+/// What a test returns.
+pub type Outcome = Result<(), Verdict>;
+
+/// A test: its name and what it runs.
+pub type Test = (&'static str, fn() -> Outcome);
+
+/// The longest reason that is kept, in bytes; the rest is cut.
+pub const REASON_BYTES: usize = 160;
+
+/// Text of bounded length.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason {
+    bytes: [u8; REASON_BYTES],
+    length: usize,
+}
+
+impl Reason {
+    /// Formats a reason, cutting what is too long.
+    pub fn new(arguments: fmt::Arguments<'_>) -> Self {
+        let mut reason = Self {
+            bytes: [0; REASON_BYTES],
+            length: 0,
+        };
+        let _ = fmt::Write::write_fmt(&mut reason, arguments); // cut text is no error
+        reason
+    }
+}
+
+impl fmt::Write for Reason {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes().filter(u8::is_ascii) {
+            if let Some(slot) = self.bytes.get_mut(self.length) {
+                *slot = byte;
+                self.length += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(core::str::from_utf8(&self.bytes[..self.length]).unwrap_or("?"))
+    }
+}
+
+/// Ends a test as failed, with a reason as for `format!`.
+#[macro_export]
+macro_rules! fail {
+    ($($arguments:tt)*) => {
+        return Err($crate::suite::Verdict::Fail($crate::suite::Reason::new(format_args!($($arguments)*))))
+    };
+}
+
+/// Ends a test as skipped, with a fixed reason.
+#[macro_export]
+macro_rules! skip {
+    ($why:literal) => {
+        return Err($crate::suite::Verdict::Skip($why))
+    };
+}
+
+/// Goes on only if the condition holds; else the test fails with the reason.
+#[macro_export]
+macro_rules! expect {
+    ($condition:expr, $($reason:tt)*) => {
+        if !$condition {
+            $crate::fail!($($reason)*);
+        }
+    };
+}
+
+/// Goes on only if both sides are equal; else the test fails, printing both in hexadecimal.
+#[macro_export]
+macro_rules! expect_eq {
+    ($found:expr, $wanted:expr, $what:literal) => {{
+        let (found, wanted) = ($found, $wanted);
+        if found != wanted {
+            $crate::fail!(concat!($what, ": found {:#x}, wanted {:#x}"), found, wanted);
+        }
+    }};
+}
+
+/// Makes a list of tests out of function names.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn() -> $crate::suite::Outcome)),*] };
+}
+
+/// Runs all tests and powers off.
+pub fn run(tests: &[&[Test]]) -> ! {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, test) in tests.iter().copied().flatten() {
+        match test() {
+            Ok(()) => {
+                passed += 1;
+                println!("PASS {name}");
+            }
+            Err(Verdict::Fail(reason)) => {
+                failed += 1;
+                println!("FAIL {name}: {reason}");
+            }
+            Err(Verdict::Skip(why)) => {
+                skipped += 1;
+                println!("SKIP {name}: {why}");
+            }
+        }
+    }
+    println!("DONE {passed} passed {failed} failed {skipped} skipped");
+    smccc::system_off()
+}
