@@ -43,6 +43,8 @@ pub mod mmu;
 #[cfg(target_os = "none")]
 pub mod pmu;
 #[cfg(target_os = "none")]
+pub mod queue;
+#[cfg(target_os = "none")]
 pub mod smccc;
 #[cfg(target_os = "none")]
 pub mod smp;

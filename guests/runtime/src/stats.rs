@@ -1,6 +1,6 @@
-//! Small statistics over counts: least, mean, greatest, and a histogram by powers of two.
+//! Small statistics over counts: least, mean, greatest, and the buckets of a histogram by powers of two.
 
-/// Number of buckets of a [`Histogram`]: one for 0, one for each power of two below 2^31, the last for the rest.
+/// Number of buckets of a histogram: one for 0, one for each power of two below 2^30, the last for the rest.
 pub const BUCKETS: usize = 32;
 
 /// Least, mean and greatest of a series of values.
@@ -61,49 +61,22 @@ impl Default for Summary {
     }
 }
 
-/// Counts of values by powers of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Histogram {
-    buckets: [u64; BUCKETS],
-}
-
-impl Histogram {
-    /// Returns an empty histogram.
-    pub const fn new() -> Self {
-        Self {
-            buckets: [0; BUCKETS],
-        }
-    }
-
-    /// Counts one value.
-    pub fn add(&mut self, value: u64) {
-        let bucket = (u64::BITS - value.leading_zeros()) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)] += 1;
-    }
-
-    /// Lists the buckets that hold something as (least value of the bucket, first value beyond it, count).
-    ///
-    /// The last bucket's end is `u64::MAX`: it holds everything from 2^30 on.
-    pub fn rows(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
-        self.buckets
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .map(|(bucket, count)| {
-                let from = if bucket == 0 { 0 } else { 1 << (bucket - 1) };
-                let to = if bucket == BUCKETS - 1 {
-                    u64::MAX
-                } else {
-                    1 << bucket
-                };
-                (from, to, *count)
-            })
+/// Returns the bucket of a histogram by powers of two that a value belongs to.
+pub const fn bucket(value: u64) -> usize {
+    let bucket = (u64::BITS - value.leading_zeros()) as usize;
+    if bucket < BUCKETS {
+        bucket
+    } else {
+        BUCKETS - 1
     }
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self::new()
+/// Returns the least and the greatest value of a bucket. The last one ends at `u64::MAX`.
+pub const fn bucket_range(bucket: usize) -> (u64, u64) {
+    match bucket {
+        0 => (0, 0),
+        _ if bucket + 1 >= BUCKETS => (1 << (BUCKETS - 2), u64::MAX),
+        _ => (1 << (bucket - 1), (1 << bucket) - 1),
     }
 }
 
@@ -144,20 +117,16 @@ mod tests {
 
     #[test]
     fn puts_a_value_between_its_powers_of_two() {
-        let mut histogram = Histogram::new();
-        for value in [0, 1, 2, 3, 4, 1 << 40] {
-            histogram.add(value);
-        }
-        let rows: Vec<_> = histogram.rows().collect();
-        assert_eq!(
-            rows,
-            [
-                (0, 1, 1),
-                (1, 2, 1),
-                (2, 4, 2),
-                (4, 8, 1),
-                (1 << 30, u64::MAX, 1)
-            ]
-        );
+        let buckets = [0, 1, 2, 3, 4, 1 << 29, 1 << 30, u64::MAX].map(bucket);
+        assert_eq!(buckets, [0, 1, 2, 2, 3, 30, 31, 31]);
+    }
+
+    #[test]
+    fn says_what_a_bucket_holds() {
+        assert_eq!(bucket_range(0), (0, 0));
+        assert_eq!(bucket_range(1), (1, 1));
+        assert_eq!(bucket_range(3), (4, 7));
+        assert_eq!(bucket_range(30), (1 << 29, (1 << 30) - 1));
+        assert_eq!(bucket_range(31), (1 << 30, u64::MAX));
     }
 }

@@ -34,12 +34,19 @@ pub fn frequency() -> u64 {
 
 /// Turns nanoseconds into ticks, rounding down.
 pub fn ns_to_ticks(ns: u64) -> u64 {
-    (u128::from(ns) * u128::from(frequency()) / 1_000_000_000) as u64
+    const NS: u64 = 1_000_000_000;
+    (ns / NS) * frequency() + (ns % NS) * frequency() / NS
 }
 
-/// Turns ticks into nanoseconds, rounding down.
+/// Turns ticks into nanoseconds, rounding down; cheap enough for an interrupt handler.
 pub fn ticks_to_ns(ticks: u64) -> u64 {
-    (u128::from(ticks) * 1_000_000_000 / u128::from(frequency().max(1))) as u64
+    const NS: u64 = 1_000_000_000;
+    let frequency = frequency().max(1);
+    let (seconds, rest) = (ticks / frequency, ticks % frequency);
+    // `rest` is below the frequency, which is at most 2^32 Hz, so that the product fits.
+    seconds
+        .saturating_mul(NS)
+        .saturating_add(rest * NS / frequency)
 }
 
 /// Sets the virtual timer's absolute deadline in ticks and starts it.
