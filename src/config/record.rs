@@ -8,6 +8,8 @@
 //!
 //! Host addresses that the table leaves open are [`ANYWHERE`]; EL2 places them on the tree it was really given.
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// First eight bytes of every payload.
@@ -326,15 +328,33 @@ pub struct SeedRecord {
 /// Sums bytes so that a flipped, lost or moved one shows: 64-bit FNV-1a over little-endian words, the last one
 /// padded with zeros, then the length.
 pub fn checksum(bytes: &[u8]) -> u64 {
+    sum(bytes, usize::MAX)
+}
+
+/// Sums a payload's record area as its header wants it: [`checksum`] with [`Header::checksum`] itself read as zero.
+pub fn record_checksum(records: &[u8]) -> u64 {
+    sum(records, offset_of!(Header, checksum) / 8)
+}
+
+/// Sums bytes with the word at one position, counted in words, read as zero.
+fn sum(bytes: &[u8], zero: usize) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     let (words, rest) = bytes.as_chunks::<8>();
     let mut tail = [0; 8];
     for (to, from) in tail.iter_mut().zip(rest) {
         *to = *from;
     }
-    let sum = words.iter().fold(OFFSET_BASIS, |sum, word| {
-        mix(sum, u64::from_le_bytes(*word))
-    });
+    let sum = words
+        .iter()
+        .enumerate()
+        .fold(OFFSET_BASIS, |sum, (at, word)| {
+            let word = if at == zero {
+                0
+            } else {
+                u64::from_le_bytes(*word)
+            };
+            mix(sum, word)
+        });
     mix(mix(sum, u64::from_le_bytes(tail)), bytes.len() as u64)
 }
 
@@ -366,5 +386,17 @@ mod tests {
             assert_ne!(checksum(&changed), sum, "byte {at}");
         }
         assert_ne!(checksum(&[0; 8]), checksum(&[0; 9]));
+    }
+
+    #[test]
+    fn record_checksum_leaves_out_its_own_field_alone() {
+        let mut bytes: Vec<u8> = (0..=80).collect();
+        let sum = record_checksum(&bytes);
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            let own = (32..40).contains(&at);
+            assert_eq!(record_checksum(&bytes) == sum, own, "byte {at}");
+            bytes[at] ^= 1;
+        }
     }
 }

@@ -1,0 +1,318 @@
+use proptest::prelude::*;
+use zerocopy::IntoBytes;
+
+use super::super::record::{on_fault, record_checksum};
+use super::*;
+
+/// Makes 8-aligned bytes of a payload: header, one partition with one of everything, a path.
+pub(crate) struct Sample {
+    pub(crate) header: Header,
+    pub(crate) partitions: Vec<PartitionRecord>,
+    pub(crate) regions: Vec<RegionRecord>,
+    pub(crate) vcpus: Vec<VcpuRecord>,
+    pub(crate) devices: Vec<DeviceRecord>,
+    pub(crate) windows: Vec<WindowRecord>,
+    pub(crate) interrupts: Vec<InterruptRecord>,
+    pub(crate) segments: Vec<SegmentRecord>,
+    pub(crate) seeds: Vec<SeedRecord>,
+    pub(crate) text: &'static str,
+}
+
+const ONE: Span = Span { first: 0, count: 1 };
+
+/// Pads a name.
+pub(crate) fn name(text: &str) -> [u8; record::NAME_BYTES] {
+    let mut name = [0; record::NAME_BYTES];
+    name[..text.len()].copy_from_slice(text.as_bytes());
+    name
+}
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        Self {
+            header: Header {
+                magic: MAGIC,
+                version: VERSION,
+                header_bytes: size_of::<Header>() as u32,
+                total_bytes: 0x3000,
+                ..Header::default()
+            },
+            partitions: vec![PartitionRecord {
+                name: name("linux"),
+                regions: ONE,
+                vcpus: ONE,
+                devices: ONE,
+                interrupts: ONE,
+                segments: ONE,
+                seeds: ONE,
+                entry: 0x4000_0000,
+                dtb: 0x4010_0000,
+                gicd: 0x0800_0000,
+                gicr: 0x080a_0000,
+                console_gpa: 0x0900_0000,
+                console_model: record::console_model::PL011,
+                console_intid: 33,
+                flags: 1,
+                ..PartitionRecord::default()
+            }],
+            regions: vec![RegionRecord {
+                gpa: 0x4000_0000,
+                size: 0x20_0000,
+                hpa: record::ANYWHERE,
+                access: 7,
+                reserved: 0,
+            }],
+            vcpus: vec![VcpuRecord {
+                priority: 10,
+                mpidr: record::BY_POSITION,
+                ..VcpuRecord::default()
+            }],
+            devices: vec![DeviceRecord {
+                path: Text::default(),
+                windows: ONE,
+            }],
+            windows: vec![WindowRecord {
+                gpa: 0x0901_0000,
+                hpa: 0x0901_0000,
+                size: 0x1000,
+            }],
+            interrupts: vec![InterruptRecord { intid: 34, edge: 0 }],
+            segments: vec![SegmentRecord {
+                gpa: 0x4000_0000,
+                offset: 0x1000,
+                file_bytes: 0x2000,
+                memory_bytes: 0x4000,
+            }],
+            seeds: vec![SeedRecord {
+                gpa: 0x4010_0100,
+                bytes: 32,
+            }],
+            text: "/pl031@9010000",
+        }
+    }
+
+    /// Returns the record area as words, so that it is aligned.
+    pub(crate) fn build(mut self) -> Vec<u64> {
+        let mut bytes = vec![0; size_of::<Header>()];
+        let text = Text {
+            offset: bytes.len() as u32,
+            length: self.text.len() as u32,
+        };
+        bytes.extend_from_slice(self.text.as_bytes());
+        for device in &mut self.devices {
+            device.path = text;
+        }
+        self.header.platform = text;
+        self.header.partitions = put(&mut bytes, &self.partitions);
+        self.header.regions = put(&mut bytes, &self.regions);
+        self.header.vcpus = put(&mut bytes, &self.vcpus);
+        self.header.devices = put(&mut bytes, &self.devices);
+        self.header.windows = put(&mut bytes, &self.windows);
+        self.header.interrupts = put(&mut bytes, &self.interrupts);
+        self.header.segments = put(&mut bytes, &self.segments);
+        self.header.seeds = put(&mut bytes, &self.seeds);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        self.header.record_bytes = bytes.len() as u64;
+        bytes[..size_of::<Header>()].copy_from_slice(self.header.as_bytes());
+        let mut words = vec![0_u64; bytes.len() / 8];
+        words.as_mut_bytes().copy_from_slice(&bytes);
+        sign(&mut words);
+        words
+    }
+}
+
+/// Appends a table.
+fn put<T: IntoBytes + Immutable>(bytes: &mut Vec<u8>, records: &[T]) -> Table {
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let offset = bytes.len() as u32;
+    bytes.extend_from_slice(records.as_bytes());
+    Table {
+        offset,
+        count: records.len() as u32,
+    }
+}
+
+/// Writes the right checksum.
+fn sign(words: &mut [u64]) {
+    words[4] = record_checksum(words.as_bytes());
+}
+
+/// Builds a sample after a change and returns the error.
+fn refusal(change: impl FnOnce(&mut Sample)) -> PayloadError {
+    let mut sample = Sample::new();
+    change(&mut sample);
+    Payload::new(sample.build().as_bytes())
+        .map(|_| ())
+        .unwrap_err()
+}
+
+fn value(field: &'static str, value: u64) -> PayloadError {
+    PayloadError::Value {
+        partition: 0,
+        field,
+        value,
+    }
+}
+
+#[test]
+fn shows_all_records_of_a_partition() {
+    let words = Sample::new().build();
+    let payload = Payload::new(words.as_bytes()).unwrap();
+    let partition = &payload.partitions()[0];
+    assert_eq!(payload.name(partition), "linux");
+    assert_eq!(payload.platform(), "/pl031@9010000");
+    assert_eq!(payload.regions(partition)[0].size, 0x20_0000);
+    assert_eq!(payload.vcpus(partition)[0].priority, 10);
+    let device = &payload.devices(partition)[0];
+    assert_eq!(payload.text(device.path), "/pl031@9010000");
+    assert_eq!(payload.windows(device)[0].hpa, 0x0901_0000);
+    assert_eq!(payload.interrupts(partition)[0].intid, 34);
+    let segment = &payload.segments(partition)[0];
+    assert_eq!(payload.segment_offset(segment), 0x1000);
+    assert_eq!(payload.seeds(partition)[0].bytes, 32);
+}
+
+#[test]
+fn needs_nothing_behind_the_records() {
+    let words = Sample::new().build();
+    let bytes = words.as_bytes();
+    assert!(Payload::new(bytes).is_ok());
+    let cut = &bytes[..bytes.len() - 8];
+    let needed = bytes.len() as u64;
+    let found = needed - 8;
+    assert_eq!(
+        Payload::new(cut).map(|_| ()),
+        Err(PayloadError::Short { found, needed })
+    );
+}
+
+#[test]
+fn sees_every_flipped_bit() {
+    let words = Sample::new().build();
+    for bit in 0..words.len() * 64 {
+        let mut damaged = words.clone();
+        damaged[bit / 64] ^= 1 << (bit % 64);
+        assert!(Payload::new(damaged.as_bytes()).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn refuses_foreign_bytes_and_other_versions() {
+    let zeros = vec![0_u64; 100];
+    let foreign = Payload::new(zeros.as_bytes()).map(|_| ());
+    assert_eq!(foreign, Err(PayloadError::Magic { found: 0 }));
+    let version = refusal(|sample| sample.header.version = 2);
+    assert!(matches!(version, PayloadError::Version { found: 2, .. }));
+    let words = Sample::new().build();
+    let shifted = Payload::new(&words.as_bytes()[1..]).map(|_| ());
+    assert_eq!(shifted, Err(PayloadError::Misaligned));
+}
+
+/// What a test does to a sound sample.
+type Change = fn(&mut Sample);
+
+#[test]
+fn refuses_values_without_meaning() {
+    let cases: [(PayloadError, Change); 17] = [
+        (value("region gpa", 0x4000_0800), |s| {
+            s.regions[0].gpa = 0x4000_0800
+        }),
+        (value("region size", 0x1001), |s| s.regions[0].size = 0x1001),
+        (value("region gpa", (1 << 39) - 0x1000), |s| {
+            s.regions[0].gpa = (1 << 39) - 0x1000;
+        }),
+        (value("region hpa", 0x4010_0000), |s| {
+            s.regions[0].hpa = 0x4010_0000
+        }),
+        (value("region access", 8), |s| s.regions[0].access = 8),
+        (value("pcpu", 16), |s| s.vcpus[0].pcpu = 16),
+        (value("priority", 256), |s| s.vcpus[0].priority = 256),
+        (value("entry", 0x3fff_fffc), |s| {
+            s.partitions[0].entry = 0x3fff_fffc
+        }),
+        (value("dtb", 0x4020_0000), |s| {
+            s.partitions[0].dtb = 0x4020_0000
+        }),
+        (value("manages", 2), |s| s.partitions[0].manages = 2),
+        (value("on_fault", 3), |s| {
+            s.partitions[0].on_fault = on_fault::RESTART_LIMITED + 1
+        }),
+        (value("console_model", 2), |s| {
+            s.partitions[0].console_model = 2
+        }),
+        (value("intid", 27), |s| s.interrupts[0].intid = 27),
+        (value("window hpa", 0x0901_0800), |s| {
+            s.windows[0].hpa = 0x0901_0800
+        }),
+        (value("segment gpa", 0x401f_f000), |s| {
+            s.segments[0].gpa = 0x401f_f000
+        }),
+        (value("segment offset", 0x2000), |s| {
+            s.segments[0].offset = 0x2000
+        }),
+        (value("seed gpa", 0x401f_fff0), |s| {
+            s.seeds[0].gpa = 0x401f_fff0
+        }),
+    ];
+    for (wanted, change) in cases {
+        assert_eq!(refusal(change), wanted);
+    }
+}
+
+#[test]
+fn refuses_spans_and_tables_out_of_bounds() {
+    let partition = 0;
+    let span = refusal(|sample| sample.partitions[0].seeds.count = 2);
+    let part = Part::Seeds;
+    assert_eq!(span, PayloadError::Span { partition, part });
+    let far = refusal(|sample| sample.partitions[0].vcpus.first = u32::MAX);
+    let part = Part::Vcpus;
+    assert_eq!(far, PayloadError::Span { partition, part });
+    let none = refusal(|sample| sample.partitions[0].regions.count = 0);
+    assert!(matches!(none, PayloadError::Count { found: 0, .. }));
+}
+
+#[test]
+fn refuses_bad_and_repeated_names() {
+    let bad = |text: &'static str| {
+        let text = name(text);
+        refusal(|sample| sample.partitions[0].name = text)
+    };
+    let wanted = PayloadError::Name { partition: 0 };
+    assert_eq!(bad(""), wanted);
+    assert_eq!(bad("Linux"), wanted);
+    assert_eq!(bad("a\0b"), wanted);
+    let twice = refusal(|sample| sample.partitions.push(sample.partitions[0]));
+    assert_eq!(twice, PayloadError::Name { partition: 1 });
+}
+
+/// Reads everything that a payload offers.
+fn read_all(payload: &Payload<'_>) -> usize {
+    let sizes = payload.partitions().iter().map(|partition| {
+        let devices = payload.devices(partition);
+        let windows: usize = devices.iter().map(|d| payload.windows(d).len()).sum();
+        let paths: usize = devices.iter().map(|d| payload.text(d.path).len()).sum();
+        payload.name(partition).len() + payload.regions(partition).len() + windows + paths
+    });
+    sizes.sum()
+}
+
+proptest! {
+    #[test]
+    fn damaged_but_signed_payloads_never_panic(changes in prop::collection::vec((0_usize..200, any::<u64>(), 0_u32..64), 1..4)) {
+        let mut words = Sample::new().build();
+        let count = words.len();
+        for (at, value, shift) in changes {
+            words[at % count] ^= value >> shift;
+        }
+        sign(&mut words);
+        if let Ok(payload) = Payload::new(words.as_bytes()) {
+            read_all(&payload);
+        }
+    }
+
+    #[test]
+    fn foreign_bytes_never_panic(words in prop::collection::vec(any::<u64>(), 0..100)) {
+        prop_assert!(Payload::new(words.as_bytes()).is_err());
+    }
+}
