@@ -1,0 +1,344 @@
+//! Nodes as the passes over a tree see them: the properties that matter, gathered while they stream by, and the buses
+//! above the node, which translate its addresses to the board's.
+
+use super::error::BoardError;
+use super::tree::{Token, Tree, TreeError, text};
+use crate::addr::Range;
+
+/// Deepest nesting that is followed; Linux's own trees stay below eleven.
+pub const MAX_DEPTH: usize = 16;
+
+/// The properties of one node that this module reads. What is missing is empty, zero or `None`.
+#[derive(Clone, Copy, Default)]
+pub struct Facts<'a> {
+    pub(super) compatible: &'a [u8],
+    pub(super) device_type: &'a [u8],
+    pub(super) status: &'a [u8],
+    pub(super) model: &'a [u8],
+    pub(super) reg: &'a [u8],
+    /// Missing and empty differ: nothing is translated, or everything to itself.
+    pub(super) ranges: Option<&'a [u8]>,
+    pub(super) interrupts: &'a [u8],
+    pub(super) interrupts_extended: &'a [u8],
+    pub(super) interrupt_names: &'a [u8],
+    pub(super) interrupt_parent: Option<u32>,
+    pub(super) address_cells: Option<u32>,
+    pub(super) size_cells: Option<u32>,
+    pub(super) interrupt_cells: Option<u32>,
+    pub(super) phandle: u32,
+    pub(super) enable_method: &'a [u8],
+    pub(super) release_address: &'a [u8],
+    pub(super) method: &'a [u8],
+    pub(super) cpu_on: Option<u32>,
+    pub(super) redistributor_regions: Option<u32>,
+    pub(super) redistributor_stride: &'a [u8],
+    pub(super) reg_shift: Option<u32>,
+    pub(super) reg_io_width: Option<u32>,
+    pub(super) stdout_path: &'a [u8],
+    pub(super) rng_seed: &'a [u8],
+    pub(super) kaslr_seed: &'a [u8],
+}
+
+impl<'a> Facts<'a> {
+    /// Keeps a property if it is one that matters.
+    fn keep(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b"reg" => self.reg = value,
+            b"compatible" => self.compatible = value,
+            b"interrupts" => self.interrupts = value,
+            b"status" => self.status = value,
+            b"phandle" => self.phandle = cells(value).unwrap_or(0) as u32,
+            b"ranges" => self.ranges = Some(value),
+            b"interrupt-parent" => self.interrupt_parent = cell(value),
+            b"#address-cells" => self.address_cells = cell(value),
+            b"#size-cells" => self.size_cells = cell(value),
+            b"#interrupt-cells" => self.interrupt_cells = cell(value),
+            b"device_type" => self.device_type = value,
+            b"enable-method" => self.enable_method = value,
+            b"cpu-release-addr" => self.release_address = value,
+            b"interrupts-extended" => self.interrupts_extended = value,
+            b"interrupt-names" => self.interrupt_names = value,
+            b"method" => self.method = value,
+            b"cpu_on" => self.cpu_on = cell(value),
+            b"model" => self.model = value,
+            b"#redistributor-regions" => self.redistributor_regions = cell(value),
+            b"redistributor-stride" => self.redistributor_stride = value,
+            b"reg-shift" => self.reg_shift = cell(value),
+            b"reg-io-width" => self.reg_io_width = cell(value),
+            b"stdout-path" | b"linux,stdout-path" => self.stdout_path = value,
+            b"rng-seed" => self.rng_seed = value,
+            b"kaslr-seed" => self.kaslr_seed = value,
+            _ => {}
+        }
+    }
+
+    /// Says whether the node is there and meant to be used: no `status`, `ok` or `okay`.
+    pub(super) fn is_enabled(&self) -> bool {
+        matches!(first(self.status), b"" | b"ok" | b"okay")
+    }
+
+    /// Says whether `compatible` lists the given text.
+    pub(super) fn is_compatible(&self, with: &[u8]) -> bool {
+        strings(self.compatible).any(|entry| entry == with)
+    }
+}
+
+/// Returns the strings of a string list.
+pub(super) fn strings(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty())
+}
+
+/// Returns the first string of a string list, empty when there is none.
+pub(super) fn first(value: &[u8]) -> &[u8] {
+    text(value).unwrap_or(value)
+}
+
+/// Returns the value of a property of one cell.
+pub(super) fn cell(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*value.as_array::<4>()?))
+}
+
+/// Returns the value of a property of one or two cells.
+pub(super) fn cells(value: &[u8]) -> Option<u64> {
+    match value.len() {
+        4 => Some(u64::from(cell(value)?)),
+        8 => Some(u64::from_be_bytes(*value.as_array::<8>()?)),
+        _ => None,
+    }
+}
+
+/// Takes a number of `count` cells (0 to 2) off the front of a value.
+pub(super) fn take(value: &mut &[u8], count: u32) -> Option<u64> {
+    let (number, rest) = value.split_at_checked(count as usize * 4)?;
+    *value = rest;
+    if count == 0 { Some(0) } else { cells(number) }
+}
+
+/// A node that is open, as its children see it: the bus they are on.
+#[derive(Clone, Copy)]
+pub struct Bus<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) address_cells: u32,
+    pub(super) size_cells: u32,
+    pub(super) ranges: Option<&'a [u8]>,
+    pub(super) interrupt_parent: u32,
+    /// False when the node or one above it is disabled.
+    pub(super) enabled: bool,
+}
+
+/// A node with everything above it.
+pub struct Node<'a, 'b> {
+    /// Its name with the unit address.
+    pub(super) name: &'a [u8],
+    /// Its properties.
+    pub(super) facts: &'b Facts<'a>,
+    /// The nodes above it, the root first; empty for the root itself.
+    pub(super) buses: &'b [Bus<'a>],
+    /// Number of the tree's nodes that start before it.
+    pub(super) ordinal: u32,
+}
+
+/// What a pass does behind a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Goes on with its first child.
+    Descend,
+    /// Goes on with its next sibling.
+    Skip,
+    /// Ends.
+    Stop,
+}
+
+impl<'a> Node<'a, '_> {
+    /// Returns the bus that the node is on. The root counts as being on itself.
+    fn bus(&self) -> Bus<'a> {
+        self.buses
+            .last()
+            .copied()
+            .unwrap_or_else(|| self.as_bus(None))
+    }
+
+    /// Returns the name of the node above, empty at the root.
+    pub(super) fn parent(&self) -> &'a [u8] {
+        self.buses.last().map_or(b"", |bus| bus.name)
+    }
+
+    /// Says whether the node and all above it are enabled.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.facts.is_enabled() && self.buses.last().is_none_or(|bus| bus.enabled)
+    }
+
+    /// Returns the phandle that the node's interrupts go to, 0 when the tree names none.
+    pub(super) fn interrupt_parent(&self) -> u32 {
+        let inherited = self.buses.last().map_or(0, |bus| bus.interrupt_parent);
+        self.facts.interrupt_parent.unwrap_or(inherited)
+    }
+
+    /// Returns the node as the bus of its children.
+    fn as_bus(&self, above: Option<&Bus<'a>>) -> Bus<'a> {
+        Bus {
+            name: self.name,
+            address_cells: self.facts.address_cells.unwrap_or(2),
+            size_cells: self.facts.size_cells.unwrap_or(1),
+            ranges: self.facts.ranges,
+            interrupt_parent: self
+                .facts
+                .interrupt_parent
+                .unwrap_or(above.map_or(0, |bus| bus.interrupt_parent)),
+            enabled: self.facts.is_enabled() && above.is_none_or(|bus| bus.enabled),
+        }
+    }
+
+    /// Returns the node's `reg` entries, untranslated: address and size. An entry cut short ends them with an error.
+    pub(super) fn reg(&self) -> impl Iterator<Item = Result<(u64, u64), BoardError<'a>>> {
+        let (name, bus) = (self.name, self.bus());
+        let mut rest = self.facts.reg;
+        core::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let entry = (|| {
+                let address = take(&mut rest, bus.address_cells)?;
+                Some((address, take(&mut rest, bus.size_cells)?))
+            })();
+            if entry.is_none() {
+                rest = &[];
+            }
+            Some(entry.ok_or(BoardError::Reg { node: name }))
+        })
+    }
+
+    /// Returns the node's `reg` entries as the board's CPUs see them. Entries of no bytes are left out.
+    pub(super) fn registers(&self) -> impl Iterator<Item = Result<Range, BoardError<'a>>> {
+        self.reg().filter_map(|entry| match entry {
+            Ok((_, 0)) => None,
+            Ok((address, size)) => Some(self.translate(address, size)),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// Translates an address on the node's bus to the board's, through the `ranges` of every bus above.
+    fn translate(&self, address: u64, size: u64) -> Result<Range, BoardError<'a>> {
+        let outside = BoardError::NotOnBus {
+            node: self.name,
+            address,
+            size,
+        };
+        let mut range = Range::new(address, size).ok_or(outside)?;
+        for (bus, above) in self.buses.iter().zip(self.buses.iter().skip(1)).rev() {
+            // `above` is the nearer one to the node: its children are translated to addresses on `bus`.
+            range = through(above, bus.address_cells, range).ok_or(outside)?;
+        }
+        Ok(range)
+    }
+}
+
+/// Translates a range on a bus to the bus above, whose addresses have `parent_cells` cells.
+fn through(bus: &Bus<'_>, parent_cells: u32, range: Range) -> Option<Range> {
+    let mut rest = bus.ranges?;
+    if rest.is_empty() {
+        return Some(range);
+    }
+    while !rest.is_empty() {
+        let child = take(&mut rest, bus.address_cells)?;
+        let parent = take(&mut rest, parent_cells)?;
+        let size = take(&mut rest, bus.size_cells)?;
+        if Range::new(child, size).is_some_and(|window| window.contains(range)) {
+            return Range::new(parent.checked_add(range.start() - child)?, range.size());
+        }
+    }
+    None
+}
+
+/// The nodes that are open during a pass, the root first.
+struct Stack<'a> {
+    buses: [Bus<'a>; MAX_DEPTH],
+    depth: usize,
+}
+
+impl<'a> Stack<'a> {
+    fn new() -> Self {
+        let empty = Bus {
+            name: &[],
+            address_cells: 2,
+            size_cells: 1,
+            ranges: None,
+            interrupt_parent: 0,
+            enabled: true,
+        };
+        Self {
+            buses: [empty; MAX_DEPTH],
+            depth: 0,
+        }
+    }
+
+    fn open(&self) -> &[Bus<'a>] {
+        self.buses.get(..self.depth).unwrap_or(&[])
+    }
+
+    fn push(&mut self, bus: Bus<'a>) -> Result<(), TreeError> {
+        let limit = MAX_DEPTH;
+        let slot = self.buses.get_mut(self.depth);
+        *slot.ok_or(TreeError::Deep { limit })? = bus;
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+/// Walks the tree once and shows every node to `visit`, in the tree's order, with its properties complete.
+///
+/// # Errors
+/// What the tree shows to be damaged, and what `visit` returns.
+pub(super) fn pass<'a>(
+    tree: &Tree<'a>,
+    visit: &mut dyn FnMut(&Node<'a, '_>) -> Result<Then, BoardError<'a>>,
+) -> Result<(), BoardError<'a>> {
+    let mut walk = tree.walk();
+    let mut stack = Stack::new();
+    let mut ordinal = 0_u32;
+    let mut token = walk.next()?;
+    loop {
+        match token {
+            Token::Begin(name) => {
+                let mut facts = Facts::default();
+                token = walk.next()?;
+                while let Token::Property { name, value } = token {
+                    facts.keep(name, value);
+                    token = walk.next()?;
+                }
+                let node = Node {
+                    name,
+                    facts: &facts,
+                    buses: stack.open(),
+                    ordinal,
+                };
+                ordinal = ordinal.saturating_add(1);
+                let then = visit(&node)?;
+                let bus = node.as_bus(node.buses.last());
+                stack.push(bus)?;
+                match then {
+                    Then::Descend => continue,
+                    Then::Stop => return Ok(()),
+                    Then::Skip => {
+                        // The token read ahead is this node's own end, or the start of its first child.
+                        if let Token::Begin(_) = token {
+                            walk.skip()?;
+                            walk.skip()?;
+                            token = Token::End;
+                        }
+                    }
+                }
+            }
+            Token::End => {
+                stack.depth = stack.depth.checked_sub(1).ok_or(TreeError::Unbalanced)?;
+                token = walk.next()?;
+            }
+            // Properties of a node stand before its children; a stray one has no meaning that we know.
+            Token::Property { .. } => return Err(TreeError::Unbalanced.into()),
+            Token::Finish if stack.depth == 0 && ordinal > 0 => return Ok(()),
+            Token::Finish => return Err(TreeError::Unbalanced.into()),
+        }
+    }
+}

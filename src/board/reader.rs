@@ -1,0 +1,401 @@
+//! The pass over a tree that fills a [`Board`]. What may refer to a node further down (interrupts, the console's
+//! path) is kept until the end of the pass.
+
+use heapless::Vec;
+
+use super::device::{alias, find};
+use super::error::BoardError;
+use super::gic::Gic;
+use super::interrupt::{Controller, Interrupt, Line, Lines};
+use super::node::{Node, Then, cells, first, pass, strings};
+use super::tree::Tree;
+use super::{
+    Board, Conduit, Console, Cpu, CpuStart, Ignored, MAX_MEMORY, MAX_RESERVED, Psci, PsciVersion,
+    Reserved, ReservedBy, Timer, UartKind, as_str,
+};
+use crate::addr::{HostPhysAddr, Range};
+use crate::ids::{MAX_PCPUS, Mpidr};
+
+/// UARTs by `compatible` string.
+const UARTS: [(&[u8], UartKind); 8] = [
+    (b"arm,pl011", UartKind::Pl011),
+    (b"arm,sbsa-uart", UartKind::Sbsa),
+    (b"ns16550a", UartKind::Ns16550),
+    (b"ns16550", UartKind::Ns16550),
+    (b"snps,dw-apb-uart", UartKind::Ns16550),
+    (b"brcm,bcm2835-aux-uart", UartKind::Ns16550),
+    (b"nvidia,tegra20-uart", UartKind::Ns16550),
+    (b"ti,am654-uart", UartKind::Ns16550),
+];
+
+/// A console whose interrupt is not read yet.
+type PendingConsole<'a> = (Console<'a>, Lines<'a>);
+
+/// What the pass has found so far.
+#[derive(Default)]
+struct Reader<'a> {
+    model: &'a [u8],
+    compatible: &'a [u8],
+    memory: Vec<Range, MAX_MEMORY>,
+    reserved: Vec<Reserved<'a>, MAX_RESERVED>,
+    cpus: Vec<Cpu<'a>, MAX_PCPUS>,
+    gic: Option<Gic<'a>>,
+    gic_lines: Lines<'a>,
+    frames: Vec<Range, { super::MAX_GIC_RANGES }>,
+    timer: Option<(Lines<'a>, &'a [u8])>,
+    psci: Option<Psci>,
+    console: Option<PendingConsole<'a>>,
+    stdout_path: &'a [u8],
+    rng_seed: &'a [u8],
+    kaslr_seed: &'a [u8],
+    ignored: Ignored,
+}
+
+impl<'a> Board<'a> {
+    /// Reads a board from its device tree.
+    ///
+    /// `at` is where the tree lies in RAM, so that it is reserved as far as it is used; `None` (on the host) when
+    /// that is not known.
+    ///
+    /// # Errors
+    /// The first thing in the tree that keeps us from running on the board.
+    pub fn read(tree: Tree<'a>, at: Option<HostPhysAddr>) -> Result<Self, BoardError<'a>> {
+        let mut reader = Reader::default();
+        if let Some(range) = at.and_then(|at| Range::new(at.0, tree.used_bytes() as u64)) {
+            reader.reserve(range, ReservedBy::Tree)?;
+        }
+        for (address, size) in tree.reservations() {
+            if let Some(range) = Range::new(address, size) {
+                reader.reserve(range, ReservedBy::Block)?;
+            }
+        }
+        pass(&tree, &mut |node| reader.visit(node))?;
+        reader.finish(&tree)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Takes what a node has for us.
+    fn visit(&mut self, node: &Node<'a, '_>) -> Result<Then, BoardError<'a>> {
+        match node.buses.len() {
+            0 => {
+                self.model = first(node.facts.model);
+                self.compatible = first(node.facts.compatible);
+                return Ok(Then::Descend);
+            }
+            1 if is_memory(node) => {
+                self.add_memory(node)?;
+                return Ok(Then::Skip);
+            }
+            1 if node.name == b"chosen" => {
+                self.stdout_path = first(node.facts.stdout_path);
+                self.rng_seed = node.facts.rng_seed;
+                self.kaslr_seed = node.facts.kaslr_seed;
+                return Ok(Then::Skip);
+            }
+            2 if node.parent() == b"cpus" => {
+                if is_cpu(node) {
+                    self.add_cpu(node)?;
+                }
+                return Ok(Then::Skip);
+            }
+            2 if node.parent() == b"reserved-memory" => {
+                if node.is_enabled() {
+                    for range in node.registers() {
+                        self.reserve(range?, ReservedBy::Node(as_str(node.name)))?;
+                    }
+                }
+                return Ok(Then::Skip);
+            }
+            _ => {}
+        }
+        if !node.facts.compatible.is_empty() && node.is_enabled() {
+            self.visit_device(node)?;
+        }
+        Ok(Then::Descend)
+    }
+
+    /// Takes what a node with a driver has for us.
+    fn visit_device(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
+        if self.gic.is_none()
+            && let Some(gic) = Gic::of(node)?
+        {
+            self.gic = Some(gic);
+            self.gic_lines = Lines::of(node);
+        } else if Gic::is_frame(node) {
+            for range in node.registers() {
+                let many = BoardError::ManyGicRanges {
+                    node: node.name,
+                    limit: super::MAX_GIC_RANGES,
+                };
+                self.frames.push(range?).map_err(|_| many)?;
+            }
+        } else if self.timer.is_none() && node.facts.is_compatible(b"arm,armv8-timer") {
+            self.timer = Some((Lines::of(node), node.facts.interrupt_names));
+        } else if self.psci.is_none() {
+            self.psci = psci_of(node);
+        }
+        if self.console.is_none() && uart_kind(node) != UartKind::Unknown {
+            self.console = console_of(node)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a reserved range.
+    fn reserve(&mut self, range: Range, by: ReservedBy<'a>) -> Result<(), BoardError<'a>> {
+        let limit = MAX_RESERVED;
+        self.reserved
+            .push(Reserved { range, by })
+            .map_err(|_| BoardError::ManyReserved { limit })
+    }
+
+    /// Adds a memory node's ranges, in order of address and joined with what they touch.
+    fn add_memory(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
+        for range in node.registers() {
+            let mut range = range?;
+            self.memory.retain(|known| {
+                let joined = join(*known, range);
+                range = joined.unwrap_or(range);
+                joined.is_none()
+            });
+            let after = |known: &Range| known.start() > range.start();
+            let at = self
+                .memory
+                .iter()
+                .position(after)
+                .unwrap_or(self.memory.len());
+            if self.memory.insert(at, range).is_err() {
+                self.ignored.memory += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a CPU.
+    fn add_cpu(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
+        let bad = BoardError::Reg { node: node.name };
+        let (reg, _) = node.reg().next().ok_or(bad)??;
+        let mpidr = Mpidr::from_raw(reg);
+        if self.cpus.iter().any(|cpu| cpu.mpidr == mpidr) {
+            return Err(BoardError::CpuTwice {
+                node: node.name,
+                mpidr: reg,
+            });
+        }
+        let start = match first(node.facts.enable_method) {
+            b"psci" => CpuStart::Psci,
+            b"spin-table" => {
+                cells(node.facts.release_address).map_or(CpuStart::Unknown, CpuStart::SpinTable)
+            }
+            _ => CpuStart::Unknown,
+        };
+        let cpu = Cpu {
+            mpidr,
+            core: as_str(first(node.facts.compatible)),
+            start,
+            // "disabled" on a CPU means asleep until its enable-method wakes it; only "fail" is final.
+            usable: !first(node.facts.status).starts_with(b"fail"),
+        };
+        if self.cpus.push(cpu).is_err() {
+            self.ignored.cpus += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads what had to wait for the whole tree.
+    fn finish(mut self, tree: &Tree<'a>) -> Result<Board<'a>, BoardError<'a>> {
+        if self.memory.is_empty() {
+            return Err(BoardError::NoMemory);
+        }
+        if self.cpus.is_empty() {
+            return Err(BoardError::NoCpus);
+        }
+        let mut gic = self.gic.take().ok_or(BoardError::NoGic)?;
+        let controller = gic.controller;
+        gic.maintenance = single(&self.gic_lines, tree, controller)?;
+        for range in &self.frames {
+            gic.frames.push(*range).map_err(|_| gic.many())?;
+        }
+        let (lines, names) = self.timer.ok_or(BoardError::NoTimer)?;
+        Ok(Board {
+            timer: timer_of(&lines, names, tree, controller)?,
+            console: self.choose_console(tree, controller)?,
+            model: as_str(self.model),
+            compatible: as_str(self.compatible),
+            memory: self.memory,
+            reserved: self.reserved,
+            cpus: self.cpus,
+            gic,
+            psci: self.psci,
+            rng_seed: self.rng_seed,
+            kaslr_seed: self.kaslr_seed,
+            ignored: self.ignored,
+        })
+    }
+
+    /// Returns the console that `/chosen` names, or the first UART that we know.
+    fn choose_console(
+        &mut self,
+        tree: &Tree<'a>,
+        gic: Controller,
+    ) -> Result<Option<Console<'a>>, BoardError<'a>> {
+        let mut chosen = self.console.take();
+        let mut options = self.stdout_path.split(|byte| *byte == b':');
+        let path = options.next().unwrap_or(b"");
+        if !path.is_empty() {
+            let missing = BoardError::ConsolePath { path };
+            let full = match path.first() {
+                Some(b'/') => path,
+                _ => alias(tree, path)?.ok_or(missing)?,
+            };
+            let seen = find(tree, full, &mut |node| {
+                chosen = console_of(node)?;
+                Ok(())
+            })?;
+            if !seen {
+                return Err(missing);
+            }
+        }
+        let Some((mut console, lines)) = chosen else {
+            return Ok(None);
+        };
+        console.interrupt = single(&lines, tree, gic)?;
+        console.baud = options.next().and_then(baud);
+        Ok(Some(console))
+    }
+}
+
+/// Says whether a child of the root is memory that is there to use.
+fn is_memory(node: &Node<'_, '_>) -> bool {
+    first(node.facts.device_type) == b"memory" && node.is_enabled()
+}
+
+/// Says whether a child of `/cpus` is a CPU, not the map of clusters.
+fn is_cpu(node: &Node<'_, '_>) -> bool {
+    first(node.facts.device_type) == b"cpu" || node.name.starts_with(b"cpu@")
+}
+
+/// Joins two ranges that touch or overlap.
+fn join(one: Range, other: Range) -> Option<Range> {
+    let touch = one.last().checked_add(1) == Some(other.start())
+        || other.last().checked_add(1) == Some(one.start());
+    if !touch && !one.overlaps(other) {
+        return None;
+    }
+    Range::inclusive(one.start().min(other.start()), one.last().max(other.last()))
+}
+
+/// Reads the firmware's power interface, if the node is that.
+fn psci_of(node: &Node<'_, '_>) -> Option<Psci> {
+    let version = if node.facts.is_compatible(b"arm,psci-1.0") {
+        PsciVersion::V1_0
+    } else if node.facts.is_compatible(b"arm,psci-0.2") {
+        PsciVersion::V0_2
+    } else if node.facts.is_compatible(b"arm,psci") {
+        PsciVersion::V0_1(node.facts.cpu_on)
+    } else {
+        return None;
+    };
+    let conduit = match first(node.facts.method) {
+        b"hvc" => Conduit::Hvc,
+        _ => Conduit::Smc,
+    };
+    Some(Psci { conduit, version })
+}
+
+/// Returns the kind of UART that a node is.
+fn uart_kind(node: &Node<'_, '_>) -> UartKind {
+    strings(node.facts.compatible)
+        .find_map(|name| UARTS.iter().find(|uart| uart.0 == name))
+        .map_or(UartKind::Unknown, |uart| uart.1)
+}
+
+/// Reads a UART's node, but for its interrupt.
+fn console_of<'a>(node: &Node<'a, '_>) -> Result<Option<PendingConsole<'a>>, BoardError<'a>> {
+    let missing = BoardError::ConsoleRegisters { node: node.name };
+    let console = Console {
+        kind: uart_kind(node),
+        compatible: as_str(first(node.facts.compatible)),
+        node: node.name,
+        registers: node.registers().next().ok_or(missing)??,
+        interrupt: None,
+        reg_shift: node.facts.reg_shift.unwrap_or(0),
+        io_width: node.facts.reg_io_width.unwrap_or(1),
+        baud: None,
+        ordinal: node.ordinal,
+    };
+    Ok(Some((console, Lines::of(node))))
+}
+
+/// Returns a node's first interrupt at the GIC.
+fn single<'a>(
+    lines: &Lines<'a>,
+    tree: &Tree<'a>,
+    gic: Controller,
+) -> Result<Option<Interrupt>, BoardError<'a>> {
+    let mut found = None;
+    lines.read(tree, gic, &mut |line| {
+        if let Line::Gic(interrupt) = line {
+            found = found.or(Some(interrupt));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Returns the timers' interrupts, by `interrupt-names` or in the binding's order.
+///
+/// # Source
+/// Linux `Documentation/devicetree/bindings/timer/arm,arch_timer.yaml`, "interrupts" and "interrupt-names".
+fn timer_of<'a>(
+    lines: &Lines<'a>,
+    names: &'a [u8],
+    tree: &Tree<'a>,
+    gic: Controller,
+) -> Result<Timer, BoardError<'a>> {
+    const ORDER: [&[u8]; 4] = [b"sec-phys", b"phys", b"virt", b"hyp-phys"];
+    let (mut physical, mut virtual_timer, mut hypervisor) = (None, None, None);
+    let mut position = 0;
+    lines.read(tree, gic, &mut |line| {
+        let name = if names.is_empty() {
+            ORDER.get(position).copied()
+        } else {
+            strings(names).nth(position)
+        };
+        position += 1;
+        let interrupt = match line {
+            Line::Gic(interrupt) => Some(interrupt),
+            Line::Foreign(phandle) => {
+                let node = lines.node;
+                return Err(BoardError::InterruptParent { node, phandle });
+            }
+        };
+        match name {
+            Some(b"phys") => physical = interrupt,
+            Some(b"virt") => virtual_timer = interrupt,
+            Some(b"hyp-phys") => hypervisor = interrupt,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let missing = |timer| BoardError::TimerInterrupt {
+        node: lines.node,
+        timer,
+    };
+    Ok(Timer {
+        physical: physical.ok_or(missing("EL1 physical"))?,
+        virtual_timer: virtual_timer.ok_or(missing("virtual"))?,
+        hypervisor: hypervisor.ok_or(missing("EL2 physical"))?,
+    })
+}
+
+/// Reads the speed at the front of console options, such as `115200n8`.
+fn baud(options: &[u8]) -> Option<u32> {
+    let mut digits = options.iter().take_while(|byte| byte.is_ascii_digit());
+    digits
+        .try_fold(None, |sum: Option<u32>, digit| {
+            let shifted = sum.unwrap_or(0).checked_mul(10)?;
+            Some(Some(shifted.checked_add(u32::from(digit - b'0'))?))
+        })
+        .flatten()
+}

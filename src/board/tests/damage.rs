@@ -1,0 +1,77 @@
+//! Trees that are cut, flipped or foreign: an error or a strange board, never a panic.
+
+use proptest::prelude::*;
+
+use super::super::samples::Sample;
+use super::super::{Board, Tree};
+use super::add_bus;
+use crate::addr::HostPhysAddr;
+
+/// Reads all that can be read from bytes that may be anything.
+fn read_all(bytes: &[u8]) {
+    let Ok(tree) = Tree::new(bytes) else {
+        return;
+    };
+    let at = Some(HostPhysAddr(0x4400_0000));
+    match Board::read(tree, at) {
+        Ok(board) => {
+            for path in ["dma0", "/soc/dma", "/pl011@9000000", "/"] {
+                let _ = board
+                    .find_device(&tree, path)
+                    .map_err(|error| error.to_string());
+            }
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}
+
+#[test]
+fn truncated_trees_never_panic() {
+    let mut sample = Sample::virt();
+    add_bus(&mut sample);
+    let bytes = sample.flatten();
+    for length in 0..bytes.len() {
+        read_all(&bytes[..length]);
+        // The same with a header that agrees, so that the structure itself is cut.
+        let mut cut = bytes[..length].to_vec();
+        if let Some(structure) = cut.get_mut(36..40) {
+            structure.copy_from_slice(&(length as u32).saturating_sub(56).to_be_bytes());
+            read_all(&cut);
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    let mut sample = Sample::virt();
+    add_bus(&mut sample);
+    let bytes = sample.flatten();
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        read_all(&damaged);
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_trees_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+        let mut sample = Sample::virt();
+        add_bus(&mut sample);
+        let mut bytes = sample.flatten();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        read_all(&bytes);
+    }
+
+    #[test]
+    fn foreign_structures_never_panic(words in prop::collection::vec(0_u32..10, 0..200)) {
+        let mut bytes = Sample::virt().flatten();
+        for (chunk, word) in bytes[56..].as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *chunk = word.to_be_bytes();
+        }
+        read_all(&bytes);
+    }
+}

@@ -1,0 +1,357 @@
+//! The flattened device tree as a stream of tokens: bounds are checked at every step, nothing is copied, and one
+//! pass over the tree both checks and reads it.
+//!
+//! # Source
+//! Devicetree Specification v0.4, chapter "Flattened Devicetree (DTB) Format".
+
+use core::fmt;
+
+/// First word of every flattened device tree.
+const MAGIC: u32 = 0xd00d_feed;
+/// Bytes of the header, version 17.
+pub const HEADER_BYTES: usize = 40;
+/// The layout that this reader knows; a tree names the oldest layout that it still agrees with.
+const VERSION: u32 = 17;
+
+const BEGIN_NODE: u32 = 1;
+const END_NODE: u32 = 2;
+const PROPERTY: u32 = 3;
+const NOP: u32 = 4;
+const END: u32 = 9;
+
+/// Why a flattened device tree cannot be read. Offsets are bytes from the start of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeError {
+    /// Fewer bytes than a header has.
+    Short {
+        /// Bytes that there are.
+        bytes: usize,
+    },
+    /// The first word is something else: this is no device tree.
+    Magic {
+        /// The word found.
+        found: u32,
+    },
+    /// The layout is newer than version 17 and not compatible with it.
+    Version {
+        /// Version of the tree.
+        version: u32,
+        /// Oldest version it is compatible with.
+        compatible: u32,
+    },
+    /// A block that the header names does not lie inside the tree.
+    Block {
+        /// First byte that the header gives.
+        offset: u32,
+        /// Bytes that the header gives.
+        size: u32,
+        /// Bytes that there are.
+        bytes: usize,
+    },
+    /// The structure block ends in the middle of something, or a name in it has no end.
+    Truncated {
+        /// Where reading stopped, from the start of the structure block.
+        offset: usize,
+    },
+    /// The structure block holds a word that is no token, or a token that may not stand there.
+    Token {
+        /// The word found.
+        found: u32,
+        /// Where, from the start of the structure block.
+        offset: usize,
+    },
+    /// A property's name does not lie in the strings block.
+    Name {
+        /// Offset into the strings block.
+        offset: u32,
+    },
+    /// Nodes do not nest: one ends that never started, or a property stands behind its node's children.
+    Unbalanced,
+    /// Nodes nest deeper than this reader follows.
+    Deep {
+        /// Deepest nesting that is followed.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Short { bytes } => write!(
+                f,
+                "the device tree has {bytes} bytes, fewer than its header ({HEADER_BYTES})"
+            ),
+            Self::Magic { found } => write!(
+                f,
+                "no device tree: it starts with {found:#010x} instead of {MAGIC:#010x}; was its address handed over in x0?"
+            ),
+            Self::Version {
+                version,
+                compatible,
+            } => write!(
+                f,
+                "the device tree has version {version} (compatible with {compatible}), {VERSION} is needed: compile it with a current dtc"
+            ),
+            Self::Block {
+                offset,
+                size,
+                bytes,
+            } => write!(
+                f,
+                "the device tree is damaged: a block of {size:#x} bytes at {offset:#x} does not fit into its {bytes:#x} bytes"
+            ),
+            Self::Truncated { offset } => {
+                write!(
+                    f,
+                    "the device tree is cut off: structure block, offset {offset:#x}"
+                )
+            }
+            Self::Token { found, offset } => write!(
+                f,
+                "the device tree is damaged: unexpected token {found:#x} in the structure block at offset {offset:#x}"
+            ),
+            Self::Name { offset } => write!(
+                f,
+                "the device tree is damaged: a property's name lies at {offset:#x}, outside the strings block"
+            ),
+            Self::Unbalanced => write!(f, "the device tree is damaged: its nodes do not nest"),
+            Self::Deep { limit } => {
+                write!(f, "the device tree nests deeper than {limit} nodes")
+            }
+        }
+    }
+}
+
+/// A flattened device tree whose header and blocks are in bounds. Tokens are checked as they are read.
+#[derive(Clone, Copy)]
+pub struct Tree<'a> {
+    structure: &'a [u8],
+    strings: &'a [u8],
+    reservations: &'a [u8],
+    used_bytes: usize,
+}
+
+/// One step of a walk through the structure block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// A node starts; its name with the unit address, empty for the root.
+    Begin(&'a [u8]),
+    /// A property of the node that started last.
+    Property {
+        /// Name without the closing zero.
+        name: &'a [u8],
+        /// Value as it stands in the tree, big-endian.
+        value: &'a [u8],
+    },
+    /// The node that started last and is still open ends.
+    End,
+    /// The tree ends.
+    Finish,
+}
+
+/// Returns the big-endian word at an offset.
+fn word(bytes: &[u8], offset: usize) -> Option<u32> {
+    let word = bytes.get(offset..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*word))
+}
+
+/// Returns the bytes before the first zero, or `None` when there is no zero.
+pub(super) fn text(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    bytes.get(..end)
+}
+
+/// Returns a block that the header names by two words, and the offset of its end.
+fn block(
+    bytes: &[u8],
+    offset_at: usize,
+    size_at: Option<usize>,
+) -> Result<(&[u8], usize), TreeError> {
+    let short = TreeError::Short { bytes: bytes.len() };
+    let offset = word(bytes, offset_at).ok_or(short)?;
+    let rest = bytes.len().saturating_sub(offset as usize) as u32;
+    let size = match size_at {
+        Some(at) => word(bytes, at).ok_or(short)?,
+        None => rest,
+    };
+    let outside = TreeError::Block {
+        offset,
+        size,
+        bytes: bytes.len(),
+    };
+    let end = (offset as usize)
+        .checked_add(size as usize)
+        .ok_or(outside)?;
+    let block = bytes.get(offset as usize..end).ok_or(outside)?;
+    Ok((block, end))
+}
+
+/// Returns the number of bytes that a tree says it takes (`totalsize`), from its header alone. QEMU says 1 MiB with
+/// 7 KB used, so this bounds what to look at and is not what to keep.
+///
+/// # Errors
+/// [`TreeError::Short`] and [`TreeError::Magic`].
+pub fn total_bytes(header: &[u8]) -> Result<u32, TreeError> {
+    let short = TreeError::Short {
+        bytes: header.len(),
+    };
+    let found = word(header, 0).ok_or(short)?;
+    if found != MAGIC {
+        return Err(TreeError::Magic { found });
+    }
+    word(header, 4).ok_or(short)
+}
+
+impl<'a> Tree<'a> {
+    /// Checks the header and the blocks. `bytes` starts at the tree's first byte and may go on behind its end.
+    ///
+    /// # Errors
+    /// Every [`TreeError`] that the header can show; damage further inside shows when that place is read.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, TreeError> {
+        let total = total_bytes(bytes)?;
+        let short = TreeError::Short { bytes: bytes.len() };
+        if bytes.len() < HEADER_BYTES {
+            return Err(short);
+        }
+        // A tree cut short is still read as far as its blocks reach.
+        let bytes = bytes.get(..total as usize).unwrap_or(bytes);
+        let version = word(bytes, 20).ok_or(short)?;
+        let compatible = word(bytes, 24).ok_or(short)?;
+        if version < VERSION || compatible > VERSION {
+            return Err(TreeError::Version {
+                version,
+                compatible,
+            });
+        }
+        let (structure, structure_end) = block(bytes, 8, Some(36))?;
+        let (strings, strings_end) = block(bytes, 12, Some(32))?;
+        let (reservations, _) = block(bytes, 16, None)?;
+        Ok(Self {
+            structure,
+            strings,
+            reservations,
+            used_bytes: structure_end.max(strings_end),
+        })
+    }
+
+    /// Returns the number of bytes in use from the first one: header, structure and strings.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// Returns the memory reservation block: address and size of every entry.
+    pub fn reservations(&self) -> impl Iterator<Item = (u64, u64)> + use<'a> {
+        let (entries, _) = self.reservations.as_chunks::<16>();
+        entries
+            .iter()
+            .map(|entry| {
+                let both = u128::from_be_bytes(*entry);
+                ((both >> 64) as u64, both as u64)
+            })
+            .take_while(|entry| *entry != (0, 0))
+    }
+
+    /// Starts a walk at the root.
+    pub fn walk(&self) -> Walk<'a> {
+        Walk {
+            tree: *self,
+            rest: self.structure,
+        }
+    }
+
+    /// Returns a property's name, given its offset into the strings block.
+    fn name(&self, offset: u32) -> Result<&'a [u8], TreeError> {
+        let name = self.strings.get(offset as usize..).and_then(text);
+        name.ok_or(TreeError::Name { offset })
+    }
+}
+
+/// A position in the structure block.
+#[derive(Clone)]
+pub struct Walk<'a> {
+    tree: Tree<'a>,
+    rest: &'a [u8],
+}
+
+impl<'a> Walk<'a> {
+    /// Returns the next token. Behind [`Token::Finish`] the answer is an error.
+    ///
+    /// # Errors
+    /// [`TreeError::Truncated`], [`TreeError::Token`], [`TreeError::Name`].
+    pub fn next(&mut self) -> Result<Token<'a>, TreeError> {
+        loop {
+            let offset = self.offset();
+            match self.word()? {
+                BEGIN_NODE => {
+                    let name = text(self.rest).ok_or(TreeError::Truncated { offset })?;
+                    self.bytes(name.len() + 1)?;
+                    return Ok(Token::Begin(name));
+                }
+                PROPERTY => {
+                    let length = self.word()?;
+                    let name = self.word()?;
+                    let value = self.bytes(length as usize)?;
+                    let name = self.tree.name(name)?;
+                    return Ok(Token::Property { name, value });
+                }
+                END_NODE => return Ok(Token::End),
+                NOP => {}
+                END => return Ok(Token::Finish),
+                found => return Err(TreeError::Token { found, offset }),
+            }
+        }
+    }
+
+    /// Skips what is left of the node that is open, its end included, without looking at names.
+    ///
+    /// # Errors
+    /// [`TreeError::Truncated`], [`TreeError::Token`].
+    pub fn skip(&mut self) -> Result<(), TreeError> {
+        let mut depth = 1_usize;
+        while depth > 0 {
+            let offset = self.offset();
+            match self.word()? {
+                BEGIN_NODE => {
+                    let name = text(self.rest).ok_or(TreeError::Truncated { offset })?;
+                    self.bytes(name.len() + 1)?;
+                    depth += 1;
+                }
+                PROPERTY => {
+                    let length = self.word()?;
+                    self.word()?;
+                    self.bytes(length as usize)?;
+                }
+                END_NODE => depth -= 1,
+                NOP => {}
+                found => return Err(TreeError::Token { found, offset }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of bytes of the structure block read so far.
+    fn offset(&self) -> usize {
+        self.tree.structure.len() - self.rest.len()
+    }
+
+    /// Takes one word.
+    fn word(&mut self) -> Result<u32, TreeError> {
+        let offset = self.offset();
+        let (word, rest) = self
+            .rest
+            .split_first_chunk::<4>()
+            .ok_or(TreeError::Truncated { offset })?;
+        self.rest = rest;
+        Ok(u32::from_be_bytes(*word))
+    }
+
+    /// Takes `count` bytes and the padding up to the next word.
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], TreeError> {
+        let offset = self.offset();
+        let truncated = TreeError::Truncated { offset };
+        let bytes = self.rest.get(..count).ok_or(truncated)?;
+        let padded = count.checked_next_multiple_of(4).ok_or(truncated)?;
+        self.rest = self.rest.get(padded..).ok_or(truncated)?;
+        Ok(bytes)
+    }
+}
