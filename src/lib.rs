@@ -13,4 +13,5 @@ pub mod sched;
 pub mod smccc;
 pub mod stage2;
 pub mod trap;
+pub mod vcpu;
 pub mod vgic;

@@ -1,0 +1,53 @@
+//! Cache maintenance by virtual address.
+//!
+//! QEMU has no caches, so none of this is checked there; it follows Arm DDI 0487, "Data cache maintenance".
+
+use super::cpu;
+use bulkhead::addr::HypVirtAddr;
+use core::arch::asm;
+
+/// Cleans and invalidates `bytes` bytes to the point of coherency, for a guest that starts with its caches off.
+pub fn clean_and_invalidate(start: HypVirtAddr, bytes: u64) {
+    let line = line_bytes();
+    let mut at = start.0 & !(line - 1);
+    while at < start.0 + bytes {
+        // SAFETY: `dc civac` loses no data, whatever the address; the range is mapped by the caller.
+        unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
+        at += line;
+    }
+    cpu::dsb_sy();
+}
+
+/// Drops all instruction cache lines of the inner-shareable domain.
+pub fn invalidate_instructions() {
+    // SAFETY: instructions are fetched again.
+    unsafe {
+        asm!(
+            "ic ialluis",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// Drops this pCPU's instruction cache lines, for siblings that share it.
+pub fn invalidate_local_instructions() {
+    // SAFETY: instructions are fetched again.
+    unsafe {
+        asm!(
+            "ic iallu",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// Bytes in the smallest data cache line, from `CTR_EL0.DminLine`.
+fn line_bytes() -> u64 {
+    let ctr: u64;
+    // SAFETY: reads an identification register.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+    4 << (ctr >> 16 & 0xf)
+}

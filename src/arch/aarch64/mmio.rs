@@ -1,0 +1,86 @@
+//! Device registers by single load and store instructions, so that the compiler neither splits nor merges them.
+
+use bulkhead::addr::HypVirtAddr;
+use core::arch::asm;
+
+/// A mapped window of device registers that has one owner.
+#[derive(Clone, Copy)]
+pub struct Registers {
+    base: HypVirtAddr,
+    bytes: u32,
+}
+
+impl Registers {
+    /// Takes charge of a window.
+    ///
+    /// # Safety
+    /// `base` is mapped as device memory for `bytes` bytes as long as the value lives, and whoever shares the window
+    /// agrees on who writes which register.
+    pub const unsafe fn new(base: HypVirtAddr, bytes: u32) -> Self {
+        Self { base, bytes }
+    }
+
+    /// Reads a 32-bit register. An offset outside the window reads as zero.
+    #[inline(always)]
+    pub fn read(self, offset: u32) -> u32 {
+        if offset > self.bytes.wrapping_sub(4) {
+            return 0;
+        }
+        let value: u32;
+        // SAFETY: `new`'s claim; the offset was checked.
+        unsafe {
+            asm!("ldr {:w}, [{}]", out(reg) value, in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
+        }
+        value
+    }
+
+    /// Writes a 32-bit register. An offset outside the window is ignored.
+    #[inline(always)]
+    pub fn write(self, offset: u32, value: u32) {
+        if offset > self.bytes.wrapping_sub(4) {
+            return;
+        }
+        // SAFETY: `new`'s claim; the offset was checked.
+        unsafe {
+            asm!("str {:w}, [{}]", in(reg) value, in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
+        }
+    }
+
+    /// Writes a byte-wide register of a 32-bit word layout. An offset outside the window is ignored.
+    #[inline(always)]
+    pub fn write_byte(self, offset: u32, value: u8) {
+        if offset >= self.bytes {
+            return;
+        }
+        // SAFETY: `new`'s claim; the offset was checked.
+        unsafe {
+            asm!("strb {:w}, [{}]", in(reg) u32::from(value), in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
+        }
+    }
+
+    /// Reads a 64-bit register. An offset outside the window reads as zero.
+    #[inline(always)]
+    pub fn read64(self, offset: u32) -> u64 {
+        if offset > self.bytes.wrapping_sub(8) {
+            return 0;
+        }
+        let value: u64;
+        // SAFETY: `new`'s claim; the offset was checked.
+        unsafe {
+            asm!("ldr {}, [{}]", out(reg) value, in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
+        }
+        value
+    }
+
+    /// Writes a 64-bit register. An offset outside the window is ignored.
+    #[inline(always)]
+    pub fn write64(self, offset: u32, value: u64) {
+        if offset > self.bytes.wrapping_sub(8) {
+            return;
+        }
+        // SAFETY: `new`'s claim; the offset was checked.
+        unsafe {
+            asm!("str {}, [{}]", in(reg) value, in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
+        }
+    }
+}

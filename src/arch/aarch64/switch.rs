@@ -1,0 +1,133 @@
+//! The world switch's register half: EL1 and EL0 state out of the hardware and into it.
+//!
+//! Virtual timer: its control is saved last and written last, and it is off while no guest owns it.
+
+use super::cpu;
+use super::sysreg::{read, write};
+use bulkhead::vcpu::{PmuRegisters, SystemRegisters};
+
+/// Copies registers that have the same name here and in the saved state.
+macro_rules! each {
+    (save $state:ident: $($name:ident)+) => { $($state.$name = read::$name();)+ };
+    (restore $state:ident: $($name:ident)+) => { $(write::$name($state.$name);)+ };
+}
+
+/// What this pCPU has beyond the base architecture and a guest may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Features {
+    /// Pointer authentication keys exist.
+    pub pointer_authentication: bool,
+    /// A PMUv3 exists.
+    pub pmu: bool,
+}
+
+impl Features {
+    /// Reads what this pCPU has.
+    pub fn of_this_pcpu() -> Self {
+        let isar1 = read::id_aa64isar1_el1();
+        let isar2 = read::id_aa64isar2_el1();
+        let pmu = read::id_aa64dfr0_el1() >> 8 & 0xf;
+        Self {
+            pointer_authentication: isar1 & 0xff00_0ff0 != 0 || isar2 & 0xff00 != 0,
+            pmu: pmu != 0 && pmu != 0xf,
+        }
+    }
+}
+
+/// Saves the EL1 and EL0 state of the vCPU that leaves, and turns its virtual timer off.
+pub fn save(state: &mut SystemRegisters, features: Features) {
+    state.cntv_ctl = read::cntv_ctl_el0();
+    write::cntv_ctl_el0(0);
+    state.cntv_cval = read::cntv_cval_el0();
+    each!(save state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1 esr_el1
+        far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
+        cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
+    if features.pmu {
+        save_pmu(&mut state.pmu);
+    }
+    if features.pointer_authentication {
+        save_keys(&mut state.keys);
+    }
+}
+
+/// Loads the EL1 and EL0 state of the vCPU that comes; its virtual timer starts last.
+pub fn restore(state: &SystemRegisters, features: Features) {
+    each!(restore state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1
+        esr_el1 far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
+        cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
+    if features.pmu {
+        restore_pmu(&state.pmu);
+    }
+    if features.pointer_authentication {
+        restore_keys(&state.keys);
+    }
+    write::cntv_cval_el0(state.cntv_cval);
+    cpu::isb();
+    write::cntv_ctl_el0(state.cntv_ctl & 0b11);
+}
+
+fn save_pmu(pmu: &mut PmuRegisters) {
+    pmu.pmcr = read::pmcr_el0();
+    write::pmcr_el0(0);
+    pmu.pmccntr = read::pmccntr_el0();
+    pmu.pmccfiltr = read::pmccfiltr_el0();
+    pmu.pmcntenset = read::pmcntenset_el0();
+    pmu.pmintenset = read::pmintenset_el1();
+    pmu.pmovsset = read::pmovsset_el0();
+    pmu.pmuserenr = read::pmuserenr_el0();
+    pmu.pmselr = read::pmselr_el0();
+}
+
+fn restore_pmu(pmu: &PmuRegisters) {
+    write::pmccntr_el0(pmu.pmccntr);
+    write::pmccfiltr_el0(pmu.pmccfiltr);
+    write::pmcntenclr_el0(!pmu.pmcntenset & 0xffff_ffff);
+    write::pmcntenset_el0(pmu.pmcntenset);
+    write::pmintenclr_el1(!pmu.pmintenset & 0xffff_ffff);
+    write::pmintenset_el1(pmu.pmintenset);
+    write::pmovsclr_el0(!pmu.pmovsset & 0xffff_ffff);
+    write::pmovsset_el0(pmu.pmovsset);
+    write::pmuserenr_el0(pmu.pmuserenr);
+    write::pmselr_el0(pmu.pmselr);
+    write::pmcr_el0(pmu.pmcr & !0b110); // without its one-shot resets
+}
+
+fn save_keys(keys: &mut [u64; 10]) {
+    *keys = [
+        read::apia_low(),
+        read::apia_high(),
+        read::apib_low(),
+        read::apib_high(),
+        read::apda_low(),
+        read::apda_high(),
+        read::apdb_low(),
+        read::apdb_high(),
+        read::apga_low(),
+        read::apga_high(),
+    ];
+}
+
+fn restore_keys(keys: &[u64; 10]) {
+    let [
+        ia_low,
+        ia_high,
+        ib_low,
+        ib_high,
+        da_low,
+        da_high,
+        db_low,
+        db_high,
+        ga_low,
+        ga_high,
+    ] = *keys;
+    write::apia_low(ia_low);
+    write::apia_high(ia_high);
+    write::apib_low(ib_low);
+    write::apib_high(ib_high);
+    write::apda_low(da_low);
+    write::apda_high(da_high);
+    write::apdb_low(db_low);
+    write::apdb_high(db_high);
+    write::apga_low(ga_low);
+    write::apga_high(ga_high);
+}

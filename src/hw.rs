@@ -1,0 +1,6 @@
+//! Drivers of the hardware that EL2 keeps for itself: registers, never policy.
+
+pub mod gicv3;
+pub mod list_registers;
+pub mod pl011;
+pub mod timer;

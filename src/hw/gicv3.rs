@@ -1,0 +1,259 @@
+//! The physical GICv3: distributor, this pCPU's redistributor, and the CPU interface with split priority drop and
+//! deactivation.
+//!
+//! Source: Arm IHI 0069 (GICv3 and GICv4), "Programmers' Model", register pages by name.
+
+use crate::arch::aarch64::cpu;
+use crate::arch::aarch64::mmio::Registers;
+use crate::arch::aarch64::sysreg::{read, write};
+use bulkhead::ids::Mpidr;
+
+/// The INTID that says "nothing to acknowledge".
+pub const SPURIOUS: u32 = 1023;
+/// The SGI by which pCPUs call each other.
+pub const KICK: u32 = 0;
+/// The SGI that stops the other pCPUs after a panic.
+pub const HALT: u32 = 1;
+
+/// Priority of every interrupt that EL2 enables.
+const PRIORITY: u32 = 0xa0a0_a0a0;
+/// `GICD_CTLR`: affinity routing and non-secure group 1, in the one-state and in the non-secure view alike.
+const CTLR_ARE_GROUP1: u32 = 1 << 4 | 1 << 1;
+const CTLR_RWP: u32 = 1 << 31;
+/// Reads of a status bit before start-up goes on without it.
+const START_UP_POLLS: u32 = 1_000_000;
+
+const GICD_CTLR: u32 = 0x0;
+const GICD_TYPER: u32 = 0x4;
+const IGROUPR: u32 = 0x80;
+const ISENABLER: u32 = 0x100;
+const ICENABLER: u32 = 0x180;
+const ISPENDR: u32 = 0x200;
+const ICPENDR: u32 = 0x280;
+const ISACTIVER: u32 = 0x300;
+const ICACTIVER: u32 = 0x380;
+const IPRIORITYR: u32 = 0x400;
+const ICFGR: u32 = 0xc00;
+const GICD_IROUTER: u32 = 0x6000;
+
+const GICR_TYPER: u32 = 0x8;
+const GICR_WAKER: u32 = 0x14;
+const WAKER_PROCESSOR_SLEEP: u32 = 1 << 1;
+const WAKER_CHILDREN_ASLEEP: u32 = 1 << 2;
+
+/// Bytes of distributor registers.
+pub const DISTRIBUTOR_BYTES: u64 = 0x1_0000;
+
+/// The distributor. Set and clear registers are written by any pCPU; configuration bits only under the owner's lock.
+#[derive(Clone, Copy)]
+pub struct Distributor {
+    registers: Registers,
+}
+
+impl Distributor {
+    /// Takes charge of the distributor's registers.
+    pub const fn new(registers: Registers) -> Self {
+        Self { registers }
+    }
+
+    /// Returns the number of banks of 32 interrupts, the private one included.
+    pub fn banks(self) -> u32 {
+        (self.registers.read(GICD_TYPER) & 0x1f) + 1
+    }
+
+    /// Turns everything off, forgets what the firmware left, and starts forwarding group 1.
+    pub fn start(self) {
+        self.registers.write(GICD_CTLR, 0);
+        self.wait_for_writes();
+        for bank in 1..self.banks() {
+            let at = bank * 4;
+            self.registers.write(ICENABLER + at, u32::MAX);
+            self.registers.write(ICPENDR + at, u32::MAX);
+            self.registers.write(ICACTIVER + at, u32::MAX);
+            self.registers.write(IGROUPR + at, u32::MAX);
+            for word in 0..8 {
+                self.registers
+                    .write(IPRIORITYR + bank * 32 + word * 4, PRIORITY);
+            }
+        }
+        self.wait_for_writes();
+        self.registers.write(GICD_CTLR, CTLR_ARE_GROUP1);
+        self.wait_for_writes();
+    }
+
+    /// Enables the interrupts of a bank that a mask names.
+    pub fn enable(self, bank: u32, mask: u32) {
+        self.registers.write(ISENABLER + bank * 4, mask);
+    }
+
+    /// Disables the interrupts of a bank that a mask names.
+    pub fn disable(self, bank: u32, mask: u32) {
+        self.registers.write(ICENABLER + bank * 4, mask);
+    }
+
+    /// Makes the interrupts of a bank pending that a mask names.
+    pub fn set_pending(self, bank: u32, mask: u32) {
+        self.registers.write(ISPENDR + bank * 4, mask);
+    }
+
+    /// Takes back the pending state of the interrupts of a bank that a mask names.
+    pub fn clear_pending(self, bank: u32, mask: u32) {
+        self.registers.write(ICPENDR + bank * 4, mask);
+    }
+
+    /// Deactivates the interrupts of a bank that a mask names.
+    pub fn deactivate(self, bank: u32, mask: u32) {
+        self.registers.write(ICACTIVER + bank * 4, mask);
+    }
+
+    /// Sends an SPI to one pCPU.
+    pub fn route(self, intid: u32, to: Mpidr) {
+        self.registers.write64(GICD_IROUTER + intid * 8, to.raw());
+    }
+
+    /// Makes an SPI edge-triggered or level-sensitive. Not safe against another pCPU that configures a neighbour.
+    pub fn configure(self, intid: u32, edge: bool) {
+        let (at, bit) = (ICFGR + intid / 16 * 4, 2 << (intid % 16 * 2));
+        let old = self.registers.read(at);
+        self.registers
+            .write(at, if edge { old | bit } else { old & !bit });
+    }
+
+    /// Waits, during start-up only, until the distributor took earlier writes.
+    fn wait_for_writes(self) {
+        for _ in 0..START_UP_POLLS {
+            if self.registers.read(GICD_CTLR) & CTLR_RWP == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// One pCPU's redistributor: its control page and its SGI and PPI page.
+#[derive(Clone, Copy)]
+pub struct Redistributor {
+    control: Registers,
+    private: Registers,
+}
+
+impl Redistributor {
+    /// Takes charge of a redistributor's two pages.
+    pub const fn new(control: Registers, private: Registers) -> Self {
+        Self { control, private }
+    }
+
+    /// Wakes the redistributor, forgets what the firmware left, and enables the private interrupts of a mask.
+    pub fn start(self, enabled: u32) {
+        let awake = self.control.read(GICR_WAKER) & !WAKER_PROCESSOR_SLEEP;
+        self.control.write(GICR_WAKER, awake);
+        for _ in 0..START_UP_POLLS {
+            if self.control.read(GICR_WAKER) & WAKER_CHILDREN_ASLEEP == 0 {
+                break;
+            }
+        }
+        self.private.write(ICENABLER, u32::MAX);
+        self.private.write(ICPENDR, u32::MAX);
+        self.private.write(ICACTIVER, u32::MAX);
+        self.private.write(IGROUPR, u32::MAX);
+        for word in 0..8 {
+            self.private.write(IPRIORITYR + word * 4, PRIORITY);
+        }
+        self.private.write(ISENABLER, enabled);
+    }
+
+    /// Makes a private interrupt active, as if it had been acknowledged.
+    #[inline(always)]
+    pub fn activate(self, intid: u32) {
+        self.private.write(ISACTIVER, 1 << (intid & 31));
+    }
+
+    /// Deactivates a private interrupt.
+    #[inline(always)]
+    pub fn deactivate(self, intid: u32) {
+        self.private.write(ICACTIVER, 1 << (intid & 31));
+    }
+}
+
+/// What `GICR_TYPER` says of a redistributor frame.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameType {
+    /// Affinity of the pCPU that it serves.
+    pub mpidr: Mpidr,
+    /// It is the last one of its region.
+    pub last: bool,
+    /// Bytes to the next frame.
+    pub stride: u64,
+}
+
+/// Reads what a redistributor frame is, from its mapped control page.
+pub fn frame_type(control: Registers) -> FrameType {
+    let typer = control.read64(GICR_TYPER);
+    let affinity = typer >> 32;
+    FrameType {
+        mpidr: Mpidr::from_raw((affinity >> 24) << 32 | affinity & 0x00ff_ffff),
+        last: typer & 1 << 4 != 0,
+        stride: if typer & 1 << 1 != 0 {
+            0x4_0000
+        } else {
+            0x2_0000
+        },
+    }
+}
+
+/// Turns this pCPU's interface on: system registers, all priorities, EOImode 1.
+pub fn start_cpu_interface() {
+    write::icc_sre_el2(0xf);
+    cpu::isb();
+    write::icc_ctlr_el1(1 << 1);
+    write::icc_pmr_el1(0xff);
+    write::icc_bpr1_el1(0);
+    write::icc_igrpen1_el1(1);
+    cpu::isb();
+}
+
+/// Takes the most urgent pending interrupt, or [`SPURIOUS`]. It is active from here on.
+#[inline(always)]
+pub fn acknowledge() -> u32 {
+    let intid = read::icc_iar1_el1() as u32;
+    cpu::dsb_sy();
+    intid
+}
+
+/// Drops the running priority that [`acknowledge`] raised; the interrupt stays active.
+#[inline(always)]
+pub fn drop_priority(intid: u32) {
+    write::icc_eoir1_el1(intid.into());
+}
+
+/// Ends the active state.
+#[inline(always)]
+pub fn deactivate(intid: u32) {
+    write::icc_dir_el1(intid.into());
+}
+
+/// Sends an SGI to one pCPU. Earlier memory writes are visible to it.
+pub fn send(sgi: u32, to: Mpidr) {
+    let raw = to.raw();
+    let (aff0, aff1, aff2, aff3) = (
+        raw & 0xff,
+        raw >> 8 & 0xff,
+        raw >> 16 & 0xff,
+        raw >> 32 & 0xff,
+    );
+    let value = aff3 << 48
+        | (aff0 >> 4) << 44
+        | aff2 << 32
+        | u64::from(sgi & 0xf) << 24
+        | aff1 << 16
+        | 1 << (aff0 & 0xf);
+    cpu::dsb_sy();
+    write::icc_sgi1r_el1(value);
+    cpu::isb();
+}
+
+/// Sends an SGI to all other pCPUs.
+pub fn send_to_others(sgi: u32) {
+    cpu::dsb_sy();
+    write::icc_sgi1r_el1(1 << 40 | u64::from(sgi & 0xf) << 24);
+    cpu::isb();
+}

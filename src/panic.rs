@@ -1,0 +1,181 @@
+//! The last words: registers, syndrome in words, a backtrace, then the other pCPUs stop and the board parks or resets.
+//!
+//! Prints by polling, whatever the state of the console: the one place where EL2 waits for a device after start-up.
+
+use crate::arch::aarch64::cpu;
+use crate::arch::aarch64::crash::{Backtrace, CrashFrame};
+use crate::arch::aarch64::mmio::Registers;
+use crate::arch::aarch64::sysreg::read;
+use crate::hw::{gicv3, pl011::Uart};
+use bulkhead::addr::HypVirtAddr;
+use bulkhead::trap::syndrome;
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Polls of a full FIFO before the rest of the report is given up.
+const POLLS: u32 = 50_000_000;
+
+/// Where the console UART is mapped; 0 as long as there is none.
+static UART: AtomicU64 = AtomicU64::new(0);
+/// Whether other pCPUs can be called by SGI.
+static GIC_RUNS: AtomicBool = AtomicBool::new(false);
+/// Whether the board is to be reset rather than parked.
+static RESETS: AtomicBool = AtomicBool::new(false);
+/// Set by the first pCPU that panics.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Names the UART of the last words.
+pub fn set_uart(base: HypVirtAddr) {
+    UART.store(base.0, Ordering::Relaxed);
+}
+
+/// Says that SGIs work from now on.
+pub fn set_gic_runs() {
+    GIC_RUNS.store(true, Ordering::Relaxed);
+}
+
+/// Says what follows the last words: a reset of the board, or sleep for ever.
+pub fn set_resets(resets: bool) {
+    RESETS.store(resets, Ordering::Relaxed);
+}
+
+/// A polled console for start-up refusals and last words. Does nothing without a UART.
+pub struct Polled {
+    uart: Option<Uart>,
+}
+
+impl Polled {
+    /// Opens the polled console.
+    pub fn new() -> Self {
+        let base = UART.load(Ordering::Relaxed);
+        // SAFETY: `set_uart` got a page of UART registers that stays mapped; sharing them with the console service is
+        // the purpose here.
+        let uart =
+            (base != 0).then(|| Uart::new(unsafe { Registers::new(HypVirtAddr(base), 4096) }));
+        Self { uart }
+    }
+
+    fn send(&mut self, byte: u8) {
+        let Some(uart) = self.uart else { return };
+        for _ in 0..POLLS {
+            if uart.try_send(byte) {
+                return;
+            }
+        }
+        self.uart = None;
+    }
+}
+
+impl Write for Polled {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.send(b'\r');
+            }
+            self.send(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Prints one of EL2's own lines, by polling. For start-up and last words.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use core::fmt::Write;
+        let mut polled = $crate::panic::Polled::new();
+        // A console that fails has nowhere to complain.
+        let _ = writeln!(polled, "bulkhead| {}", format_args!($($text)*));
+    }};
+}
+pub(crate) use say;
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    enter();
+    say!("PANIC: {} at {}", info.message(), Location(info));
+    backtrace(Backtrace::here());
+    end()
+}
+
+/// Where a panic was raised.
+struct Location<'a, 'b>(&'a PanicInfo<'b>);
+
+impl fmt::Display for Location<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.location() {
+            Some(location) => write!(f, "{}:{}", location.file(), location.line()),
+            None => f.write_str("an unknown place"),
+        }
+    }
+}
+
+/// Called by the vectors for an exception that EL2 itself took.
+#[unsafe(no_mangle)]
+extern "C" fn hypervisor_crash(frame: &CrashFrame) -> ! {
+    enter();
+    let (esr, elr, far) = (read::esr_el2(), read::elr_el2(), read::far_el2());
+    let words = match frame.kind {
+        0 => syndrome::describe(esr),
+        1 => "an interrupt that EL2 had masked",
+        2 => "a fast interrupt that EL2 had masked",
+        _ => "SError: the memory system reports an error",
+    };
+    say!("PANIC: exception at EL2: {words}");
+    if let Some(fault) = syndrome::describe_fault(esr) {
+        say!("  fault {fault}, address {far:#x}");
+    }
+    say!(
+        "  pc {elr:#018x} esr {esr:#010x} spsr {:#010x} sp {:#018x}",
+        read::spsr_el2(),
+        frame.sp
+    );
+    for (row, registers) in frame.gpr.chunks(4).enumerate() {
+        let mut polled = Polled::new();
+        // A console that fails has nowhere to complain.
+        let _ = write!(polled, "bulkhead|  ");
+        for (column, value) in registers.iter().enumerate() {
+            let _ = write!(polled, " x{:<2} {value:016x}", row * 4 + column);
+        }
+        let _ = writeln!(polled);
+    }
+    let [.., fp, lr] = frame.gpr;
+    say!("  backtrace: {elr:#x} {lr:#x}");
+    backtrace(Backtrace::from(fp));
+    end()
+}
+
+/// Makes this pCPU the one that speaks, and stops the others.
+fn enter() {
+    if PANICKED.swap(true, Ordering::AcqRel) {
+        cpu::park();
+    }
+    if GIC_RUNS.load(Ordering::Relaxed) {
+        gicv3::send_to_others(gicv3::HALT);
+    }
+    // Leaves a line that the console service may have begun.
+    let mut polled = Polled::new();
+    polled.send(0);
+    let _ = polled.write_str("\n"); // a console that fails has nowhere to complain
+}
+
+fn backtrace(frames: Backtrace) {
+    say!(
+        "  on pCPU with MPIDR {:#x}, called from:",
+        read::mpidr_el1() & 0xff_00ff_ffff
+    );
+    for address in frames {
+        say!("    {address:#x}");
+    }
+}
+
+/// Parks, or asks the firmware for a reset.
+fn end() -> ! {
+    if RESETS.load(Ordering::Relaxed) {
+        say!("resetting the board");
+        // SAFETY: nothing runs here any more.
+        unsafe { cpu::smc(0x8400_0009, [0; 3]) };
+    }
+    say!("parked");
+    cpu::park()
+}
