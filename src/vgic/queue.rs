@@ -1,0 +1,224 @@
+//! The lists of interrupts that wait for a list register: one list for each kind and priority, a bit for each list
+//! that is not empty, so that the most urgent one is found without a search.
+//!
+//! The links lie in the interrupts' banks, for an SPI moves between vCPUs and waits in one list at most.
+
+use super::bank::Bank;
+use super::bank::{Irq, NIL, UNLISTED, at, put};
+use super::{MAX_LIST_REGISTERS, Vgic};
+
+/// Priority levels: five bits.
+const LEVELS: usize = 32;
+/// Lists of a vCPU.
+const LISTS: usize = 3 * LEVELS;
+
+/// What the interrupts of a list wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Pending, group 0: to be signalled.
+    Group0 = 0,
+    /// Pending, group 1: to be signalled.
+    Group1 = 1,
+    /// Active and out of the list registers: for the guest's deactivation.
+    Spilled = 2,
+}
+
+/// Number of the list that holds interrupts of a kind and priority.
+pub(super) const fn list_of(kind: Kind, priority: u8) -> u8 {
+    (kind as u8) << 5 | priority >> 3
+}
+
+/// The virtual CPU interface and redistributor of one vCPU.
+#[derive(Clone, Debug)]
+pub struct CpuInterface {
+    /// SGIs and PPIs.
+    pub(super) private: Bank,
+    /// What the list registers hold, or held when the guest was entered.
+    pub(super) list_registers: [u64; MAX_LIST_REGISTERS],
+    /// List registers that hold an interrupt.
+    pub(super) used: u16,
+    /// List registers to be written before the guest runs.
+    pub(super) changed: u16,
+    /// The hardware may be ahead of `list_registers`: from `refill` to `fold`.
+    pub(super) live: bool,
+    /// The list registers must be compared with the state.
+    pub(super) restage: bool,
+    /// Something was listed while the vCPU was live.
+    pub(super) pull: bool,
+    /// Pending interrupts wait outside of the list registers.
+    pub(super) spilling: bool,
+    /// GICR_WAKER.ProcessorSleep.
+    pub(super) asleep: bool,
+    /// For each [`Kind`], the priority levels whose list is not empty.
+    pub(super) levels: [u32; 3],
+    heads: [u16; LISTS],
+    tails: [u16; LISTS],
+}
+
+impl CpuInterface {
+    /// Makes the interface of a vCPU after power-on, without interrupts.
+    pub const fn new() -> Self {
+        Self {
+            private: Bank::new(),
+            list_registers: [0; MAX_LIST_REGISTERS],
+            used: 0,
+            changed: 0,
+            live: false,
+            restage: false,
+            pull: false,
+            spilling: false,
+            asleep: true,
+            levels: [0; 3],
+            heads: [NIL; LISTS],
+            tails: [NIL; LISTS],
+        }
+    }
+
+    /// Returns to the power-on state; what the guest owns stays. All list registers are to be written.
+    pub(super) fn reset(&mut self) {
+        self.private.reset();
+        self.list_registers = [0; MAX_LIST_REGISTERS];
+        self.used = 0;
+        self.changed = u16::MAX;
+        self.live = false;
+        self.restage = false;
+        self.pull = false;
+        self.spilling = false;
+        self.asleep = true;
+        self.levels = [0; 3];
+    }
+
+    /// Returns the priority levels at which interrupts of a kind wait.
+    pub(super) fn waiting(&self, kind: Kind) -> u32 {
+        let [group0, group1, spilled] = self.levels;
+        match kind {
+            Kind::Group0 => group0,
+            Kind::Group1 => group1,
+            Kind::Spilled => spilled,
+        }
+    }
+
+    /// Says whether no interrupt waits for a list register.
+    pub(super) fn is_drained(&self) -> bool {
+        let [group0, group1, spilled] = self.levels;
+        group0 | group1 | spilled == 0
+    }
+
+    /// Returns the INTID that waits longest at the most urgent level of a kind.
+    pub(super) fn first(&self, kind: Kind) -> Option<u16> {
+        let level = self.waiting(kind).trailing_zeros() as usize;
+        if level >= LEVELS {
+            return None;
+        }
+        self.heads.get(kind as usize * LEVELS + level).copied()
+    }
+
+    /// Notes whether a list has members; called when its first one comes or its last one goes.
+    fn mark(&mut self, list: usize, filled: bool) {
+        if let Some(levels) = self.levels.get_mut(list / LEVELS) {
+            super::bank::set(levels, 1 << (list % LEVELS), filled);
+        }
+    }
+
+    /// Returns the two ends of a list; those of an empty one mean nothing.
+    fn ends(&self, list: usize) -> (u16, u16) {
+        let filled = self
+            .levels
+            .get(list / LEVELS)
+            .is_some_and(|levels| levels & 1 << (list % LEVELS) != 0);
+        if !filled {
+            return (NIL, NIL);
+        }
+        let head = self.heads.get(list).copied().unwrap_or(NIL);
+        (head, self.tails.get(list).copied().unwrap_or(NIL))
+    }
+}
+
+impl Default for CpuInterface {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Vgic<'_> {
+    /// Puts an unlisted interrupt into a list of a vCPU, at its end or, `first`, at its front.
+    pub(super) fn link(&mut self, irq: Irq, vcpu: u8, list: u8, first: bool) {
+        let number = list as usize;
+        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+            return;
+        };
+        let (head, tail) = cpu.ends(number);
+        if head == NIL {
+            cpu.mark(number, true);
+        }
+        if (head == NIL || first)
+            && let Some(end) = cpu.heads.get_mut(number)
+        {
+            *end = irq.intid;
+        }
+        if (head == NIL || !first)
+            && let Some(end) = cpu.tails.get_mut(number)
+        {
+            *end = irq.intid;
+        }
+        let (previous, next) = if first { (NIL, head) } else { (tail, NIL) };
+        self.join(vcpu, previous, irq.intid);
+        self.join(vcpu, irq.intid, next);
+        if let Some(bank) = self.bank_of(irq) {
+            put(&mut bank.list, irq.index(), list);
+            put(&mut bank.home, irq.index(), vcpu);
+        }
+    }
+
+    /// Takes an interrupt out of the list that it is in, if any.
+    pub(super) fn unlink(&mut self, irq: Irq) {
+        let index = irq.index();
+        let Some(bank) = self.bank_of(irq) else {
+            return;
+        };
+        let list = at(&bank.list, index);
+        if list == UNLISTED {
+            return;
+        }
+        put(&mut bank.list, index, UNLISTED);
+        let (vcpu, next, previous) = (
+            at(&bank.home, index),
+            at(&bank.next, index),
+            at(&bank.previous, index),
+        );
+        if next != NIL || previous != NIL {
+            self.join(vcpu, previous, next);
+        }
+        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+            return;
+        };
+        if next == NIL && previous == NIL {
+            cpu.mark(list as usize, false);
+        }
+        if previous == NIL
+            && let Some(end) = cpu.heads.get_mut(list as usize)
+        {
+            *end = next;
+        }
+        if next == NIL
+            && let Some(end) = cpu.tails.get_mut(list as usize)
+        {
+            *end = previous;
+        }
+    }
+
+    /// Makes two interrupts of a vCPU's list neighbours; either may be the end.
+    fn join(&mut self, vcpu: u8, left: u16, right: u16) {
+        let (before, after) = (Irq { vcpu, intid: left }, Irq { vcpu, intid: right });
+        if left != NIL
+            && let Some(bank) = self.bank_of(before)
+        {
+            put(&mut bank.next, before.index(), right);
+        }
+        if right != NIL
+            && let Some(bank) = self.bank_of(after)
+        {
+            put(&mut bank.previous, after.index(), left);
+        }
+    }
+}

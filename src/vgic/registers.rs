@@ -1,0 +1,248 @@
+//! The registers that distributor and redistributor have in common: a bit, two bits or a byte for each interrupt.
+
+use super::bank::{Bank, BankId, at, bits, put};
+use super::{Effects, Vgic};
+
+/// Priority bits that exist: five.
+const PRIORITY_MASK: u8 = 0xf8;
+
+/// A register with one bit for each interrupt of a bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BitRegister {
+    Group,
+    SetEnable,
+    ClearEnable,
+    SetPending,
+    ClearPending,
+    SetActive,
+    ClearActive,
+}
+
+impl BitRegister {
+    /// Returns the register block at an offset, 0x80 bytes each from 0x80, alike in the distributor and in a
+    /// redistributor's SGI frame.
+    pub const fn at(offset: u32) -> Option<Self> {
+        match offset >> 7 {
+            1 => Some(Self::Group),
+            2 => Some(Self::SetEnable),
+            3 => Some(Self::ClearEnable),
+            4 => Some(Self::SetPending),
+            5 => Some(Self::ClearPending),
+            6 => Some(Self::SetActive),
+            7 => Some(Self::ClearActive),
+            _ => None,
+        }
+    }
+}
+
+impl Bank {
+    /// Reads a register with one bit for each interrupt.
+    pub const fn read_bits(&self, register: BitRegister) -> u32 {
+        match register {
+            BitRegister::Group => self.group,
+            BitRegister::SetEnable | BitRegister::ClearEnable => self.enabled,
+            BitRegister::SetPending | BitRegister::ClearPending => self.pending(),
+            BitRegister::SetActive | BitRegister::ClearActive => self.active,
+        }
+    }
+
+    /// Reads `count` bytes of IPRIORITYR from the one of the interrupt at `index`.
+    pub fn read_priorities(&self, index: usize, count: usize) -> u32 {
+        let bytes = (index..index + count).rev();
+        bytes.fold(0, |word, index| {
+            word << 8 | u32::from(at(&self.priority, index))
+        })
+    }
+
+    /// Reads the ICFGR word of the lower or upper 16 interrupts.
+    pub const fn read_config(&self, upper: bool) -> u32 {
+        let half = if upper {
+            self.edge >> 16
+        } else {
+            self.edge & 0xffff
+        };
+        spread(half) << 1
+    }
+}
+
+impl Vgic<'_> {
+    /// Returns a whole bank.
+    pub(super) fn bank(&self, id: BankId) -> Option<&Bank> {
+        match id {
+            BankId::Private(vcpu) => self.cpus.get(vcpu.0 as usize).map(|cpu| &cpu.private),
+            BankId::Shared(index) => self.spis.get(index as usize).map(|spis| &spis.bank),
+        }
+    }
+
+    /// Returns a whole bank, to change it.
+    fn bank_mut(&mut self, id: BankId) -> Option<&mut Bank> {
+        match id {
+            BankId::Private(vcpu) => self
+                .cpus
+                .get_mut(vcpu.0 as usize)
+                .map(|cpu| &mut cpu.private),
+            BankId::Shared(index) => self.spis.get_mut(index as usize).map(|spis| &mut spis.bank),
+        }
+    }
+
+    /// Writes a register with one bit for each interrupt.
+    pub(super) fn write_bits(&mut self, id: BankId, register: BitRegister, value: u32) -> Effects {
+        let mut effects = Effects {
+            first: id.first(),
+            vcpu: match id {
+                BankId::Private(vcpu) => vcpu.0,
+                BankId::Shared(_) => 0,
+            },
+            ..Effects::NONE
+        };
+        let Some(bank) = self.bank_mut(id) else {
+            return effects;
+        };
+        let value = value & bank.owned;
+        // The physical PPIs are banked and stay as EL2 set them: the guest's words about its own act on the model alone.
+        let hardware = match id {
+            BankId::Private(_) => 0,
+            BankId::Shared(_) => bank.hardware,
+        };
+        match register {
+            BitRegister::SetEnable => {
+                let new = value & !bank.enabled;
+                bank.enabled |= new;
+                effects.enable = new & hardware;
+                let moved = new & bank.deliverable();
+                self.update_all(id, moved, &mut effects);
+            }
+            BitRegister::ClearEnable => {
+                let gone = value & bank.enabled;
+                bank.enabled &= !gone;
+                effects.disable = gone & hardware;
+                let moved = gone & bank.deliverable();
+                self.update_all(id, moved, &mut effects);
+            }
+            BitRegister::Group => self.write_group(id, value, &mut effects),
+            BitRegister::SetPending => {
+                effects.set_pending = value & hardware;
+                for bit in bits(value & !hardware) {
+                    self.pend(id.irq(bit), &mut effects.kick);
+                }
+            }
+            BitRegister::ClearPending => {
+                effects.clear_pending = value & hardware;
+                for bit in bits(value & bank.latch) {
+                    self.unpend(id.irq(bit), &mut effects);
+                }
+            }
+            BitRegister::SetActive => {
+                for bit in bits(value & !bank.active) {
+                    self.set_active(id.irq(bit), &mut effects.kick);
+                }
+            }
+            BitRegister::ClearActive => {
+                for bit in bits(value & bank.active) {
+                    self.set_inactive(id.irq(bit), &mut effects);
+                }
+            }
+        }
+        effects
+    }
+
+    /// Writes IGROUPR: unlike the other bit registers a zero counts too.
+    fn write_group(&mut self, id: BankId, value: u32, effects: &mut Effects) {
+        let Some(bank) = self.bank_mut(id) else {
+            return;
+        };
+        let changed = (bank.group ^ value) & bank.owned;
+        bank.group ^= changed;
+        let moved = changed & (bank.deliverable() | bank.resident | bank.active);
+        self.update_all(id, moved, effects);
+    }
+
+    /// Writes `count` bytes of IPRIORITYR from the one of the interrupt at `index`.
+    pub(super) fn write_priorities(
+        &mut self,
+        id: BankId,
+        index: usize,
+        count: usize,
+        value: u32,
+    ) -> Effects {
+        let mut effects = Effects::NONE;
+        let mut rest = value;
+        for index in index..index + count {
+            let priority = rest as u8 & PRIORITY_MASK;
+            rest >>= 8;
+            let bit = 1 << (index & 31);
+            let Some(bank) = self.bank_mut(id) else {
+                return effects;
+            };
+            if bank.owned & bit == 0 || at(&bank.priority, index) == priority {
+                continue;
+            }
+            put(&mut bank.priority, index, priority);
+            let moved = bit & (bank.deliverable() | bank.resident | bank.active);
+            self.update_all(id, moved, &mut effects);
+        }
+        effects
+    }
+
+    /// Writes the ICFGR word of the lower or upper 16 interrupts. SGIs are always edge-triggered, and a PPI with hardware
+    /// behind it is what the hardware is.
+    pub(super) fn write_config(&mut self, id: BankId, upper: bool, value: u32) -> Effects {
+        let mut effects = Effects {
+            first: id.first(),
+            ..Effects::NONE
+        };
+        let Some(bank) = self.bank_mut(id) else {
+            return effects;
+        };
+        let shift = if upper { 16 } else { 0 };
+        let fixed = match id {
+            BankId::Private(_) => bank.hardware | 0xffff,
+            BankId::Shared(_) => 0,
+        };
+        let writable = bank.owned & !fixed & 0xffff << shift;
+        let changed = (bank.edge ^ gather(value >> 1) << shift) & writable;
+        bank.edge ^= changed;
+        effects.make_edge = changed & bank.edge & bank.hardware;
+        effects.make_level = changed & !bank.edge & bank.hardware;
+        let moved = changed & (bank.deliverable() | bank.resident | bank.level);
+        self.update_all(id, moved, &mut effects);
+        effects
+    }
+
+    /// Brings the interrupts of a mask to where they belong.
+    fn update_all(&mut self, id: BankId, mask: u32, effects: &mut Effects) {
+        for bit in bits(mask) {
+            self.update(id.irq(bit), &mut effects.kick);
+        }
+    }
+}
+
+/// Moves bit n of the lower half to bit 2n.
+const fn spread(half: u32) -> u32 {
+    let word = (half | half << 8) & 0x00ff_00ff;
+    let word = (word | word << 4) & 0x0f0f_0f0f;
+    let word = (word | word << 2) & 0x3333_3333;
+    (word | word << 1) & 0x5555_5555
+}
+
+/// Moves bit 2n to bit n; odd bits are dropped.
+const fn gather(word: u32) -> u32 {
+    let word = word & 0x5555_5555;
+    let word = (word | word >> 1) & 0x3333_3333;
+    let word = (word | word >> 2) & 0x0f0f_0f0f;
+    let word = (word | word >> 4) & 0x00ff_00ff;
+    (word | word >> 8) & 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_and_gathers_alternate_bits() {
+        assert_eq!(spread(0xffff), 0x5555_5555);
+        assert_eq!(spread(0x8001), 0x4000_0001);
+        assert_eq!(gather(0xaaaa_aaaa >> 1), 0xffff);
+        assert_eq!(gather(0x4000_0001), 0x8001);
+    }
+}

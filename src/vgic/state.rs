@@ -1,0 +1,307 @@
+//! The state of an interrupt: what changes it, and where the interrupt then belongs.
+
+use super::bank::{Irq, NOBODY, UNLISTED, at, put, set};
+use super::list_register::{Link, ListRegister};
+use super::queue::{Kind, list_of};
+use super::{Effects, Vgic};
+use crate::ids::VcpuId;
+
+impl Vgic<'_> {
+    /// Moves the line of an emulated device: `intid` is an SPI, or a PPI of `vcpu`. An interrupt with hardware behind it,
+    /// or one that the guest does not own, has no such line.
+    pub fn set_line(&mut self, intid: u16, vcpu: Option<VcpuId>, level: bool) -> Effects {
+        let irq = Irq {
+            vcpu: vcpu.map_or(0, |vcpu| vcpu.0),
+            intid,
+        };
+        let mut effects = Effects::NONE;
+        let bit = irq.bit();
+        let Some(bank) = self.bank_of(irq) else {
+            return effects;
+        };
+        let usable = bank.owned & !bank.hardware & bit != 0;
+        if !usable || (bank.level & bit != 0) == level {
+            return effects;
+        }
+        set(&mut bank.level, bit, level);
+        if bank.edge & bit == 0 {
+            self.update(irq, &mut effects.kick);
+        } else if level {
+            self.pend(irq, &mut effects.kick);
+        }
+        effects
+    }
+
+    /// Tells the level of a hardware PPI (27, the virtual timer) as it stands in the timer of the current vCPU, folded
+    /// before: ISPENDR shows it, and an occurrence that the guest did not acknowledge before the level fell is gone.
+    pub fn set_ppi_level(&mut self, vcpu: VcpuId, intid: u16, level: bool) -> Effects {
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let bit = irq.bit();
+        match self.bank_of(irq) {
+            Some(bank) if irq.is_private() && bank.hardware & bit != 0 => {
+                set(&mut bank.level, bit, level);
+                if level || bank.physical & !bank.active & bit == 0 {
+                    return Effects::NONE;
+                }
+            }
+            _ => return Effects::NONE,
+        }
+        let mut effects = Effects {
+            vcpu: vcpu.0,
+            ..Effects::NONE
+        };
+        self.unpend(irq, &mut effects);
+        effects
+    }
+
+    /// Takes a physical interrupt that EL2 acknowledged and dropped the priority of, and that is still active; `vcpu`
+    /// says whose it is when it is a PPI. One that the guest does not own is deactivated again.
+    pub fn physical_pending(&mut self, intid: u16, vcpu: VcpuId) -> Effects {
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let mut effects = Effects {
+            first: intid & !31,
+            vcpu: vcpu.0,
+            ..Effects::NONE
+        };
+        match self.bank_of(irq) {
+            Some(bank) if bank.hardware & irq.bit() != 0 => {
+                bank.physical |= irq.bit();
+                self.pend(irq, &mut effects.kick);
+            }
+            _ => effects.deactivate = irq.bit(),
+        }
+        effects
+    }
+
+    /// Deactivates an interrupt as the trapped `ICC_DIR_EL1` of a vCPU asks, folded before. `intid` is as written.
+    pub fn deactivate(&mut self, vcpu: VcpuId, intid: u32) -> Effects {
+        let Ok(intid) = u16::try_from(intid) else {
+            return Effects::NONE;
+        };
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let mut effects = Effects {
+            first: intid & !31,
+            vcpu: vcpu.0,
+            ..Effects::NONE
+        };
+        if self
+            .bank_at(irq)
+            .is_some_and(|bank| bank.active & irq.bit() != 0)
+        {
+            self.set_inactive(irq, &mut effects);
+        }
+        effects
+    }
+
+    /// Makes an interrupt pending by an edge or by software.
+    pub(super) fn pend(&mut self, irq: Irq, kick: &mut u16) {
+        let bit = irq.bit();
+        let Some(bank) = self.bank_of(irq) else {
+            return;
+        };
+        bank.latch |= bit;
+        let presented = bank.resident & bit != 0;
+        if presented
+            && self.home_is_live(irq)
+            && let Some(bank) = self.bank_of(irq)
+        {
+            bank.again |= bit;
+        }
+        self.update(irq, kick);
+    }
+
+    /// Takes an interrupt's latch back. A physical interrupt that had set it is deactivated, else it could never come
+    /// again.
+    pub(super) fn unpend(&mut self, irq: Irq, effects: &mut Effects) {
+        let bit = irq.bit();
+        if let Some(bank) = self.bank_of(irq) {
+            bank.latch &= !bit;
+            bank.again &= !bit;
+        }
+        self.release(irq, effects);
+        self.update(irq, &mut effects.kick);
+    }
+
+    /// Makes an interrupt active at the guest's word.
+    pub(super) fn set_active(&mut self, irq: Irq, kick: &mut u16) {
+        let target = match self.target(irq) {
+            NOBODY => 0,
+            vcpu => vcpu,
+        };
+        let bit = irq.bit();
+        self.unlink(irq);
+        if let Some(bank) = self.bank_of(irq) {
+            bank.active |= bit;
+            if bank.resident & bit == 0 {
+                put(&mut bank.home, irq.index(), target);
+            }
+        }
+        self.update(irq, kick);
+    }
+
+    /// Makes an active interrupt inactive, and the physical one with it.
+    pub(super) fn set_inactive(&mut self, irq: Irq, effects: &mut Effects) {
+        if let Some(bank) = self.bank_of(irq) {
+            bank.active &= !irq.bit();
+        }
+        self.release(irq, effects);
+        self.update(irq, &mut effects.kick);
+    }
+
+    /// Deactivates the physical interrupt when nothing of the virtual one is left. That of a live vCPU's PPI is banked on
+    /// its own pCPU, so its next `fold` does it.
+    fn release(&mut self, irq: Irq, effects: &mut Effects) {
+        let bit = irq.bit();
+        let Some(bank) = self.bank_at(irq) else {
+            return;
+        };
+        if bank.physical & !(bank.latch | bank.active) & bit == 0 {
+            return;
+        }
+        if irq.is_private()
+            && let Some(cpu) = self.cpus.get_mut(irq.vcpu as usize)
+            && cpu.live
+        {
+            cpu.restage = true;
+            effects.kick |= 1 << irq.vcpu;
+            return;
+        }
+        if let Some(bank) = self.bank_of(irq) {
+            bank.physical &= !bit;
+        }
+        effects.deactivate |= bit;
+    }
+
+    /// Says whether the hardware may be ahead of the model for an interrupt in a list register.
+    fn home_is_live(&self, irq: Irq) -> bool {
+        self.bank_at(irq)
+            .and_then(|bank| self.cpus.get(at(&bank.home, irq.index()) as usize))
+            .is_some_and(|cpu| cpu.live)
+    }
+
+    /// Brings an interrupt to where its state says it belongs: a list register, a list, or nowhere.
+    pub(super) fn update(&mut self, irq: Irq, kick: &mut u16) {
+        let Some(bank) = self.bank_at(irq) else {
+            return;
+        };
+        if bank.resident & irq.bit() == 0 {
+            return self.place(irq, kick);
+        }
+        let home = at(&bank.home, irq.index());
+        let Some(cpu) = self.cpus.get_mut(home as usize) else {
+            return;
+        };
+        if cpu.live {
+            cpu.restage = true;
+            *kick |= 1 << home;
+        } else if let Some(slot) = cpu.slot_of(irq.intid) {
+            self.restage(home, slot, kick);
+        }
+    }
+
+    /// Puts an interrupt that is in no list register into the right list, or straight into a free list register when
+    /// nothing waits before it.
+    pub(super) fn place(&mut self, irq: Irq, kick: &mut u16) {
+        let wanted = self.wanted(irq);
+        let index = irq.index();
+        let Some(bank) = self.bank_at(irq) else {
+            return;
+        };
+        let listed = at(&bank.list, index);
+        if listed != UNLISTED {
+            if wanted == Some((at(&bank.home, index), listed)) {
+                return;
+            }
+            self.unlink(irq);
+        }
+        let Some((vcpu, list)) = wanted else {
+            return;
+        };
+        let slots = self.slots;
+        let open = self.groups | 1 << Kind::Spilled as u8;
+        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+            return;
+        };
+        let open = open & 1 << (list >> 5) != 0;
+        if open {
+            *kick |= 1 << vcpu;
+        }
+        let free = slots & !cpu.used;
+        if !cpu.live && free != 0 && cpu.is_drained() && open {
+            self.load(irq, vcpu, free.trailing_zeros() as usize);
+        } else {
+            cpu.pull |= cpu.live;
+            self.link(irq, vcpu, list, false);
+        }
+    }
+
+    /// Returns the vCPU and the list in which an interrupt waits for a list register, if it does.
+    fn wanted(&self, irq: Irq) -> Option<(u8, u8)> {
+        let bank = self.bank_at(irq)?;
+        let (bit, index) = (irq.bit(), irq.index());
+        let priority = at(&bank.priority, index);
+        if bank.active & bit != 0 {
+            return Some((at(&bank.home, index), list_of(Kind::Spilled, priority)));
+        }
+        if bank.deliverable() & bank.enabled & bit == 0 {
+            return None;
+        }
+        let kind = if bank.group & bit != 0 {
+            Kind::Group1
+        } else {
+            Kind::Group0
+        };
+        match self.target(irq) {
+            NOBODY => None,
+            vcpu => Some((vcpu, list_of(kind, priority))),
+        }
+    }
+
+    /// Returns the bits of a vCPU's list register that holds an interrupt, or `None` when it has no place in one.
+    ///
+    /// Pending and active at once needs care. With hardware behind it the architecture forbids it. A line may fall before
+    /// the second occurrence is delivered. And while others wait outside, it would hide that nothing is left to signal.
+    /// In these cases the active state alone is shown, and the guest's deactivation brings a maintenance interrupt.
+    pub(super) fn image(&self, irq: Irq, vcpu: u8) -> Option<u64> {
+        let bank = self.bank_at(irq)?;
+        let (bit, index) = (irq.bit(), irq.index());
+        let group1 = bank.group & bit != 0;
+        let active = bank.active & bit != 0;
+        let waiting = bank.deliverable() & bank.enabled & bit != 0;
+        let open = self.groups & 1 << u8::from(group1) != 0;
+        let shown = waiting && open && self.target(irq) == vcpu;
+        if !active && !shown {
+            return None;
+        }
+        let both = active && waiting;
+        let physical = bank.physical & bit != 0;
+        let line = bank.line_driven() & bit != 0;
+        let spilling = self.cpus.get(vcpu as usize).is_some_and(|cpu| cpu.spilling);
+        let show_both = both && shown && !physical && !line && !spilling;
+        let link = if physical && !both {
+            Link::Physical
+        } else if line || both && !show_both {
+            Link::Maintenance
+        } else {
+            Link::None
+        };
+        let register = ListRegister {
+            intid: irq.intid,
+            priority: at(&bank.priority, index),
+            group1,
+            pending: if active { show_both } else { true },
+            active,
+            link,
+        };
+        Some(register.encode())
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the virtual GIC as a whole: the rules that hypervisors most often break, every register offset, and random
+//! events against a plain reference.
+
+mod levels_and_masks;
+mod rules;
+mod sweep;
+mod world;

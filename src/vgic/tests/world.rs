@@ -1,0 +1,457 @@
+//! What surrounds the virtual GIC in a test: vCPUs with a small model of the hardware's virtual CPU interface, and a
+//! physical GIC as far as passed-through interrupts need it. Each vCPU has a pCPU of its own.
+
+use super::super::list_register::{ACTIVE, EOI, GROUP1, HW, PENDING, STATE};
+use super::super::{CpuInterface, Effects, SgiGroup, SpiBank, Vgic, hcr};
+use crate::ids::VcpuId;
+use std::collections::BTreeMap;
+
+/// Distributor offsets that tests use.
+pub const GICD_CTLR: u64 = 0;
+pub const IGROUPR: u64 = 0x80;
+pub const ISENABLER: u64 = 0x100;
+pub const ICENABLER: u64 = 0x180;
+pub const ISPENDR: u64 = 0x200;
+pub const ICPENDR: u64 = 0x280;
+pub const ISACTIVER: u64 = 0x300;
+pub const IPRIORITYR: u64 = 0x400;
+pub const ICFGR: u64 = 0xc00;
+/// Where a redistributor's SGI frame begins.
+pub const SGI_FRAME: u64 = 0x1_0000;
+/// `ICH_VMCR_EL2`: VPMR = 0xf8, VBPR0 = 2, VBPR1 = 3, both groups enabled.
+pub const OPEN: u32 = 0xf8 << 24 | 2 << 21 | 3 << 18 | 3;
+
+/// Hardware of one CPU's virtual interface.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    pub lr: Vec<u64>,
+    pub vmcr: u32,
+    pub active: [u32; 2],
+    pub hcr: u32,
+    pub eoi_count: u32,
+    /// In the guest.
+    pub inside: bool,
+}
+
+/// What the guest's writes to EOIR and DIR make the hardware do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deactivation {
+    Nothing,
+    Physical(u16),
+}
+
+impl Cpu {
+    fn group_open(&self, lr: u64) -> bool {
+        self.vmcr & if lr & GROUP1 != 0 { 2 } else { 1 } != 0
+    }
+
+    pub fn running(&self) -> u32 {
+        match self.active[0] | self.active[1] {
+            0 => 0x100,
+            active => active.trailing_zeros() << 3,
+        }
+    }
+
+    /// Returns the list register that is signalled now.
+    pub fn signalled(&self) -> Option<usize> {
+        let slot = (0..self.lr.len())
+            .filter(|&slot| self.lr[slot] & STATE == PENDING && self.group_open(self.lr[slot]))
+            .min_by_key(|&slot| self.lr[slot] >> 48 & 0xff)?;
+        let priority = (self.lr[slot] >> 48 & 0xff) as u32;
+        (priority < self.vmcr >> 24 && priority < self.running()).then_some(slot)
+    }
+
+    /// Reads IAR.
+    pub fn acknowledge(&mut self) -> Option<u16> {
+        let slot = self.signalled()?;
+        let lr = &mut self.lr[slot];
+        *lr = *lr & !STATE | ACTIVE;
+        self.active[usize::from(*lr & GROUP1 != 0)] |= 1 << (*lr >> 51 & 31);
+        Some(*lr as u16)
+    }
+
+    /// Drops the running priority.
+    pub fn drop_priority(&mut self) {
+        let lowest = (self.active[0] | self.active[1]).trailing_zeros();
+        for active in &mut self.active {
+            *active &= !1u32.checked_shl(lowest).unwrap_or(0);
+        }
+    }
+
+    /// Deactivates as EOIR (with EOImode = 0) and an untrapped DIR do.
+    pub fn deactivate(&mut self, intid: u16) -> Deactivation {
+        let slot = self
+            .lr
+            .iter()
+            .position(|lr| *lr as u16 == intid && lr & ACTIVE != 0);
+        let Some(slot) = slot else {
+            self.eoi_count = (self.eoi_count + 1) & 31;
+            return Deactivation::Nothing;
+        };
+        self.lr[slot] &= !ACTIVE;
+        match self.lr[slot] & HW {
+            0 => Deactivation::Nothing,
+            _ => Deactivation::Physical((self.lr[slot] >> 32 & 0x1fff) as u16),
+        }
+    }
+
+    /// Says whether the maintenance interrupt is asserted.
+    pub fn maintenance(&self) -> bool {
+        let eoi = |lr: &u64| lr & (STATE | HW) == 0 && lr & EOI != 0;
+        let asks = |bit: u32, when: bool| self.hcr & bit != 0 && when;
+        self.lr.iter().any(eoi)
+            || asks(hcr::LRENPIE, self.eoi_count != 0)
+            || asks(hcr::NPIE, self.lr.iter().all(|lr| lr & PENDING == 0))
+            || asks(hcr::VGRP0EIE, self.vmcr & 1 != 0)
+            || asks(hcr::VGRP0DIE, self.vmcr & 1 == 0)
+            || asks(hcr::VGRP1EIE, self.vmcr & 2 != 0)
+            || asks(hcr::VGRP1DIE, self.vmcr & 2 == 0)
+    }
+}
+
+/// A physical interrupt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Physical {
+    pub edge: bool,
+    pub enabled: bool,
+    pub pending: bool,
+    pub level: bool,
+    pub active: bool,
+}
+
+impl Physical {
+    pub fn signals(self) -> bool {
+        self.enabled && !self.active && (self.pending || self.level && !self.edge)
+    }
+}
+
+/// A partition's virtual GIC with all that it needs.
+pub struct World {
+    pub vgic: Vgic<'static>,
+    pub cpus: Vec<Cpu>,
+    /// Physical SPIs by INTID, and PPI 27 of vCPU v as 1100 + v.
+    pub physical: BTreeMap<u16, Physical>,
+    /// vCPUs that are to be kicked.
+    pub kicks: u16,
+    /// Kicks are delivered at once.
+    pub prompt: bool,
+    /// Maintenance interrupts taken.
+    pub maintenance_count: usize,
+}
+
+/// Key of a vCPU's physical timer interrupt.
+pub fn timer(vcpu: u8) -> u16 {
+    1100 + u16::from(vcpu)
+}
+
+impl World {
+    /// Makes a partition with `vcpus` vCPUs and `list_registers` list registers each, all in the guest: SPIs 32..=39 are
+    /// emulated (even ones level), 40..=47 have hardware (even ones level), PPI 27 has hardware, PPI 30 is emulated.
+    pub fn new(vcpus: usize, list_registers: usize) -> Self {
+        let cpus = (0..vcpus).map(|_| CpuInterface::new()).collect();
+        let memory = Vec::leak::<'static>(cpus);
+        let spis = Vec::leak::<'static>(vec![SpiBank::new(); 2]);
+        let mut vgic = Vgic::new(memory, spis, list_registers);
+        let mut physical = BTreeMap::new();
+        for intid in 32..48u16 {
+            let (edge, hardware) = (intid & 1 != 0, intid >= 40);
+            assert!(vgic.own_spi(intid, edge, hardware));
+            if hardware {
+                let state = Physical {
+                    edge,
+                    ..Physical::default()
+                };
+                physical.insert(intid, state);
+            }
+        }
+        assert!(vgic.own_ppi(27, true) && vgic.own_ppi(30, false));
+        for vcpu in 0..vcpus as u8 {
+            let state = Physical {
+                enabled: true,
+                ..Physical::default()
+            };
+            physical.insert(timer(vcpu), state);
+        }
+        let cpu = Cpu {
+            lr: vec![0; list_registers],
+            vmcr: OPEN,
+            active: [0; 2],
+            hcr: 0,
+            eoi_count: 0,
+            inside: false,
+        };
+        let mut world = Self {
+            vgic,
+            cpus: vec![cpu; vcpus],
+            physical,
+            kicks: 0,
+            prompt: true,
+            maintenance_count: 0,
+        };
+        (0..vcpus as u8).for_each(|vcpu| world.enter(vcpu));
+        world
+    }
+
+    /// The same with everything in group 1, enabled, at priority 0xa0, and both groups enabled in the distributor.
+    pub fn ready(vcpus: usize, list_registers: usize) -> Self {
+        let mut world = Self::new(vcpus, list_registers);
+        world.write(0, GICD_CTLR, 3);
+        world.write(0, IGROUPR + 4, 0xffff_ffff);
+        world.write(0, ISENABLER + 4, 0xffff_ffff);
+        for word in (32..48).step_by(4) {
+            world.write(0, IPRIORITYR + word, 0xa0a0_a0a0);
+        }
+        for vcpu in 0..vcpus as u8 {
+            world.write_private(vcpu, IGROUPR, 0xffff_ffff);
+            world.write_private(vcpu, ISENABLER, 0xffff_ffff);
+            for word in (0..32).step_by(4) {
+                world.write_private(vcpu, IPRIORITYR + word, 0xa0a0_a0a0);
+            }
+        }
+        world
+    }
+
+    /// A vCPU leaves the guest.
+    pub fn exit(&mut self, vcpu: u8) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        if !cpu.inside {
+            return;
+        }
+        cpu.inside = false;
+        let used = self.vgic.used_list_registers(VcpuId(vcpu));
+        let (lrs, eois) = (cpu.lr.clone(), cpu.eoi_count);
+        cpu.eoi_count = 0;
+        let mut gone = Vec::new();
+        let read = |slot: usize| {
+            assert!(used & 1 << slot != 0);
+            lrs[slot]
+        };
+        let kick = self
+            .vgic
+            .fold(VcpuId(vcpu), eois, read, |intid| gone.push(intid));
+        for intid in gone {
+            self.deactivated(vcpu, intid);
+        }
+        self.kicks |= kick;
+    }
+
+    /// A vCPU enters the guest.
+    pub fn enter(&mut self, vcpu: u8) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        let refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
+        let values = self.vgic.list_registers(VcpuId(vcpu));
+        for (slot, lr) in cpu.lr.iter_mut().enumerate() {
+            if refill.changed & 1 << slot != 0 {
+                *lr = values[slot];
+            }
+        }
+        cpu.hcr = refill.hcr;
+        cpu.inside = true;
+        self.kicks |= refill.kick & !(1 << vcpu);
+        self.kicks &= !(1 << vcpu);
+    }
+
+    /// A vCPU is interrupted by EL2.
+    pub fn bounce(&mut self, vcpu: u8) {
+        self.exit(vcpu);
+        self.enter(vcpu);
+    }
+
+    /// Delivers kicks, maintenance and physical interrupts until none is left; fails when that does not end.
+    pub fn settle(&mut self) {
+        for _ in 0..200 {
+            let maintenance = (0..self.cpus.len()).find(|&vcpu| self.cpus[vcpu].maintenance());
+            let physical = self.physical.iter().find(|(_, state)| state.signals());
+            if self.kicks != 0 {
+                self.bounce(self.kicks.trailing_zeros() as u8);
+            } else if let Some(vcpu) = maintenance {
+                self.maintenance_count += 1;
+                self.bounce(vcpu as u8);
+            } else if let Some((&intid, _)) = physical {
+                self.take(intid);
+            } else {
+                return;
+            }
+        }
+        panic!("maintenance or kick storm: {:x?}", self.cpus);
+    }
+
+    /// EL2 acknowledges a physical interrupt.
+    pub fn take(&mut self, key: u16) {
+        let state = self.physical.get_mut(&key).unwrap();
+        (state.active, state.pending) = (true, false);
+        let (vcpu, intid) = match key.checked_sub(1100) {
+            Some(vcpu) => (vcpu as u8, 27),
+            None => (self.vgic.spi_target(key).map_or(0, |vcpu| vcpu.0), key),
+        };
+        self.exit(vcpu);
+        let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
+        self.apply(effects);
+        self.enter(vcpu);
+    }
+
+    /// The physical interrupt is deactivated on a vCPU's pCPU.
+    pub fn deactivated(&mut self, vcpu: u8, intid: u16) {
+        let key = if intid == 27 { timer(vcpu) } else { intid };
+        self.physical.get_mut(&key).unwrap().active = false;
+    }
+
+    /// Does what a call returned.
+    pub fn apply(&mut self, effects: Effects) {
+        self.kicks |= effects.kick;
+        for bit in 0..32u16 {
+            let set = |mask: u32| mask & 1 << bit != 0;
+            if effects.first == 0 {
+                if set(effects.deactivate) {
+                    self.deactivated(effects.vcpu, bit);
+                }
+                continue;
+            }
+            let Some(state) = self.physical.get_mut(&(effects.first + bit)) else {
+                continue;
+            };
+            state.enabled = (state.enabled || set(effects.enable)) && !set(effects.disable);
+            state.pending =
+                (state.pending || set(effects.set_pending)) && !set(effects.clear_pending);
+            state.active &= !set(effects.deactivate);
+            state.edge = (state.edge || set(effects.make_edge)) && !set(effects.make_level);
+        }
+        if self.prompt {
+            self.deliver_kicks();
+        }
+    }
+
+    /// Delivers all kicks, and those that come of it.
+    pub fn deliver_kicks(&mut self) {
+        for vcpu in (0..self.cpus.len() as u8).cycle().take(4 * self.cpus.len()) {
+            if self.kicks & 1 << vcpu != 0 {
+                self.bounce(vcpu);
+            }
+        }
+        assert_eq!(self.kicks, 0);
+    }
+
+    /// A vCPU writes a word of the distributor.
+    pub fn write(&mut self, vcpu: u8, offset: u64, value: u32) {
+        self.access(vcpu, offset, |vgic| {
+            vgic.distributor_write(offset, 4, value.into())
+        });
+    }
+
+    /// A vCPU reads a word of the distributor.
+    pub fn read(&mut self, vcpu: u8, offset: u64) -> u32 {
+        self.bounce(vcpu);
+        let own = self.vgic.distributor_read(offset, 4) as u32;
+        let Some((first, mask)) = self.vgic.physical_pending_bits(offset) else {
+            return own;
+        };
+        let state = |bit: u16| {
+            self.physical
+                .get(&(first + bit))
+                .copied()
+                .unwrap_or_default()
+        };
+        (0..32u16)
+            .filter(|&bit| mask & 1 << bit != 0 && state(bit).pending)
+            .fold(own, |word, bit| word | 1 << bit)
+    }
+
+    /// A vCPU writes a word of its own SGI frame.
+    pub fn write_private(&mut self, vcpu: u8, offset: u64, value: u32) {
+        let at = SGI_FRAME + offset;
+        self.access(vcpu, offset, |vgic| {
+            vgic.redistributor_write(VcpuId(vcpu), at, 4, value.into())
+        });
+    }
+
+    /// A vCPU reads a word of its own SGI frame.
+    pub fn read_private(&mut self, vcpu: u8, offset: u64) -> u32 {
+        self.bounce(vcpu);
+        self.vgic
+            .redistributor_read(VcpuId(vcpu), SGI_FRAME + offset, 4) as u32
+    }
+
+    /// A vCPU exits, asks something of the virtual GIC, and enters again. It is folded only where the rules say so.
+    pub fn access(
+        &mut self,
+        vcpu: u8,
+        offset: u64,
+        act: impl FnOnce(&mut Vgic<'static>) -> Effects,
+    ) {
+        if Vgic::wants_fold(offset) {
+            self.exit(vcpu);
+        }
+        let effects = act(&mut self.vgic);
+        let own = effects.kick & 1 << vcpu != 0 || !self.cpus[vcpu as usize].inside;
+        if own {
+            self.bounce(vcpu);
+        }
+        self.apply(Effects {
+            kick: effects.kick & !(1 << vcpu),
+            ..effects
+        });
+    }
+
+    /// A vCPU sends an SGI by `ICC_SGI1R_EL1`.
+    pub fn send(&mut self, vcpu: u8, value: u64) {
+        self.exit(vcpu);
+        let effects = self.vgic.sgi(VcpuId(vcpu), value, SgiGroup::Group1);
+        self.enter(vcpu);
+        self.apply(Effects {
+            kick: effects.kick & !(1 << vcpu),
+            ..effects
+        });
+        if effects.kick & 1 << vcpu != 0 {
+            self.bounce(vcpu);
+        }
+    }
+
+    /// The line of an emulated SPI moves.
+    pub fn line(&mut self, intid: u16, level: bool) {
+        let effects = self.vgic.set_line(intid, None, level);
+        self.apply(effects);
+    }
+
+    /// A guest acknowledges.
+    pub fn acknowledge(&mut self, vcpu: u8) -> Option<u16> {
+        self.cpus[vcpu as usize].acknowledge()
+    }
+
+    /// A guest writes EOIR with EOImode = 0.
+    pub fn eoi(&mut self, vcpu: u8, intid: u16) {
+        self.cpus[vcpu as usize].drop_priority();
+        self.deactivate(vcpu, intid);
+    }
+
+    /// The deactivating half of EOIR, or DIR when nothing traps it.
+    pub fn deactivate(&mut self, vcpu: u8, intid: u16) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        if let Deactivation::Physical(intid) = cpu.deactivate(intid) {
+            self.deactivated(vcpu, intid);
+        }
+    }
+
+    /// A guest writes DIR, which traps while something active is spilled.
+    pub fn dir(&mut self, vcpu: u8, intid: u16) {
+        if self.cpus[vcpu as usize].hcr & hcr::TDIR == 0 {
+            return self.deactivate(vcpu, intid);
+        }
+        self.exit(vcpu);
+        let effects = self.vgic.deactivate(VcpuId(vcpu), intid.into());
+        self.enter(vcpu);
+        self.apply(effects);
+    }
+
+    /// Returns the INTID that would be acknowledged.
+    pub fn signalled(&self, vcpu: u8) -> Option<u16> {
+        let cpu = &self.cpus[vcpu as usize];
+        cpu.signalled().map(|slot| cpu.lr[slot] as u16)
+    }
+
+    /// Returns the list register that holds an interrupt.
+    pub fn lr(&self, vcpu: u8, intid: u16) -> Option<u64> {
+        let lrs = self.cpus[vcpu as usize].lr.iter();
+        lrs.copied()
+            .find(|lr| lr & STATE != 0 && *lr as u16 == intid)
+    }
+}
