@@ -45,6 +45,8 @@ pub mod pmu;
 #[cfg(target_os = "none")]
 pub mod queue;
 #[cfg(target_os = "none")]
+pub mod recorder;
+#[cfg(target_os = "none")]
 pub mod smccc;
 #[cfg(target_os = "none")]
 pub mod smp;

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most vCPUs that a guest can use.
 pub const MAX_VCPUS: usize = 8;
-/// Bytes of stack a vCPU.
-pub const STACK_BYTES: usize = 16 * 1024;
+/// Bytes of stack a vCPU: room for some twenty nested interrupts.
+pub const STACK_BYTES: usize = 32 * 1024;
 
 #[repr(C, align(64))]
 struct Stacks(core::cell::UnsafeCell<[[u8; STACK_BYTES]; MAX_VCPUS]>);

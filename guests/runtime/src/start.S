@@ -4,6 +4,10 @@
 .section .text.start, "ax"
 .global _start
 _start:
+    mrs     x21, daif                   // the state at entry, for runtime_first
+    mrs     x22, sctlr_el1
+    orr     x20, x1, x2
+    orr     x20, x20, x3
     msr     daifset, #15
     msr     spsel, #1
     mov     x19, x0                     // device tree, or 0
@@ -20,6 +24,9 @@ _start:
 2:  mov     x0, #0
     bl      runtime_stack
     mov     x0, x19
+    mov     x1, x20
+    mov     x2, x21
+    mov     x3, x22
     mov     x29, #0
     mov     x30, #0
     b       runtime_first
@@ -85,11 +92,17 @@ runtime_enable_mmu:
     mov     x4, x30
     bl      runtime_invalidate_image
     mov     x30, x4
-// Clobbers x0.
+// Clobbers x0..x2.
 runtime_mmu_on:
     ldr     x0, ={mair}
     msr     mair_el1, x0
     ldr     x0, ={tcr}
+    mrs     x1, id_aa64mmfr0_el1
+    and     x1, x1, #7
+    cmp     x1, #5                      // 48 bits: more need descriptors of another form
+    mov     x2, #5
+    csel    x1, x1, x2, lo
+    bfi     x0, x1, #32, #3
     msr     tcr_el1, x0
     adrp    x0, RUNTIME_ROOT
     add     x0, x0, :lo12:RUNTIME_ROOT

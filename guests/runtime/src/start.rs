@@ -36,9 +36,36 @@ pub fn device_tree() -> u64 {
     DEVICE_TREE.load(Ordering::Relaxed)
 }
 
+/// How the first vCPU was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryState {
+    /// x1, x2 and x3, or-ed together.
+    pub other_arguments: u64,
+    /// The exception masks.
+    pub daif: u64,
+    /// `SCTLR_EL1`.
+    pub sctlr: u64,
+}
+
+static ENTRY: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+/// Returns how the first vCPU was entered.
+pub fn entry_state() -> EntryState {
+    let [other_arguments, daif, sctlr] =
+        [0, 1, 2].map(|slot: usize| ENTRY[slot].load(Ordering::Relaxed));
+    EntryState {
+        other_arguments,
+        daif,
+        sctlr,
+    }
+}
+
 #[unsafe(no_mangle)]
-extern "C" fn runtime_first(device_tree: u64) -> ! {
+extern "C" fn runtime_first(device_tree: u64, other_arguments: u64, daif: u64, sctlr: u64) -> ! {
     DEVICE_TREE.store(device_tree, Ordering::Relaxed);
+    for (slot, value) in ENTRY.iter().zip([other_arguments, daif, sctlr]) {
+        slot.store(value, Ordering::Relaxed);
+    }
     console::init();
     // SAFETY: `entry!` defines it, with this type.
     unsafe { guest_main() }

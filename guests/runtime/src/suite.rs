@@ -22,13 +22,13 @@ pub type Outcome = Result<(), Verdict>;
 pub type Test = (&'static str, fn() -> Outcome);
 
 /// The longest reason that is kept, in bytes; the rest is cut.
-pub const REASON_BYTES: usize = 160;
+pub const REASON_BYTES: usize = 110;
 
 /// Text of bounded length.
 #[derive(Clone, Copy, Debug)]
 pub struct Reason {
     bytes: [u8; REASON_BYTES],
-    length: usize,
+    length: u8,
 }
 
 impl Reason {
@@ -46,7 +46,7 @@ impl Reason {
 impl fmt::Write for Reason {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes().filter(u8::is_ascii) {
-            if let Some(slot) = self.bytes.get_mut(self.length) {
+            if let Some(slot) = self.bytes.get_mut(usize::from(self.length)) {
                 *slot = byte;
                 self.length += 1;
             }
@@ -57,7 +57,8 @@ impl fmt::Write for Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(core::str::from_utf8(&self.bytes[..self.length]).unwrap_or("?"))
+        formatter
+            .write_str(core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("?"))
     }
 }
 

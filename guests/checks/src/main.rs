@@ -1,0 +1,52 @@
+//! Checks what a guest with one vCPU may rely on, and what a hypervisor has to bear.
+//!
+//! A test's name begins with the row of the project's list of faults that it answers: `a23_...` is input against EL2, `b10_...`
+//! a rule of the virtual GIC, `c_...` the contract with a guest. The lines are those of [`guest_runtime::suite`].
+//!
+//! It runs on plain QEMU too; what makes sense only above a hypervisor is skipped there.
+#![no_std]
+#![no_main]
+
+mod accesses;
+mod calls;
+mod contract;
+mod faults;
+mod gic_order;
+mod gic_space;
+mod gic_state;
+mod sysregs;
+mod timers;
+
+use guest_runtime::{entry, gic, mmu, recorder, suite};
+
+entry!(main);
+
+fn main() -> ! {
+    mmu::enable();
+    suite::run(&[
+        contract::TESTS,
+        timers::TESTS,
+        gic_state::TESTS,
+        gic_order::TESTS,
+        gic_space::TESTS,
+        accesses::TESTS,
+        faults::TESTS,
+        calls::TESTS,
+        sysregs::TESTS,
+    ])
+}
+
+/// Brings the GIC into a known state, with nothing pending and an empty log; interrupts are masked.
+fn fresh_gic() {
+    guest_runtime::sysreg::mask_irqs();
+    recorder::quiet(guest_runtime::layout::VIRTUAL_TIMER_INTID);
+    recorder::quiet(guest_runtime::layout::PHYSICAL_TIMER_INTID);
+    recorder::quiet(guest_runtime::layout::UART_INTID);
+    gic::init();
+    let private = gic::bank(0);
+    private.write32(gic::ICPENDR, u32::MAX);
+    private.write32(gic::ICACTIVER, u32::MAX);
+    gic::write_bit(gic::ICPENDR, guest_runtime::layout::UART_INTID);
+    gic::write_bit(gic::ICACTIVER, guest_runtime::layout::UART_INTID);
+    recorder::start();
+}
