@@ -16,7 +16,7 @@ use super::record::{
 /// Number of regions of memory that one partition can have.
 pub const MAX_REGIONS: usize = 16;
 /// First guest-physical address that no partition can use: 39 bits of them are translated.
-pub const GUEST_END: u64 = 1 << 39;
+pub const GUEST_END: u64 = 1 << crate::stage2::GUEST_BITS;
 /// Most bytes that the record area may have.
 pub const MAX_RECORD_BYTES: u64 = 1 << 20;
 
