@@ -1,3 +1,7 @@
-//! The host tool.
+//! `cargo xtask`: see [`xtask`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::main()
+}

@@ -1,0 +1,364 @@
+//! The command line: a contract that scripts outside this repository use. Extend it, rename nothing.
+
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::failure::{Code, Failure, Outcome};
+
+const CODES: &str = "Exit codes:
+  0    done, or the awaited text was seen
+  1    a test failed, a budget was exceeded, or a build failed
+  2    wrong command line
+  3    bad partition table
+  4    a tool is missing (its package is named)
+  5    EL2 panicked
+  6    QEMU ended before the awaited text
+  124  the time was up";
+
+/// Builds, runs, tests and measures Bulkhead.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = CODES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Action,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Build a system and boot it under QEMU, console attached
+    #[command(after_help = CODES)]
+    Run(Box<Run>),
+    /// Build the bootable image; print where it is, its sizes, and the start-up memory map
+    #[command(after_help = CODES)]
+    Build(Build),
+    /// Check a partition table against its board and print the report
+    #[command(after_help = CODES)]
+    Check(Check),
+    /// Run the tests: one of each kind, or with --long the whole matrix
+    #[command(after_help = CODES)]
+    Test(Test),
+    /// Measure latency and footprint under icount and compare with the budgets
+    #[command(after_help = CODES)]
+    Bench(Bench),
+    /// Attach gdb with the symbols of EL2 and of the guests (start `run --gdb` first)
+    #[command(after_help = CODES)]
+    Debug(Debug),
+    /// Install what the other commands need
+    #[command(after_help = CODES)]
+    Setup(Setup),
+}
+
+/// May tools be installed?
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Consent {
+    /// Install missing tools without asking
+    #[arg(long, conflicts_with = "no_install")]
+    pub yes: bool,
+    /// Never install; a missing tool is exit code 4
+    #[arg(long)]
+    pub no_install: bool,
+}
+
+/// Which system.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Target {
+    /// Board, a folder of platforms/ [default: the table's, else qemu-virt]
+    #[arg(long, value_name = "NAME")]
+    pub platform: Option<String>,
+    /// Partition table: a name in the board's folder, or a file [default: default]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub partitions: Option<String>,
+    /// Kernel of the Linux recipes, instead of the one that is downloaded
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// busybox (arm64, static) of the Linux recipes, instead of the one that is downloaded
+    #[arg(long, value_name = "FILE")]
+    pub busybox: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// May tools be installed?
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// How QEMU's board differs from the platform's description.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Machine {
+    /// CPU model of QEMU [default: the platform's]
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+    /// Number of CPUs [default: what the table needs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub cpus: Option<u32>,
+    /// RAM, for example 512M or 2G [default: the platform's]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Version of the interrupt controller
+    #[arg(long, value_name = "2|3", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub gic: Option<u8>,
+    /// The QEMU to use [default: qemu-system-aarch64]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+}
+
+/// `run`
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Do not attach the terminal: print lines until the end, a pattern, or the timeout
+    #[arg(long)]
+    pub headless: bool,
+    /// Stop after this many seconds [default with --headless: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Stop with success at this text; counts once all --when have been seen
+    #[arg(long, value_name = "[PARTITION:]REGEX", allow_hyphen_values = true)]
+    pub until: Option<String>,
+    /// Stop with exit code 1 at this text (repeatable)
+    #[arg(long, value_name = "[PARTITION:]REGEX", allow_hyphen_values = true)]
+    pub fail_on: Vec<String>,
+    /// Wait for this text, then send what the next --send says (repeatable, in order)
+    #[arg(long, value_name = "[PARTITION:]REGEX", allow_hyphen_values = true)]
+    pub when: Vec<String>,
+    /// Type this, and Enter unless it ends in a newline or \c; \n \r \t \\ \xNN are known; PARTITION gets the keyboard first
+    #[arg(long, value_name = "[PARTITION:]TEXT", allow_hyphen_values = true)]
+    pub send: Vec<String>,
+    /// Write the console to this file too
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Count instructions as time: one instruction a nanosecond, every run the same (use one CPU)
+    #[arg(long)]
+    pub icount: bool,
+    /// Stop before EL2's first instruction and wait for gdb
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1234"
+    )]
+    pub gdb: Option<u16>,
+    /// List platforms, tables, guests and recipes
+    #[arg(long)]
+    pub list: bool,
+    /// Further arguments for QEMU
+    #[arg(last = true, value_name = "EXTRA QEMU ARGUMENTS")]
+    pub extra: Vec<String>,
+}
+
+/// `build`
+#[derive(Args, Debug)]
+pub struct Build {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// `check`
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Check against this flattened device tree, for example read off a running board
+    #[arg(long, value_name = "FILE")]
+    pub dtb: Option<PathBuf>,
+}
+
+/// `test`
+#[derive(Args, Debug)]
+pub struct Test {
+    /// Run the whole matrix too: machines, memory sizes, QEMU versions, endurance
+    #[arg(long)]
+    pub long: bool,
+    /// Run only the tests whose name holds this text (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// List the tests
+    #[arg(long)]
+    pub list: bool,
+    /// Print all of the console of every system
+    #[arg(long)]
+    pub verbose: bool,
+    /// The QEMU to use [default: qemu-system-aarch64]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// Kernel of the Linux recipes, instead of the one that is downloaded
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// busybox (arm64, static) of the Linux recipes, instead of the one that is downloaded
+    #[arg(long, value_name = "FILE")]
+    pub busybox: Option<PathBuf>,
+    /// May tools be installed?
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// `bench`
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// The QEMU to use [default: qemu-system-aarch64]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// Measure Linux's way to `LINUX UP` against a native boot too (takes minutes)
+    #[arg(long)]
+    pub linux: bool,
+    /// Print all of the console
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+/// `debug`
+#[derive(Args, Debug)]
+pub struct Debug {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Port of `run --gdb`
+    #[arg(long, value_name = "PORT", default_value_t = 1234)]
+    pub port: u16,
+    /// Further arguments for gdb
+    #[arg(last = true, value_name = "GDB ARGUMENTS")]
+    pub extra: Vec<String>,
+}
+
+/// `setup`
+#[derive(Args, Debug)]
+pub struct Setup {
+    /// May tools be installed?
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Reads the process's arguments. Help and version are printed here and end the process.
+pub fn parse() -> Outcome<Cli> {
+    parse_from(std::env::args_os().collect())
+}
+
+/// Reads arguments, the program's name first.
+pub fn parse_from(arguments: Vec<std::ffi::OsString>) -> Outcome<Cli> {
+    let matches = Cli::command()
+        .try_get_matches_from(arguments)
+        .map_err(explain)?;
+    if let Some(run) = matches.subcommand_matches("run") {
+        pairs_in_order(run)?;
+    }
+    Cli::from_arg_matches(&matches).map_err(explain)
+}
+
+/// Turns clap's error into ours and names what would have been right.
+fn explain(error: clap::Error) -> Failure {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let mut message = error.to_string();
+    if matches!(
+        error.kind(),
+        ErrorKind::InvalidSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) && let Some(ContextValue::String(_)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        let root = Cli::command();
+        let names: Vec<&str> = root.get_subcommands().map(|c| c.get_name()).collect();
+        message += &format!("\nCommands: {}", names.join(", "));
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        message += &known_options();
+    }
+    Failure::new(Code::Usage, message)
+}
+
+/// Lists the options of the command that the process was asked for.
+fn known_options() -> String {
+    let root = Cli::command();
+    let asked = std::env::args().nth(1).unwrap_or_default();
+    let Some(command) = root.find_subcommand(&asked) else {
+        return String::new();
+    };
+    let names: Vec<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(|name| format!("--{name}")))
+        .collect();
+    format!("\nOptions of {asked}: {}", names.join(" "))
+}
+
+/// Checks that every `--when` is followed by its own `--send`.
+fn pairs_in_order(run: &clap::ArgMatches) -> Outcome {
+    let places = |name: &str| -> Vec<usize> {
+        run.indices_of(name)
+            .map(Iterator::collect)
+            .unwrap_or_default()
+    };
+    let (when, send) = (places("when"), places("send"));
+    let paired = when.len() == send.len() && when.iter().zip(&send).all(|(w, s)| w < s);
+    let apart = send.iter().zip(when.iter().skip(1)).all(|(s, w)| s < w);
+    if paired && apart {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "every --when REGEX is followed by one --send TEXT, in the order in which they happen",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Outcome<Cli> {
+        parse_from(line.split(' ').map(Into::into).collect())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_must_alternate() {
+        assert!(parsed("x run --when a --send b --when c --send d").is_ok());
+        for line in [
+            "x run --send b",
+            "x run --when a",
+            "x run --send b --when a",
+            "x run --when a --when c --send b --send d",
+        ] {
+            assert_eq!(parsed(line).unwrap_err().code, Code::Usage, "{line}");
+        }
+    }
+
+    #[test]
+    fn gdb_takes_an_optional_port() {
+        let port = |line: &str| match parsed(line).unwrap().command {
+            Action::Run(run) => run.gdb,
+            _ => None,
+        };
+        assert_eq!(port("x run"), None);
+        assert_eq!(port("x run --gdb"), Some(1234));
+        assert_eq!(port("x run --gdb=99 -- -d int"), Some(99));
+    }
+
+    #[test]
+    fn an_unknown_command_lists_the_right_ones() {
+        let failure = parsed("x rnu").unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.message.contains("run, build, check, test, bench"));
+    }
+}

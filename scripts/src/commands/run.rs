@@ -1,0 +1,125 @@
+//! `cargo xtask run`: boots a system under QEMU.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::args::Run;
+use crate::console::screen::Style;
+use crate::console::script::Script;
+use crate::failure::{Code, Failure, Outcome};
+use crate::guests::folders;
+use crate::recipe;
+use crate::selection::boards;
+use crate::session::{Ending, Finished, Plan, run as run_session};
+use crate::system::{Built, build};
+
+/// Longest run without a person, unless `--timeout` says otherwise.
+const HEADLESS_SECONDS: u64 = 300;
+
+/// Runs the command.
+pub fn run(args: &Run) -> Outcome {
+    if args.list {
+        return list(args.target.json);
+    }
+    let built = build(&args.target, &args.machine)?;
+    let names = built.names();
+    let pairs: Vec<_> = args
+        .when
+        .iter()
+        .cloned()
+        .zip(args.send.iter().cloned())
+        .collect();
+    let script = Script::new(&pairs, args.until.as_deref(), &args.fail_on, &names)?;
+    let seconds = args.timeout.or(args.headless.then_some(HEADLESS_SECONDS));
+    if !args.headless {
+        println!(
+            "Console: Ctrl-G x quits, Ctrl-G n gives the keyboard to the next partition, Ctrl-G ? says more."
+        );
+    }
+    if let Some(port) = args.gdb {
+        println!(
+            "Stopped before the first instruction: `cargo xtask debug --port {port}` in another terminal."
+        );
+    }
+    let plan = Plan {
+        command: command(args, &built)?,
+        names,
+        script,
+        timeout: seconds.map(Duration::from_secs),
+        style: Style {
+            colour: !args.headless
+                && env::var_os("NO_COLOR").is_none()
+                && io::stdout().is_terminal(),
+            ..Style::default()
+        },
+        attached: !args.headless,
+        log: args.log.clone(),
+        survive_panic: args.gdb.is_some(),
+    };
+    verdict(&run_session(plan)?, args.until.is_some())
+}
+
+/// Returns the call of QEMU.
+fn command(args: &Run, built: &Built) -> Outcome<Command> {
+    let mut command = built.qemu_board()?.command();
+    command.arg("-kernel").arg(&built.image);
+    command.args(["-serial", "stdio"]);
+    if args.icount {
+        command.args(crate::qemu::ICOUNT);
+    }
+    if let Some(port) = args.gdb {
+        command.args(["-S", "-gdb", &format!("tcp::{port}")]);
+    }
+    command.args(&args.extra);
+    Ok(command)
+}
+
+/// Turns a run's end into an exit code.
+pub fn verdict(finished: &Finished, awaiting: bool) -> Outcome {
+    let awaited = finished.awaited.as_deref();
+    let waiting = awaited.map_or_else(String::new, |text| format!(", waiting for `{text}`"));
+    match &finished.ending {
+        Ending::Matched | Ending::Quit => Ok(()),
+        Ending::Ended(status) if status.success() && awaited.is_none() && !awaiting => Ok(()),
+        Ending::Ended(status) => Err(Failure::new(
+            Code::EndedEarly,
+            format!("QEMU ended ({status}){waiting}"),
+        )),
+        Ending::Timeout => Err(Failure::new(
+            Code::Timeout,
+            format!("time is up after {} s{waiting}", finished.time.as_secs()),
+        )),
+        Ending::Forbidden(pattern) => {
+            Err(Failure::failed(format!("`{pattern}` was seen (--fail-on)")))
+        }
+        Ending::Panic => Err(Failure::new(Code::Panic, "EL2 panicked")),
+        Ending::NotStarted => Err(Failure::new(Code::BadTable, "EL2 refused to start")),
+        Ending::Interrupted => Err(Failure::new(Code::Interrupted, "")),
+    }
+}
+
+/// Lists what can be named.
+fn list(json: bool) -> Outcome {
+    let boards = boards()?;
+    let guests = folders("guests", "src/main.rs");
+    let recipes = recipe::names();
+    if json {
+        let platforms: Vec<_> = boards
+            .iter()
+            .map(|b| serde_json::json!({ "name": b.name, "description": b.description, "tables": b.tables() }))
+            .collect();
+        let all =
+            serde_json::json!({ "platforms": platforms, "guests": guests, "recipes": recipes });
+        println!("{all:#}");
+        return Ok(());
+    }
+    for board in &boards {
+        println!("platform {}: {}", board.name, board.description);
+        println!("  tables: {}", board.tables().join(", "));
+    }
+    println!("guests: {}", guests.join(", "));
+    println!("recipes: {}", recipes.join(", "));
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Guest images on demand: crates under `guests/`, and recipes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use bulkhead_platforms::{Images, RecipeImage};
+
+use crate::recipe::{self, Sources};
+use crate::workspace::{GUEST_TARGET, cargo, root, target};
+
+/// Builds and fetches guest images, each once.
+#[derive(Debug, Default)]
+pub struct Workshop {
+    sources: Sources,
+    built: BTreeMap<String, PathBuf>,
+}
+
+impl Workshop {
+    /// Makes a workshop that takes what the recipes need from `sources`.
+    pub fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            built: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the ELF files of the guest crates that were built so far.
+    pub fn built(&self) -> impl Iterator<Item = &PathBuf> {
+        self.built.values()
+    }
+}
+
+impl Images for Workshop {
+    fn guest(&mut self, name: &str) -> Result<PathBuf, String> {
+        if let Some(path) = self.built.get(name) {
+            return Ok(path.clone());
+        }
+        let names = self.guests();
+        if !names.iter().any(|n| n == name) {
+            return Err(format!(
+                "there is no guest crate `{name}`; there are: {}",
+                names.join(", ")
+            ));
+        }
+        let status = cargo()
+            .args(["build", "--quiet", "--release", "--target", GUEST_TARGET])
+            .args(["--package", name])
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|error| format!("cargo: {error}"))?;
+        if !status.success() {
+            return Err(format!("the guest crate `{name}` does not build"));
+        }
+        let path = target().join(GUEST_TARGET).join("release").join(name);
+        self.built.insert(name.to_owned(), path.clone());
+        Ok(path)
+    }
+
+    fn recipe(&mut self, name: &str) -> Result<RecipeImage, String> {
+        recipe::make(name, &self.sources).map_err(|failure| failure.message)
+    }
+
+    fn guests(&self) -> Vec<String> {
+        folders("guests", "src/main.rs")
+    }
+
+    fn recipes(&self) -> Vec<String> {
+        recipe::names()
+    }
+}
+
+/// Returns the folders in `parent` that hold the file `mark`, sorted.
+pub fn folders(parent: &str, mark: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root().join(parent)) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join(mark).is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}

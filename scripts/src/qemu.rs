@@ -1,0 +1,226 @@
+//! QEMU: its command line for a board, and the device tree that it makes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bulkhead_platforms::QemuBoard;
+use sha2::{Digest, Sha256};
+
+use crate::args::Machine;
+use crate::failure::{Failure, Outcome};
+use crate::workspace::{self, products};
+
+/// How long QEMU may take to write a device tree.
+const DUMP_TIME: Duration = Duration::from_secs(60);
+
+/// One instruction is one nanosecond, and idle time costs nothing: every run is the same.
+pub const ICOUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
+
+/// A board as QEMU runs it: the platform's description with what the command line changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// The emulator.
+    pub program: PathBuf,
+    /// Value of `-machine`.
+    pub machine: String,
+    /// Value of `-cpu`.
+    pub cpu: String,
+    /// Value of `-smp`.
+    pub cpus: u32,
+    /// Value of `-m`.
+    pub memory: String,
+    /// Further options of the platform.
+    pub options: Vec<String>,
+}
+
+impl Board {
+    /// Puts the description, the command line and the table's need of CPUs together.
+    pub fn new(
+        program: PathBuf,
+        board: &QemuBoard,
+        machine: &Machine,
+        needed: Option<u32>,
+    ) -> Self {
+        let chosen = match machine.gic {
+            Some(gic) => with_option(&board.machine, "gic-version", &gic.to_string()),
+            None => board.machine.clone(),
+        };
+        let cpu = machine.cpu.as_ref().unwrap_or(&board.cpu);
+        Self {
+            program,
+            machine: chosen,
+            cpu: affordable(cpu),
+            cpus: machine.cpus.unwrap_or(board.cpus.max(needed.unwrap_or(0))),
+            memory: machine
+                .memory
+                .clone()
+                .unwrap_or_else(|| board.memory.clone()),
+            options: board.options.clone(),
+        }
+    }
+
+    /// Returns the same board without EL2, for native runs to compare with.
+    pub fn without_el2(&self) -> Self {
+        Self {
+            machine: with_option(&self.machine, "virtualization", "off"),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a call of QEMU with what describes the board.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments());
+        command
+    }
+
+    /// Returns the arguments that describe the board.
+    fn arguments(&self) -> Vec<String> {
+        let cpus = self.cpus.to_string();
+        let pairs = [
+            ("-machine", &self.machine),
+            ("-cpu", &self.cpu),
+            ("-smp", &cpus),
+            ("-m", &self.memory),
+        ];
+        let pairs = pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_owned(), value.clone()]);
+        let display = ["-display", "none", "-monitor", "none"].map(str::to_owned);
+        pairs
+            .chain(self.options.iter().cloned())
+            .chain(display)
+            .collect()
+    }
+
+    /// Returns the flattened device tree that QEMU makes for this board; kept by options and QEMU's version.
+    ///
+    /// # Errors
+    /// QEMU does not know an option.
+    pub fn device_tree(&self) -> Outcome<Vec<u8>> {
+        let stamp = std::fs::metadata(&self.program).and_then(|data| data.modified());
+        let key = format!("{self:?} {:?}", stamp.ok());
+        let digest = Sha256::digest(key.as_bytes());
+        let key: String = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let file = products(&["cache", "device-trees", &format!("{key}.dtb")]);
+        if !file.is_file() {
+            self.dump(&file)?;
+        }
+        workspace::read(&file)
+    }
+
+    /// Lets QEMU write its device tree.
+    fn dump(&self, file: &Path) -> Outcome {
+        if let Some(folder) = file.parent() {
+            workspace::make_folder(folder)?;
+        }
+        let fresh = file.with_extension(format!("{}.new", std::process::id()));
+        let machine = with_option(&self.machine, "dtb-randomness", "off");
+        let machine = format!("{machine},dumpdtb={}", fresh.display());
+        let board = Self {
+            machine,
+            ..self.clone()
+        };
+        let mut command = board.command();
+        command.args(["-serial", "none"]);
+        let output = bounded(&mut command, DUMP_TIME)?;
+        // QEMU writes the tree and ends.
+        std::fs::rename(&fresh, file).map_err(|_| {
+            Failure::failed(format!(
+                "QEMU makes no device tree for this board: {}",
+                output.trim()
+            ))
+        })
+    }
+}
+
+/// Runs a program for a bounded time and returns what it wrote on standard error.
+fn bounded(command: &mut Command, time: Duration) -> Outcome<String> {
+    let what = command.get_program().to_string_lossy().into_owned();
+    let bad = |error: std::io::Error| Failure::failed(format!("{what}: {error}"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(bad)?;
+    let end = std::time::Instant::now() + time;
+    while child.try_wait().map_err(bad)?.is_none() {
+        if std::time::Instant::now() > end {
+            // An error means that it ended meanwhile.
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().map_err(bad)?;
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Sets `name=value` in a comma-separated list of options.
+fn with_option(options: &str, name: &str, value: &str) -> String {
+    let key = format!("{name}=");
+    let others = options
+        .split(',')
+        .filter(|option| !option.starts_with(&key));
+    let mut list: Vec<String> = others.map(str::to_owned).collect();
+    list.push(format!("{key}{value}"));
+    list.join(",")
+}
+
+/// `max` computes pointer-authentication codes by an algorithm that takes most of the time; QEMU 7.2 does so unless
+/// told otherwise.
+fn affordable(cpu: &str) -> String {
+    if cpu.split(',').next() == Some("max") && !cpu.contains("pauth") {
+        return format!("{cpu},pauth-impdef=on");
+    }
+    cpu.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described() -> QemuBoard {
+        QemuBoard {
+            machine: "virt,gic-version=3,virtualization=on".to_owned(),
+            cpu: "cortex-a53".to_owned(),
+            cpus: 2,
+            memory: "1G".to_owned(),
+            load_offset: 0x20_0000,
+            options: vec!["-nic".to_owned(), "none".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_description() {
+        let machine = Machine {
+            cpu: Some("max".to_owned()),
+            cpus: Some(4),
+            gic: Some(2),
+            ..Machine::default()
+        };
+        let board = Board::new("q".into(), &described(), &machine, Some(8));
+        assert_eq!(board.machine, "virt,virtualization=on,gic-version=2");
+        assert_eq!(board.cpu, "max,pauth-impdef=on");
+        assert_eq!((board.cpus, board.memory.as_str()), (4, "1G"));
+    }
+
+    #[test]
+    fn a_table_gets_the_cpus_that_it_names() {
+        let cpus = |needed| Board::new("q".into(), &described(), &Machine::default(), needed).cpus;
+        assert_eq!((cpus(None), cpus(Some(1)), cpus(Some(8))), (2, 2, 8));
+    }
+
+    #[test]
+    fn a_native_board_has_no_el2() {
+        let board = Board::new("q".into(), &described(), &Machine::default(), None);
+        assert_eq!(
+            board.without_el2().machine,
+            "virt,gic-version=3,virtualization=off"
+        );
+    }
+}
