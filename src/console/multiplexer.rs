@@ -1,0 +1,410 @@
+//! Many rings, one wire: picks the next byte for the physical UART.
+//!
+//! # On the wire
+//! * A line is `NAME| text` CR LF. A line that is complete in its ring goes out whole, and lines of different
+//!   sources take turns, EL2's own first.
+//! * An unfinished line (a prompt) goes out after [`QUIET_NS`] without further output of its source, and what the
+//!   source adds later just continues it. It is held back while its source was merely stopped in the middle of it.
+//! * When an unfinished line must give way, NUL CR LF cuts it; it comes again from its beginning later: when its
+//!   source says more, or when the line is free again. NULs of guests are dropped, so none can fake a cut.
+//! * Guests end lines by LF or CR LF. A CR alone (a redrawn prompt, a progress bar) goes out as CR and the prefix
+//!   again, so that the prefix is never overwritten and no guest can pretend to be another.
+//! * An unfinished line that outgrows its ring is broken into several lines.
+//!
+//! # Invariants
+//! The bytes of an unfinished line stay in the ring until it ends, hence it can be shown again; only a line that is
+//! known to end, or one that outgrows the ring, leaves while it is being shown. Every step is bounded by the number
+//! of sources.
+
+use crate::device::ring::Reader;
+use crate::ids::MAX_PARTITIONS;
+
+/// Time after which an unfinished line is shown, in nanoseconds.
+pub const QUIET_NS: u64 = 20_000_000;
+/// Largest number of sources: EL2 and every partition.
+pub const MAX_SOURCES: usize = MAX_PARTITIONS + 1;
+/// The source that is EL2 itself.
+pub const OWN: usize = 0;
+/// Bytes of a line after which room is given back to its source.
+const CHUNK: u32 = 256;
+
+/// Who speaks on the line: source 0 is EL2, source n + 1 the partition at position n of the table.
+pub trait Sources {
+    /// Returns the number of sources, at most [`MAX_SOURCES`].
+    fn count(&self) -> usize;
+
+    /// Returns a source's name: at least one byte, no control characters.
+    fn name(&self, source: usize) -> &[u8];
+
+    /// Returns a source's ring, or `None` when it has no console.
+    fn reader(&self, source: usize) -> Option<Reader<'_>>;
+
+    /// Says whether a source has more to say but does not run: its unfinished line is then not a prompt.
+    fn is_descheduled(&self, source: usize) -> bool;
+
+    /// Returns the source that has the keyboard: of several unfinished lines, its is shown again first.
+    fn focus(&self) -> usize;
+
+    /// Tells a source that waits for it that its ring has room again.
+    fn room(&self, source: usize);
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send this byte.
+    Byte(u8),
+    /// Nothing to send from this step, but ask again: it was cut short to stay bounded.
+    Again,
+    /// Nothing to send until a ring changes or the deadline passes.
+    Idle {
+        /// Ask again at this time, in nanoseconds, even if no ring changes.
+        deadline: Option<u64>,
+    },
+}
+
+/// Where the wire is within a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Between lines.
+    Between,
+    /// The prefix of the current source, from this byte on.
+    Prefix(u8),
+    /// The text of the current source.
+    Text,
+    /// CR LF comes next; the source is done with.
+    End,
+    /// LF comes next.
+    LineFeed,
+}
+
+/// What is remembered about a source.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// Bytes in its ring when last looked at.
+    seen: u32,
+    /// Bytes of its unfinished line that were shown before it was cut.
+    cut: u32,
+    /// When `seen` last changed, or the source was last found descheduled.
+    quiet_since_ns: u64,
+}
+
+/// The multiplexer. One per physical UART, used by its server alone.
+#[derive(Clone, Debug)]
+pub struct Multiplexer {
+    stage: Stage,
+    /// The source whose line is on the wire, in all stages but `Between`.
+    current: usize,
+    /// Bytes of the current line shown and still in the ring.
+    shown: u32,
+    /// The current line is known to end.
+    whole: bool,
+    /// Some of the current line has left the ring.
+    streamed: bool,
+    /// Something of the current line has been shown behind its prefix.
+    begun: bool,
+    /// Where the search for the next complete line starts.
+    turn: usize,
+    memories: [Memory; MAX_SOURCES],
+}
+
+impl Multiplexer {
+    /// Returns a multiplexer at the beginning of a line.
+    pub const fn new() -> Self {
+        Self {
+            stage: Stage::Between,
+            current: OWN,
+            shown: 0,
+            whole: false,
+            streamed: false,
+            begun: false,
+            turn: OWN,
+            memories: [Memory {
+                seen: 0,
+                cut: 0,
+                quiet_since_ns: 0,
+            }; MAX_SOURCES],
+        }
+    }
+
+    /// Says whether the wire is in the middle of a line: who must speak at once, as a panic does, ends it first.
+    pub fn is_mid_line(&self) -> bool {
+        self.stage != Stage::Between
+    }
+
+    /// Returns what to do next. `now_ns` never goes back.
+    pub fn next<S: Sources>(&mut self, now_ns: u64, sources: &S) -> Step {
+        match self.stage {
+            Stage::Text => self.text(now_ns, sources),
+            Stage::Prefix(at) => self.prefix(at, sources),
+            Stage::End => {
+                self.stage = Stage::LineFeed;
+                Step::Byte(b'\r')
+            }
+            Stage::LineFeed => {
+                self.stage = Stage::Between;
+                Step::Byte(b'\n')
+            }
+            Stage::Between => self.between(now_ns, sources),
+        }
+    }
+
+    /// Sends the prefix of the current source.
+    fn prefix<S: Sources>(&mut self, at: u8, sources: &S) -> Step {
+        let name = sources.name(self.current);
+        let byte = match (name.get(usize::from(at)), usize::from(at) == name.len()) {
+            (Some(byte), _) => *byte,
+            (None, true) => b'|',
+            (None, false) => {
+                self.stage = Stage::Text;
+                return Step::Byte(b' ');
+            }
+        };
+        self.stage = Stage::Prefix(at.saturating_add(1));
+        Step::Byte(byte)
+    }
+
+    /// Sends the next byte of the current source's text.
+    #[inline]
+    fn text<S: Sources>(&mut self, now_ns: u64, sources: &S) -> Step {
+        let Some(reader) = sources.reader(self.current) else {
+            self.stage = Stage::End;
+            return Step::Again;
+        };
+        if self.shown >= CHUNK && (self.whole || self.outgrown(reader)) {
+            return self.give_room(now_ns, reader, sources);
+        }
+        let available = reader.available();
+        if self.shown >= available {
+            return self.caught_up(available, now_ns, reader, sources);
+        }
+        let byte = reader.peek(self.shown);
+        if byte >= b' ' {
+            self.shown += 1;
+            self.begun = true;
+            return Step::Byte(byte);
+        }
+        self.control(byte, available, now_ns, reader, sources)
+    }
+
+    /// Sends, or does not send, a control character.
+    fn control<S: Sources>(
+        &mut self,
+        byte: u8,
+        available: u32,
+        now_ns: u64,
+        reader: Reader<'_>,
+        sources: &S,
+    ) -> Step {
+        match byte {
+            b'\n' => {
+                self.take(self.shown.wrapping_add(1), 1, now_ns, reader, sources);
+                self.stage = Stage::LineFeed;
+                return Step::Byte(b'\r');
+            }
+            b'\r' if self.shown + 1 == available => {
+                // What follows decides what it is.
+                return self.caught_up(available, now_ns, reader, sources);
+            }
+            b'\r' => {
+                self.shown += 1;
+                if self.begun && reader.peek(self.shown) != b'\n' {
+                    self.stage = Stage::Prefix(0);
+                    return Step::Byte(b'\r');
+                }
+            }
+            0 => self.shown += 1,
+            byte => {
+                self.shown += 1;
+                self.begun = true;
+                return Step::Byte(byte);
+            }
+        }
+        Step::Again
+    }
+
+    /// Gives the shown part of a line back to its ring, when the line need not come again.
+    fn give_room<S: Sources>(&mut self, now_ns: u64, reader: Reader<'_>, sources: &S) -> Step {
+        self.take(self.shown, 0, now_ns, reader, sources);
+        self.streamed = true;
+        if !self.whole {
+            self.whole = reader.has_line();
+        }
+        if !self.whole && self.complete_source(sources).is_some() {
+            // Without end in sight: the others have their turn now and then.
+            self.stage = Stage::End;
+        }
+        Step::Again
+    }
+
+    /// The current line is unfinished and all `available` bytes of it are shown, but for a CR at the end: continues,
+    /// waits, or gives way.
+    fn caught_up<S: Sources>(
+        &mut self,
+        available: u32,
+        now_ns: u64,
+        reader: Reader<'_>,
+        sources: &S,
+    ) -> Step {
+        if !self.whole && reader.has_line() {
+            self.whole = true;
+            return Step::Again;
+        }
+        if self.shown > 0 && self.outgrown(reader) {
+            return self.give_room(now_ns, reader, sources);
+        }
+        if self.complete_source(sources).is_none()
+            && let Err(deadline) = self.unfinished_source(now_ns, sources, Some(self.current))
+        {
+            return Step::Idle { deadline };
+        }
+        self.give_way(available, now_ns, reader, sources)
+    }
+
+    /// Cuts the current, unfinished line.
+    fn give_way<S: Sources>(
+        &mut self,
+        available: u32,
+        now_ns: u64,
+        reader: Reader<'_>,
+        sources: &S,
+    ) -> Step {
+        self.stage = Stage::End;
+        if self.streamed {
+            // Its beginning is gone: what was shown stands as a line of its own.
+            self.take(self.shown, 0, now_ns, reader, sources);
+            return Step::Again;
+        }
+        if let Some(memory) = self.memories.get_mut(self.current) {
+            memory.cut = available;
+            memory.seen = available;
+            memory.quiet_since_ns = now_ns;
+        }
+        Step::Byte(0)
+    }
+
+    /// Takes bytes out of the current source's ring.
+    fn take<S: Sources>(
+        &mut self,
+        count: u32,
+        lines: u32,
+        now_ns: u64,
+        reader: Reader<'_>,
+        sources: &S,
+    ) {
+        if reader.advance(count, lines) {
+            sources.room(self.current);
+        }
+        self.shown = 0;
+        if let Some(memory) = self.memories.get_mut(self.current) {
+            memory.cut = 0;
+            memory.seen = reader.available();
+            memory.quiet_since_ns = now_ns;
+        }
+    }
+
+    /// Says whether a line without end in sight fills most of its ring.
+    fn outgrown(&self, reader: Reader<'_>) -> bool {
+        self.streamed || outgrows(reader)
+    }
+
+    /// Picks the next line.
+    fn between<S: Sources>(&mut self, now_ns: u64, sources: &S) -> Step {
+        let source = match self.complete_source(sources) {
+            Some(source) => source,
+            None => match self.unfinished_source(now_ns, sources, None) {
+                Ok(source) => source,
+                Err(deadline) => return Step::Idle { deadline },
+            },
+        };
+        let Some(reader) = sources.reader(source) else {
+            return Step::Idle { deadline: None };
+        };
+        if source != OWN {
+            self.turn = source + 1;
+        }
+        self.current = source;
+        self.shown = 0;
+        self.whole = reader.has_line();
+        self.streamed = false;
+        self.begun = false;
+        self.stage = Stage::Prefix(0);
+        self.prefix(0, sources)
+    }
+
+    /// Finds a source, other than the current one in the middle of its line, that has a complete line or outgrows its
+    /// ring: EL2 first, then from whose turn it is.
+    fn complete_source<S: Sources>(&self, sources: &S) -> Option<usize> {
+        let ready = |source: usize| {
+            let current = self.is_mid_line() && source == self.current;
+            let reader = sources.reader(source).filter(|_| !current);
+            reader.is_some_and(|reader| reader.has_line() || outgrows(reader))
+        };
+        if ready(OWN) {
+            return Some(OWN);
+        }
+        in_turn(self.turn, sources.count()).find(|source| ready(*source))
+    }
+
+    /// Finds a source with an unfinished line that has been quiet for long enough; otherwise returns when the next
+    /// one will have been.
+    ///
+    /// While the line of `current` is shown, only what has never been shown counts: two prompts would push each other
+    /// away for ever.
+    fn unfinished_source<S: Sources>(
+        &mut self,
+        now_ns: u64,
+        sources: &S,
+        current: Option<usize>,
+    ) -> Result<usize, Option<u64>> {
+        let mut deadline: Option<u64> = None;
+        let mut stale = None;
+        for source in in_turn(self.turn, sources.count()) {
+            let (Some(reader), Some(memory)) =
+                (sources.reader(source), self.memories.get_mut(source))
+            else {
+                continue;
+            };
+            let available = reader.available();
+            if memory.seen != available || (available > 0 && sources.is_descheduled(source)) {
+                memory.seen = available;
+                memory.quiet_since_ns = now_ns;
+            }
+            let nothing = available == 0 || (available == 1 && reader.peek(0) == b'\r');
+            let fresh = available > memory.cut;
+            if nothing || current == Some(source) || (current.is_some() && !fresh) {
+                continue;
+            }
+            let due = memory.quiet_since_ns.saturating_add(QUIET_NS);
+            if due > now_ns {
+                deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
+            } else if fresh {
+                return Ok(source);
+            } else if stale.is_none() || source == sources.focus() {
+                stale = Some(source);
+            }
+        }
+        stale.ok_or(deadline)
+    }
+}
+
+impl Default for Multiplexer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Says whether an unfinished line takes three quarters of its ring or more.
+fn outgrows(reader: Reader<'_>) -> bool {
+    reader.available() >= reader.capacity() / 4 * 3
+}
+
+/// Returns all sources, beginning with `turn`.
+fn in_turn(turn: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(MAX_SOURCES);
+    let turn = turn.min(count);
+    (turn..count).chain(0..turn)
+}
+
+#[cfg(test)]
+mod tests;

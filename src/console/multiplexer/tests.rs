@@ -1,0 +1,370 @@
+use super::*;
+use crate::device::ring::TxRing;
+use proptest::prelude::*;
+use std::cell::Cell;
+
+const MS: u64 = 1_000_000;
+const RING: usize = 256;
+
+/// EL2 (source 0) and partitions `a`, `b`, `c`.
+struct Board {
+    rings: [TxRing<RING>; 4],
+    descheduled: [Cell<bool>; 4],
+    room: Cell<u32>,
+    focus: usize,
+}
+
+impl Board {
+    fn new() -> Self {
+        Self {
+            rings: Default::default(),
+            descheduled: Default::default(),
+            room: Cell::new(0),
+            focus: 1,
+        }
+    }
+
+    fn say(&self, source: usize, text: &[u8]) {
+        assert!(text.iter().all(|byte| self.rings[source].push(*byte)));
+    }
+}
+
+impl Sources for Board {
+    fn count(&self) -> usize {
+        4
+    }
+
+    fn name(&self, source: usize) -> &[u8] {
+        [b"bulkhead".as_slice(), b"a", b"b", b"c"][source]
+    }
+
+    fn reader(&self, source: usize) -> Option<Reader<'_>> {
+        Some(self.rings[source].reader())
+    }
+
+    fn is_descheduled(&self, source: usize) -> bool {
+        self.descheduled[source].get()
+    }
+
+    fn focus(&self) -> usize {
+        self.focus
+    }
+
+    fn room(&self, _: usize) {
+        self.room.set(self.room.get() + 1);
+    }
+}
+
+/// Sends until idle; returns what was sent and the deadline.
+fn drain(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> (String, Option<u64>) {
+    let mut wire = Vec::new();
+    for _ in 0..100_000 {
+        match mux.next(now_ns, board) {
+            Step::Byte(byte) => wire.push(byte),
+            Step::Again => {}
+            Step::Idle { deadline } => return (String::from_utf8(wire).unwrap(), deadline),
+        }
+    }
+    panic!("never idle")
+}
+
+fn sent(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> String {
+    drain(mux, now_ns, board).0
+}
+
+#[test]
+fn complete_lines_go_out_whole_with_their_prefix() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"one\ntwo\r\n");
+    board.say(2, b"\n");
+    assert_eq!(
+        drain(&mut mux, 0, &board),
+        ("a| one\r\nb| \r\na| two\r\n".into(), None)
+    );
+    assert!(!mux.is_mid_line());
+}
+
+#[test]
+fn own_lines_go_first() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"x\ny\n");
+    assert_eq!(mux.next(0, &board), Step::Byte(b'a'));
+    assert!(board.rings[0].push_line(&[b"keyboard: ", b"a"]));
+    let wire = sent(&mut mux, 0, &board);
+    assert_eq!(wire, "| x\r\nbulkhead| keyboard: a\r\na| y\r\n");
+}
+
+#[test]
+fn unfinished_line_waits_twenty_milliseconds() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"login");
+    assert_eq!(
+        drain(&mut mux, 5 * MS, &board),
+        (String::new(), Some(25 * MS))
+    );
+    board.say(1, b": ");
+    assert_eq!(
+        drain(&mut mux, 24 * MS, &board),
+        (String::new(), Some(44 * MS))
+    );
+    assert_eq!(
+        drain(&mut mux, 44 * MS, &board),
+        ("a| login: ".into(), None)
+    );
+    board.say(1, b"ro");
+    assert_eq!(sent(&mut mux, 45 * MS, &board), "ro", "at once");
+    board.say(1, b"ot\n");
+    assert_eq!(sent(&mut mux, 45 * MS, &board), "ot\r\n");
+}
+
+#[test]
+fn stopped_in_the_middle_is_no_prompt() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"half");
+    board.descheduled[1].set(true);
+    assert_eq!(drain(&mut mux, 0, &board).1, Some(20 * MS));
+    assert_eq!(
+        drain(&mut mux, 500 * MS, &board),
+        (String::new(), Some(520 * MS))
+    );
+    board.descheduled[1].set(false);
+    assert_eq!(drain(&mut mux, 519 * MS, &board).1, Some(520 * MS));
+    assert_eq!(sent(&mut mux, 520 * MS, &board), "a| half");
+}
+
+#[test]
+fn shown_prompt_gives_way_and_comes_again() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"# ");
+    drain(&mut mux, 0, &board);
+    assert_eq!(sent(&mut mux, 20 * MS, &board), "a| # ");
+    board.say(2, b"period 1\n");
+    assert_eq!(
+        drain(&mut mux, 30 * MS, &board),
+        ("\0\r\nb| period 1\r\n".into(), Some(50 * MS))
+    );
+    assert_eq!(drain(&mut mux, 50 * MS, &board), ("a| # ".into(), None));
+    board.say(1, b"ls\n");
+    assert_eq!(sent(&mut mux, 51 * MS, &board), "ls\r\n");
+}
+
+#[test]
+fn two_prompts_do_not_push_each_other_away() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"a> ");
+    board.say(2, b"b> \r");
+    drain(&mut mux, 0, &board);
+    let wire = sent(&mut mux, 20 * MS, &board);
+    assert_eq!(wire, "a| a> \0\r\nb| b> ", "each shown once");
+    for ms in 21..200 {
+        assert_eq!(drain(&mut mux, ms * MS, &board).0, "");
+    }
+    board.say(3, b"c\n");
+    let wire = sent(&mut mux, 200 * MS, &board);
+    assert_eq!(wire, "\0\r\nc| c\r\na| a> ", "the one with the keyboard");
+    board.say(2, b"!");
+    assert_eq!(drain(&mut mux, 221 * MS, &board).1, Some(241 * MS));
+    assert_eq!(sent(&mut mux, 241 * MS, &board), "\0\r\nb| b> \rb| !");
+}
+
+#[test]
+fn carriage_returns_never_uncover_the_prefix() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"10%\r20%\rbulkhead| PANIC\r\n\r# \n");
+    assert_eq!(
+        sent(&mut mux, 0, &board),
+        "a| 10%\ra| 20%\ra| bulkhead| PANIC\r\na| # \r\n"
+    );
+}
+
+#[test]
+fn line_end_in_two_halves_is_one() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"x\r");
+    drain(&mut mux, 0, &board);
+    assert_eq!(sent(&mut mux, 20 * MS, &board), "a| x");
+    board.say(1, b"\n");
+    assert_eq!(sent(&mut mux, 21 * MS, &board), "\r\n");
+}
+
+#[test]
+fn guests_cannot_fake_a_cut() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b"se\0cret\0\n\0\n");
+    assert_eq!(sent(&mut mux, 0, &board), "a| secret\r\na| \r\n");
+}
+
+#[test]
+fn line_longer_than_its_ring_is_broken_not_lost() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    let text: Vec<u8> = (0..2000u32).map(|n| b'A' + (n % 26) as u8).collect();
+    let mut wire = String::new();
+    for byte in &text {
+        while !board.rings[1].push(*byte) {
+            wire += &sent(&mut mux, 0, &board);
+        }
+    }
+    board.say(2, b"let me\n");
+    wire += &sent(&mut mux, 0, &board);
+    board.say(1, b"\n");
+    wire += &sent(&mut mux, 0, &board);
+    assert!(wire.contains("b| let me\r\n"));
+    assert!(!wire.contains('\0'));
+    let seen: String = wire
+        .split("\r\n")
+        .filter_map(|line| line.strip_prefix("a| "))
+        .collect();
+    assert_eq!(seen.as_bytes(), text);
+}
+
+#[test]
+fn endless_line_does_not_starve_the_others() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(2, b"");
+    let mut wire = Vec::new();
+    let mut asked = None;
+    for step in 0..10_000 {
+        while board.rings[1].push(b'x') {}
+        if step == 1000 {
+            board.say(2, b"me too\n");
+            asked = Some(wire.len());
+        }
+        if let Step::Byte(byte) = mux.next(0, &board) {
+            wire.push(byte);
+        }
+    }
+    let wire = String::from_utf8(wire).unwrap();
+    let at = wire.find("b| me too\r\n").unwrap();
+    assert!(at - asked.unwrap() < 2 * RING, "after {at}");
+}
+
+#[test]
+fn waiting_source_hears_of_room() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    while board.rings[1].push(b'x') {}
+    assert!(!board.rings[1].wait_for_room(1));
+    sent(&mut mux, 0, &board);
+    assert_eq!(board.room.get(), 1);
+}
+
+#[test]
+fn lines_take_turns() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    for source in 1..4 {
+        board.say(source, b"1\n2\n3\n");
+    }
+    let wire = sent(&mut mux, 0, &board);
+    let names: Vec<_> = wire.lines().map(|line| &line[..1]).collect();
+    assert_eq!(names, ["a", "b", "c", "a", "b", "c", "a", "b", "c"]);
+}
+
+/// Reads the wire as the host does: lines without cut pieces, by source.
+fn received(wire: &str) -> [Vec<String>; 4] {
+    let mut lines: [Vec<String>; 4] = Default::default();
+    let mut rest: Vec<&str> = wire.split("\r\n").collect();
+    let open = rest.pop().unwrap();
+    let cut = |line: &&str| line.contains('\0');
+    for line in rest.into_iter().filter(|line| !cut(line)).chain([open]) {
+        for (source, name) in ["bulkhead| ", "a| ", "b| ", "c| "].into_iter().enumerate() {
+            if let Some(text) = line.strip_prefix(name) {
+                lines[source].push(text.replace(&format!("\r{name}"), "\r"));
+            }
+        }
+    }
+    lines
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Say(usize, Vec<u8>),
+    Send(u16),
+    Pass(u64),
+    Deschedule(usize, bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let text = prop::collection::vec(
+        prop_oneof![4 => b'a'..=b'e', 2 => Just(b'\n'), 1 => Just(b' ')],
+        0..24,
+    );
+    prop_oneof![
+        4 => (0..4usize, text).prop_map(|(source, text)| Event::Say(source, text)),
+        3 => (0..80u16).prop_map(Event::Send),
+        2 => (0..30 * MS).prop_map(Event::Pass),
+        1 => (1..4usize, any::<bool>()).prop_map(|(source, off)| Event::Deschedule(source, off)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 512 }))]
+
+    /// Whatever is said when: every source's lines arrive whole, in order, once.
+    #[test]
+    fn nothing_is_lost_and_order_is_kept(events in prop::collection::vec(event(), 1..120)) {
+        let (mut mux, board) = (Multiplexer::new(), Board::new());
+        let mut said: [String; 4] = Default::default();
+        let (mut now, mut wire) = (0, Vec::new());
+        for event in events {
+            match event {
+                Event::Say(source, text) => {
+                    for byte in text {
+                        // Short lines: long ones are broken, which has its own test.
+                        let column = said[source].len() - said[source].rfind('\n').map_or(0, |at| at + 1);
+                        let byte = if column > 40 { b'\n' } else { byte };
+                        if board.rings[source].room() > 0 {
+                            board.rings[source].push(byte);
+                            said[source].push(byte.into());
+                        }
+                    }
+                }
+                Event::Send(steps) => for _ in 0..steps {
+                    if let Step::Byte(byte) = mux.next(now, &board) {
+                        wire.push(byte);
+                    }
+                },
+                Event::Pass(ns) => now += ns,
+                Event::Deschedule(source, off) => board.descheduled[source].set(off),
+            }
+        }
+        for (source, text) in said.iter_mut().enumerate() {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            board.rings[source].finish_line();
+        }
+        wire.extend(sent(&mut mux, now + 100 * MS, &board).bytes());
+        let wire = String::from_utf8(wire).unwrap();
+        prop_assert!(wire.is_empty() || wire.ends_with("\r\n"));
+        for (source, lines) in received(&wire).into_iter().enumerate() {
+            let expected: Vec<&str> = said[source].lines().collect();
+            prop_assert_eq!(lines, expected, "source {}", source);
+        }
+    }
+
+    /// Any bytes from anybody, drained now and then: every step is bounded, and the ring always empties.
+    #[test]
+    fn any_bytes_are_drained(
+        texts in prop::collection::vec((0..4usize, prop::collection::vec(any::<u8>(), 0..300)), 0..20)
+    ) {
+        let (mut mux, board) = (Multiplexer::new(), Board::new());
+        let mut now = 0;
+        for (source, text) in texts {
+            for byte in text {
+                board.rings[source].push(byte);
+            }
+            let mut steps = 0;
+            while !matches!(mux.next(now, &board), Step::Idle { .. }) {
+                steps += 1;
+                prop_assert!(steps < 20 * RING, "settles");
+            }
+            now += 20 * MS;
+        }
+        for ring in &board.rings {
+            ring.finish_line();
+        }
+        while !matches!(mux.next(now, &board), Step::Idle { .. }) {}
+        for ring in &board.rings {
+            prop_assert!(!ring.reader().has_line());
+        }
+    }
+}
