@@ -3,9 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use bulkhead::board::UartKind;
+use bulkhead::config::record::uart_kind;
+use bulkhead::ids::MAX_PARTITIONS;
+
+use crate::board::HostBoard;
+use crate::check;
+use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
+use crate::fit::fit;
+use crate::image::Store;
+use crate::payload::{self, Globals};
+use crate::place::{self, Map};
+use crate::plan::Plan;
 use crate::platform::Platform;
+use crate::report;
+use crate::resolve::resolve;
 use crate::rule::Rule;
+use crate::table::Table;
 
 /// Where guest images come from: the host tool builds and fetches them on demand.
 pub trait Images {
@@ -62,6 +76,9 @@ pub struct Request<'a> {
 #[derive(Clone, Debug)]
 pub struct System {
     payload: Vec<u8>,
+    names: Vec<String>,
+    report: String,
+    report_json: String,
     warnings: Diagnostics,
 }
 
@@ -71,19 +88,19 @@ impl System {
         &self.payload
     }
 
-    /// Returns the report for people.
+    /// Returns the report for people: what lies where, and who shares what. The warnings are not in it.
     pub fn report(&self) -> String {
-        String::new()
+        self.report.clone()
     }
 
-    /// Returns the report as JSON.
+    /// Returns the report as JSON, warnings included.
     pub fn report_json(&self) -> String {
-        String::from("{}")
+        self.report_json.clone()
     }
 
     /// Returns the partitions' names in table order.
     pub fn partition_names(&self) -> Vec<&str> {
-        Vec::new()
+        self.names.iter().map(String::as_str).collect()
     }
 
     /// Returns the remarks about the table.
@@ -97,16 +114,137 @@ impl System {
 /// # Errors
 /// Every violation of the table, at least one of them an error.
 pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
-    let text = fs::read_to_string(request.table).map_err(|error| {
-        let mut list = Diagnostics::new(request.table, "");
-        list.push(Diagnostic::outside(
-            Rule::UnreadableTable,
-            format!("the table cannot be read: {error}"),
-        ));
+    let (text, mut out) = read(request.table)?;
+    let table = Table::read(&text, &mut out);
+    if out.iter().any(|found| found.rule == Rule::Syntax) {
+        return Err(out);
+    }
+    check::names(&table, request.platform, &mut out);
+    let board = match HostBoard::read(request.dtb) {
+        Ok(board) => board,
+        Err(why) => {
+            let title =
+                format!("EL2 cannot run on the board that the device tree describes: {why}");
+            out.push(Diagnostic::outside(Rule::BadBoard, title));
+            return Err(out);
+        }
+    };
+    let mut store = Store::new(request.table, request.images);
+    let mut plans = plan(&table, &board, request.platform, &mut store, &mut out);
+    // QEMU's tree is made without a seed here, and with one when it runs.
+    let seeded = !board.board.rng_seed.is_empty() || !board.board.kaslr_seed.is_empty();
+    if !seeded && request.platform.qemu.is_none() {
+        let title = "the board gives no random seed: guests get seeds that can be guessed";
+        let found = Diagnostic::outside(Rule::NoBoardSeed, title);
+        out.push(found.help("a boot loader adds `rng-seed` to `/chosen`"));
+    }
+    let globals = globals(&table, &board, request.platform);
+    // A table with errors gets no payload, yet what is known of it is placed, so that all violations show.
+    let payload = payload::write(&globals, &plans);
+    let el2_bytes = request.hypervisor_bytes + payload.len() as u64;
+    let map = place::place(&mut plans, &board, request.platform, el2_bytes, &mut out);
+    if out.has_errors() {
+        return Err(out);
+    }
+    Ok(finish(
+        request.table,
+        &plans,
+        &board,
+        &globals,
+        &map,
+        payload,
+        out,
+    ))
+}
+
+/// Reads the table's file.
+fn read(path: &Path) -> Result<(String, Diagnostics), Diagnostics> {
+    let refused = |why: String| {
+        let mut list = Diagnostics::new(path, "");
+        let title = format!("the table cannot be read: {why}");
+        list.push(Diagnostic::outside(Rule::UnreadableTable, title));
         list
+    };
+    let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        refused(format!("byte {at} of it is not UTF-8"))
     })?;
-    Ok(System {
-        payload: Vec::new(),
-        warnings: Diagnostics::new(request.table, &text),
-    })
+    let out = Diagnostics::new(path, &text);
+    Ok((text, out))
+}
+
+/// Makes the plans of all partitions and checks them.
+fn plan(
+    table: &Table,
+    board: &HostBoard<'_>,
+    platform: &Platform,
+    store: &mut Store<'_>,
+    out: &mut Diagnostics,
+) -> Vec<Plan> {
+    let emulated = platform.qemu.is_some();
+    let partitions = table.partitions.iter().take(MAX_PARTITIONS);
+    let mut plans: Vec<Plan> = partitions
+        .clone()
+        .map(|partition| resolve(partition, board, emulated, out))
+        .collect();
+    check::cpus::check(table, &plans, board, emulated, out);
+    check::devices::check(&plans, board, out);
+    for (plan, partition) in plans.iter_mut().zip(partitions) {
+        check::space::check_guest(plan, out);
+        let cpus: Vec<String> = plan
+            .vcpus
+            .iter()
+            .map(|vcpu| board.core(vcpu.pcpu))
+            .collect();
+        fit(plan, partition, &cpus, &board.nodes, store, out);
+    }
+    plans
+}
+
+/// Gathers what the payload says besides its partitions.
+fn globals(table: &Table, board: &HostBoard<'_>, platform: &Platform) -> Globals {
+    let system = &table.system;
+    let pcpu = system.console_pcpu.as_ref();
+    let uart = board.board.console.as_ref();
+    let pl011 = uart.filter(|uart| uart.kind == UartKind::Pl011);
+    Globals {
+        platform: platform.name.clone(),
+        focus: check::focus(table),
+        console_pcpu: pcpu
+            .and_then(|name| board.position(name.value))
+            .unwrap_or(0),
+        console_priority: system.console_priority,
+        reset_on_panic: system.reset_on_panic,
+        scrub_at_boot: system.scrub_at_boot,
+        uart_kind: pl011.map_or(uart_kind::NONE, |_| uart_kind::PL011),
+        uart_hpa: pl011.map_or(0, |uart| uart.registers.start()),
+    }
+}
+
+/// Makes the system.
+fn finish(
+    path: &Path,
+    plans: &[Plan],
+    board: &HostBoard<'_>,
+    globals: &Globals,
+    map: &Map,
+    payload: Vec<u8>,
+    warnings: Diagnostics,
+) -> System {
+    let subject = report::Subject {
+        table: shown_path(path),
+        plans,
+        board,
+        globals,
+        map,
+        payload_bytes: payload.len() as u64,
+    };
+    System {
+        report: report::text(&subject),
+        report_json: report::json(&subject, &warnings),
+        names: plans.iter().map(|plan| plan.name.clone()).collect(),
+        payload,
+        warnings,
+    }
 }

@@ -86,6 +86,13 @@ impl Diagnostic {
     }
 }
 
+/// Shows a path from the current folder, where it lies below that.
+pub(crate) fn shown_path(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    inside.as_deref().unwrap_or(path).display().to_string()
+}
+
 /// All that was found in one table, with the text that the places refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
@@ -97,9 +104,8 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Starts an empty list for the table at `path` with the given text.
     pub fn new(path: &Path, text: &str) -> Self {
-        let path = path.display().to_string();
         Self {
-            path,
+            path: shown_path(path),
             text: text.to_owned(),
             list: Vec::new(),
         }

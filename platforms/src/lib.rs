@@ -10,10 +10,25 @@
 //! images, inflated and placed) -> `tree` (guest device trees) -> `payload`, `report`.
 #![forbid(unsafe_code)]
 
+mod board;
+mod check;
 mod compile;
 mod diagnostic;
+mod fit;
+mod image;
+mod keys;
+mod nearest;
+mod payload;
+mod place;
+mod plan;
 mod platform;
+mod reader;
+mod report;
+mod resolve;
 mod rule;
+mod table;
+mod tree;
+mod units;
 
 pub use compile::{Images, RecipeImage, Request, System, compile};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};

@@ -1,0 +1,216 @@
+//! The board as tables are checked against it.
+
+use bulkhead::addr::Range;
+use bulkhead::board::{Board, Device, GicVersion, Tree, UartKind};
+use bulkhead::ids::Mpidr;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode};
+use dtoolkit::{Node, Property};
+
+use crate::plan::Layout;
+use crate::table::CpuName;
+
+/// How deep a board's tree may be before the host refuses to copy it.
+const MAX_DEPTH: usize = bulkhead::board::MAX_DEPTH;
+
+/// A board.
+pub struct HostBoard<'a> {
+    /// What EL2 reads from the tree.
+    pub board: Board<'a>,
+    /// The tree as nodes.
+    pub nodes: DeviceTree,
+    tree: Tree<'a>,
+    /// Full paths of all nodes that have registers, with these.
+    places: Vec<(String, Vec<Range>)>,
+}
+
+impl<'a> HostBoard<'a> {
+    /// Reads a board from its flattened tree.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn read(dtb: &'a [u8]) -> Result<Self, String> {
+        let tree = Tree::new(dtb).map_err(|error| error.to_string())?;
+        let board = Board::read(tree, None).map_err(|error| error.to_string())?;
+        if let GicVersion::V2 { .. } = board.gic.version {
+            return Err("the board has a GICv2, which is not built yet: EL2 needs a GICv3".into());
+        }
+        let nodes = Fdt::new(dtb).map_err(|error| error.to_string())?;
+        let nodes = DeviceTree::from_fdt(&nodes);
+        let mut paths = Vec::new();
+        collect_paths(&nodes.root, String::new(), 0, &mut paths);
+        let mut host = Self {
+            board,
+            nodes,
+            tree,
+            places: Vec::new(),
+        };
+        host.places = paths
+            .into_iter()
+            .filter_map(|path| host.place(path))
+            .collect();
+        Ok(host)
+    }
+
+    /// Returns a node's path with its registers, if it has any.
+    fn place(&self, path: String) -> Option<(String, Vec<Range>)> {
+        let ranges = self.device(&path)?.registers;
+        (!ranges.is_empty()).then_some((path, ranges))
+    }
+
+    /// Looks up a device by full path or alias, and calls `then` with it.
+    fn device(&self, path: &str) -> Option<Found> {
+        let device = self.board.find_device(&self.tree, path).ok()?;
+        Some(Found::of(&device))
+    }
+
+    /// Looks up a device by full path or alias.
+    ///
+    /// # Errors
+    /// A sentence for people; `None` when there is no such device.
+    pub fn find(&self, path: &str) -> Result<Found, Option<String>> {
+        use bulkhead::board::BoardError;
+        match self.board.find_device(&self.tree, path) {
+            Ok(device) => Ok(Found::of(&device)),
+            Err(BoardError::NoDevice { .. }) => Err(None),
+            Err(error) => Err(Some(error.to_string())),
+        }
+    }
+
+    /// Returns the full path that an alias stands for; a full path stands for itself.
+    pub fn full_path(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            return path.to_owned();
+        }
+        let aliases = self.nodes.root.child("aliases");
+        let alias = aliases.and_then(|aliases| aliases.property(path));
+        let target = alias.and_then(|p| p.value_as::<&str>().ok().map(str::to_owned));
+        target.unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Returns the full paths of all devices with registers.
+    pub fn paths(&self) -> Vec<&str> {
+        self.places.iter().map(|(path, _)| path.as_str()).collect()
+    }
+
+    /// Returns the devices whose registers overlap `range`.
+    pub fn devices_in(&self, range: Range) -> impl Iterator<Item = (&str, Range)> {
+        let places = self.places.iter().filter(|(path, _)| !is_memory(path));
+        places.flat_map(move |(path, ranges)| {
+            let hit = ranges.iter().filter(move |r| r.overlaps(range));
+            hit.map(move |r| (path.as_str(), *r))
+        })
+    }
+
+    /// Returns what EL2 keeps for itself: what it is, and where.
+    pub fn kept(&self) -> Vec<(String, Range)> {
+        let gic = self.board.gic.ranges();
+        let mut kept: Vec<_> = gic.map(|range| ("the GIC".to_owned(), range)).collect();
+        if let Some(console) = &self.board.console {
+            kept.push(("the console's UART".to_owned(), console.registers));
+        }
+        kept
+    }
+
+    /// Returns the position of a CPU.
+    pub fn position(&self, name: CpuName) -> Option<u32> {
+        let position = match name {
+            CpuName::Position(position) => usize::try_from(position).ok()?,
+            CpuName::Mpidr(mpidr) => usize::from(self.board.pcpu_of(Mpidr::from_raw(mpidr))?.0),
+        };
+        let cpu = self.board.cpus.get(position)?;
+        cpu.usable.then_some(position as u32)
+    }
+
+    /// Returns the `compatible` text of a CPU, for a guest's tree.
+    pub fn core(&self, position: u32) -> String {
+        let cpu = self.board.cpus.get(position as usize);
+        let core = cpu.map_or("", |cpu| cpu.core);
+        if core.is_empty() { "arm,armv8" } else { core }.to_owned()
+    }
+
+    /// Lists the CPUs in words.
+    pub fn cpus_in_words(&self) -> String {
+        let cpus = self.board.cpus.iter().enumerate();
+        let list: Vec<String> = cpus
+            .map(|(position, cpu)| format!("pCPU {position} ({}, MPIDR {})", cpu.core, cpu.mpidr))
+            .collect();
+        match list.len() {
+            1 => format!("the board has one: {}", list[0]),
+            n => format!("the board has {n}: {}", list.join(", ")),
+        }
+    }
+
+    /// Returns the layout that follows the board: its own GIC, UART and RAM addresses.
+    pub fn layout(&self) -> Layout {
+        let board = &self.board;
+        let gicr = match &board.gic.version {
+            GicVersion::V3 { redistributors, .. } => redistributors.first().map(|r| r.start()),
+            GicVersion::V2 { .. } => None,
+        };
+        let pl011 = board.console.as_ref().filter(|c| c.kind == UartKind::Pl011);
+        let intid = pl011.and_then(|c| c.interrupt).map(|i| i.intid);
+        Layout {
+            ram: board.memory.first().map_or(Layout::VIRT.ram, |r| r.start()),
+            gicd: board.gic.distributor.start(),
+            gicr: gicr.unwrap_or(Layout::VIRT.gicr),
+            uart: pl011.map_or(Layout::VIRT.uart, |c| c.registers.start()),
+            uart_intid: intid.unwrap_or(Layout::VIRT.uart_intid),
+        }
+    }
+}
+
+/// A device as the board has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its registers.
+    pub registers: Vec<Range>,
+    /// Its interrupts: number, and whether an edge raises it.
+    pub interrupts: Vec<(u32, bool)>,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// Position of its node in the tree.
+    pub ordinal: u32,
+    /// Whether it is a timer, a CPU or another thing that EL2 alone may touch.
+    pub compatible: Vec<String>,
+}
+
+impl Found {
+    /// Copies what is needed.
+    fn of(device: &Device<'_>) -> Self {
+        let edge = bulkhead::board::Trigger::Edge;
+        let interrupts = device.interrupts.iter();
+        let compatible = device.compatible();
+        Self {
+            registers: device.registers.iter().copied().collect(),
+            interrupts: interrupts.map(|i| (i.intid, i.trigger == edge)).collect(),
+            enabled: device.enabled,
+            ordinal: device.ordinal,
+            compatible: compatible
+                .map(|c| String::from_utf8_lossy(c).into_owned())
+                .collect(),
+        }
+    }
+}
+
+/// Says whether a path is that of memory, whose node has a `reg` too.
+pub fn is_memory(path: &str) -> bool {
+    ["/memory", "/reserved-memory", "/cpus"]
+        .iter()
+        .any(|start| {
+            let rest = path.strip_prefix(start);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '/']))
+        })
+}
+
+/// Collects the full paths of all nodes below one.
+fn collect_paths(node: &DeviceTreeNode, path: String, depth: usize, out: &mut Vec<String>) {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    for child in node.children() {
+        let path = format!("{path}/{}", child.name());
+        out.push(path.clone());
+        collect_paths(child, path, depth + 1, out);
+    }
+}

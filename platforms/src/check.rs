@@ -1,0 +1,183 @@
+//! Rules that look at more than one key.
+
+pub mod cpus;
+pub mod devices;
+pub mod space;
+
+use std::collections::BTreeMap;
+
+use bulkhead::config::record::NAME_BYTES;
+use bulkhead::ids::MAX_PARTITIONS;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::nearest::suggestion;
+use crate::platform::Platform;
+use crate::reader::{At, Span};
+use crate::rule::Rule;
+use crate::table::Table;
+
+/// Names that the console and the tools use for something else.
+const RESERVED: [&str; 2] = ["bulkhead", "all"];
+
+/// Checks the table's names: its board, its partitions, who has the keyboard.
+pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
+    check_platform(table, platform, out);
+    if let Some(extra) = table.partitions.get(MAX_PARTITIONS) {
+        let title = format!("a table has at most {MAX_PARTITIONS} partitions");
+        let text = format!("partition number {}", MAX_PARTITIONS + 1);
+        out.push(Diagnostic::new(
+            Rule::TooManyPartitions,
+            title,
+            extra.name.span.clone(),
+            text,
+        ));
+    }
+    let mut first: BTreeMap<&str, Span> = BTreeMap::new();
+    for partition in &table.partitions {
+        let At { value: name, span } = &partition.name;
+        // A name that the table does not give has been refused already.
+        if !name.starts_with('#') {
+            check_name(&partition.name, out);
+        }
+        if let Some(other) = first.get(name.as_str()) {
+            let title = format!("the name `{name}` is used twice");
+            let found = Diagnostic::new(Rule::DuplicateName, title, span.clone(), "again");
+            out.push(
+                found
+                    .and(other.clone(), "first used here")
+                    .help("rename one of the two"),
+            );
+        } else {
+            first.insert(name, span.clone());
+        }
+    }
+    check_focus(table, out);
+}
+
+/// Refuses a board that there is not, or that is not the one the table is built for.
+fn check_platform(table: &Table, platform: &Platform, out: &mut Diagnostics) {
+    let Some(named) = &table.system.platform else {
+        return;
+    };
+    if named.value == platform.name {
+        return;
+    }
+    let known = siblings(platform);
+    if known.contains(&named.value) {
+        let (named_, built) = (&named.value, &platform.name);
+        let title = format!("the table is for board `{named_}`, it is being built for `{built}`");
+        let found = Diagnostic::new(Rule::OtherPlatform, title, named.span.clone(), "its board");
+        out.push(found.help(format!(
+            "build it with `--platform {named_}`, or without `--platform`"
+        )));
+        return;
+    }
+    let title = format!("there is no board `{}` under platforms/", named.value);
+    let found = Diagnostic::new(
+        Rule::UnknownPlatform,
+        title,
+        named.span.clone(),
+        "unknown board",
+    );
+    let known = known.iter().map(String::as_str);
+    out.push(found.help(suggestion(&named.value, known, "there is none")));
+}
+
+/// Returns the names of all boards beside one.
+fn siblings(platform: &Platform) -> Vec<String> {
+    let folder = platform.directory.parent();
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    let boards = entries.filter(|entry| entry.path().join("board.toml").is_file());
+    let mut names: Vec<String> = boards
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        names.push(platform.name.clone());
+    }
+    names
+}
+
+/// Refuses a name with other characters, a long one, and a reserved one.
+fn check_name(name: &At<String>, out: &mut Diagnostics) {
+    let text = &name.value;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let longest = NAME_BYTES - 1;
+    if text.is_empty() || text.len() > longest || !text.chars().all(good) {
+        let title = format!("a partition's name is 1 to {longest} letters a-z, digits and hyphens");
+        let found = Diagnostic::new(Rule::BadName, title, name.span.clone(), "not such a name");
+        let lower: String = text
+            .to_lowercase()
+            .chars()
+            .map(|c| if good(c) { c } else { '-' })
+            .collect();
+        let lower: String = lower.chars().take(longest).collect();
+        let found = if lower.is_empty() {
+            found
+        } else {
+            found.help(format!("`{lower}` would do"))
+        };
+        out.push(found);
+    }
+    if RESERVED.contains(&text.as_str()) {
+        let title = format!("the name `{text}` is reserved: the console uses it");
+        let found = Diagnostic::new(Rule::ReservedName, title, name.span.clone(), "reserved");
+        out.push(found.help("choose another name"));
+    }
+}
+
+/// Refuses a keyboard that goes nowhere.
+fn check_focus(table: &Table, out: &mut Diagnostics) {
+    let Some(focus) = &table.system.focus else {
+        return;
+    };
+    let names = table.partitions.iter().map(|p| p.name.value.as_str());
+    let found = table
+        .partitions
+        .iter()
+        .find(|p| p.name.value == focus.value);
+    let Some(partition) = found else {
+        let title = format!(
+            "`focus` names a partition `{}` that there is not",
+            focus.value
+        );
+        let found = Diagnostic::new(Rule::UnknownFocus, title, focus.span.clone(), "unknown");
+        out.push(found.help(suggestion(
+            &focus.value,
+            names,
+            "the table has no partition",
+        )));
+        return;
+    };
+    if partition.console.is_none() {
+        let title = format!(
+            "`{}` cannot have the keyboard: it has no console",
+            focus.value
+        );
+        let found = Diagnostic::new(
+            Rule::FocusWithoutConsole,
+            title,
+            focus.span.clone(),
+            "focus",
+        );
+        out.push(
+            found
+                .and(partition.name.span.clone(), "has `console = \"none\"`")
+                .help("name another partition, or give this one `console = \"pl011\"`"),
+        );
+    }
+}
+
+/// Returns the position of the partition that has the keyboard: the named one, else the first with a console.
+pub fn focus(table: &Table) -> u32 {
+    let named = table.system.focus.as_ref();
+    let position = match named {
+        Some(focus) => table
+            .partitions
+            .iter()
+            .position(|p| p.name.value == focus.value),
+        None => table.partitions.iter().position(|p| p.console.is_some()),
+    };
+    position.unwrap_or(0) as u32
+}

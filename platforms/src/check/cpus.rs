@@ -1,0 +1,133 @@
+//! Who shares a CPU with whom.
+
+use std::collections::BTreeMap;
+
+use crate::board::HostBoard;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::plan::{Plan, Vcpu};
+use crate::reader::Span;
+use crate::resolve::unknown_pcpu;
+use crate::rule::Rule;
+use crate::table::Table;
+
+/// Checks `[[pcpu]]`, `console_pcpu` and who shares a CPU.
+pub fn check(
+    table: &Table,
+    plans: &[Plan],
+    board: &HostBoard<'_>,
+    emulated: bool,
+    out: &mut Diagnostics,
+) {
+    let mut described: BTreeMap<u32, Span> = BTreeMap::new();
+    for pcpu in &table.pcpus {
+        let Some(position) = board.position(pcpu.id.value) else {
+            out.push(unknown_pcpu(&pcpu.id, board, emulated));
+            continue;
+        };
+        let span = &pcpu.id.span;
+        if let Some(other) = described.insert(position, span.clone()) {
+            let title = format!("pCPU {position} is described twice");
+            let found = Diagnostic::new(Rule::DuplicatePcpu, title, span.clone(), "again");
+            out.push(
+                found
+                    .and(other, "described here")
+                    .help("make one `[[pcpu]]` of the two"),
+            );
+        }
+        if let Some(exclusive) = &pcpu.exclusive {
+            check_exclusive(position, exclusive, plans, out);
+        }
+    }
+    if let Some(name) = &table.system.console_pcpu
+        && board.position(name.value).is_none()
+    {
+        out.push(unknown_pcpu(name, board, emulated));
+    }
+    for plan in plans {
+        check_siblings(plan, out);
+    }
+    warn_of_urgent_neighbours(plans, out);
+}
+
+/// Refuses two partitions on a CPU kept for one.
+fn check_exclusive(position: u32, exclusive: &Span, plans: &[Plan], out: &mut Diagnostics) {
+    let users = plans.iter().filter_map(|plan| {
+        let vcpu = plan.vcpus.iter().find(|vcpu| vcpu.pcpu == position)?;
+        Some((plan, vcpu))
+    });
+    let users: Vec<_> = users.collect();
+    if let [(first, one), others @ ..] = users.as_slice() {
+        for (plan, vcpu) in others {
+            let title = format!(
+                "pCPU {position} is exclusive, but `{}` and `{}` both use it",
+                first.name, plan.name
+            );
+            let text = format!("`{}` is here too", plan.name);
+            let found = Diagnostic::new(Rule::ExclusivePcpu, title, vcpu.span.clone(), text);
+            out.push(
+                found
+                    .and(one.span.clone(), format!("`{}` is here", first.name))
+                    .and(exclusive.clone(), "said here")
+                    .help("move one of them to another pCPU, or take `exclusive` out"),
+            );
+        }
+    }
+}
+
+/// Refuses vCPUs of one partition that share a CPU and do not take turns: a guest that spins for its sibling would
+/// spin for ever.
+fn check_siblings(plan: &Plan, out: &mut Diagnostics) {
+    for (index, vcpu) in plan.vcpus.iter().enumerate() {
+        let sibling = |other: &&Vcpu| other.pcpu == vcpu.pcpu && *other != vcpu;
+        let Some(other) = plan.vcpus.iter().find(sibling) else {
+            continue;
+        };
+        if vcpu.time_slice_ns != 0 {
+            continue;
+        }
+        let title = format!(
+            "vCPU {index} of `{}` shares pCPU {} with a sibling and needs `time_slice`",
+            plan.name, vcpu.pcpu
+        );
+        let text = "no `time_slice`";
+        let found = Diagnostic::new(Rule::SiblingsNeedTimeSlice, title, vcpu.span.clone(), text);
+        out.push(
+            found
+                .and(other.span.clone(), "its sibling")
+                .help("add `time_slice = \"1ms\"` to both, or give each a pCPU of its own"),
+        );
+    }
+}
+
+/// Warns when a vCPU of a guest with several can be held up for ever, so that its siblings spin for it.
+fn warn_of_urgent_neighbours(plans: &[Plan], out: &mut Diagnostics) {
+    for plan in plans.iter().filter(|plan| plan.vcpus.len() > 1) {
+        for (index, vcpu) in plan.vcpus.iter().enumerate() {
+            for (neighbour, other) in more_urgent(plan, vcpu, plans) {
+                let title = format!(
+                    "vCPU {index} of `{}` shares pCPU {} with `{neighbour}`, which is more urgent \
+                     and has no budget",
+                    plan.name, vcpu.pcpu
+                );
+                let text = format!("priority {}", vcpu.priority);
+                let found = Diagnostic::new(Rule::UrgentNeighbour, title, vcpu.span.clone(), text);
+                let text = format!("priority {}", other.priority);
+                out.push(found.and(other.span.clone(), text).help(format!(
+                    "while `{neighbour}` runs, the other vCPUs of `{}` may spin for this one",
+                    plan.name
+                )));
+            }
+        }
+    }
+}
+
+/// Returns the vCPUs of other partitions on the same CPU that are more urgent than `vcpu`.
+fn more_urgent<'a>(
+    plan: &'a Plan,
+    vcpu: &'a Vcpu,
+    plans: &'a [Plan],
+) -> impl Iterator<Item = (&'a str, &'a Vcpu)> {
+    let others = plans.iter().filter(move |other| other.span != plan.span);
+    let vcpus = others.flat_map(|other| other.vcpus.iter().map(|v| (other.name.as_str(), v)));
+    vcpus.filter(move |(_, v)| v.pcpu == vcpu.pcpu && v.priority > vcpu.priority)
+}

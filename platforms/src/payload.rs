@@ -1,0 +1,316 @@
+//! Writes the payload: see [`bulkhead::config::record`] for its layout.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bulkhead::addr::PAGE_BYTES;
+use bulkhead::config::record::{
+    ANYWHERE, BY_POSITION, DeviceRecord, Header, InterruptRecord, MAGIC, NAME_BYTES,
+    PartitionRecord, RegionRecord, SeedRecord, SegmentRecord, Span, Table, Text, VERSION,
+    VcpuRecord, WindowRecord, console_model, on_fault, on_panic, partition_flags, record_checksum,
+    system_flags,
+};
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::plan::{Device, Plan, Vcpu};
+use crate::table::OnFault;
+
+/// What a payload says besides its partitions.
+#[derive(Clone, Debug, Default)]
+pub struct Globals {
+    /// The board's name.
+    pub platform: String,
+    /// Position of the partition that has the keyboard.
+    pub focus: u32,
+    /// Position of the CPU that serves the UART.
+    pub console_pcpu: u32,
+    /// Urgency of that service.
+    pub console_priority: u8,
+    /// Whether a panic resets the board.
+    pub reset_on_panic: bool,
+    /// Whether memory is zeroed before the first start.
+    pub scrub_at_boot: bool,
+    /// Value of [`bulkhead::config::record::uart_kind`] of the board's console.
+    pub uart_kind: u32,
+    /// Where its registers are.
+    pub uart_hpa: u64,
+}
+
+/// The record tables as they grow.
+#[derive(Default)]
+struct Tables {
+    partitions: Vec<PartitionRecord>,
+    regions: Vec<RegionRecord>,
+    vcpus: Vec<VcpuRecord>,
+    devices: Vec<DeviceRecord>,
+    windows: Vec<WindowRecord>,
+    interrupts: Vec<InterruptRecord>,
+    segments: Vec<SegmentRecord>,
+    seeds: Vec<SeedRecord>,
+    /// Texts; their records count from the start of this until the tables' size is known.
+    strings: Vec<u8>,
+    blobs: Blobs,
+}
+
+/// Blobs, each kept once, at offsets from the first one.
+#[derive(Default)]
+struct Blobs {
+    by_content: HashMap<Arc<[u8]>, u64>,
+    order: Vec<Arc<[u8]>>,
+    bytes: u64,
+}
+
+impl Blobs {
+    /// Returns the offset of a blob with these bytes, adding it when there is none yet.
+    fn add(&mut self, bytes: &Arc<[u8]>) -> u64 {
+        if let Some(offset) = self.by_content.get(bytes) {
+            return *offset;
+        }
+        let offset = self.bytes;
+        self.by_content.insert(Arc::clone(bytes), offset);
+        self.order.push(Arc::clone(bytes));
+        self.bytes += (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
+        offset
+    }
+}
+
+/// Adds records to a table and returns which.
+fn extend<T>(table: &mut Vec<T>, records: impl IntoIterator<Item = T>) -> Span {
+    let first = table.len();
+    table.extend(records);
+    Span {
+        first: first as u32,
+        count: (table.len() - first) as u32,
+    }
+}
+
+/// Writes the payload of the given partitions.
+pub fn write(globals: &Globals, plans: &[Plan]) -> Vec<u8> {
+    let mut tables = Tables::default();
+    for plan in plans {
+        tables.add(plan);
+    }
+    let platform = tables.text(&globals.platform);
+    let mut header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        header_bytes: size_of::<Header>() as u32,
+        platform,
+        focus: globals.focus,
+        console_pcpu: globals.console_pcpu,
+        console_priority: u32::from(globals.console_priority),
+        on_panic: if globals.reset_on_panic {
+            on_panic::RESET
+        } else {
+            on_panic::PARK
+        },
+        flags: if globals.scrub_at_boot {
+            system_flags::SCRUB_AT_BOOT
+        } else {
+            0
+        },
+        uart_kind: globals.uart_kind,
+        uart_hpa: globals.uart_hpa,
+        ..Header::default()
+    };
+    tables.write(&mut header)
+}
+
+impl Tables {
+    /// Adds a text.
+    fn text(&mut self, text: &str) -> Text {
+        let offset = self.strings.len() as u32;
+        self.strings.extend(text.as_bytes());
+        Text {
+            offset,
+            length: text.len() as u32,
+        }
+    }
+
+    /// Adds a partition.
+    fn add(&mut self, plan: &Plan) {
+        let mut name = [0; NAME_BYTES];
+        let bytes = plan.name.as_bytes().iter().take(NAME_BYTES - 1);
+        name.iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
+        let (fault, restart_limit, restart_within_ns) = fault(plan.on_fault);
+        let console = plan.console.as_ref();
+        let record = PartitionRecord {
+            name,
+            regions: extend(&mut self.regions, plan.regions.iter().map(region)),
+            vcpus: extend(&mut self.vcpus, plan.vcpus.iter().map(vcpu)),
+            devices: self.add_devices(&plan.devices),
+            interrupts: extend(&mut self.interrupts, interrupts(&plan.devices)),
+            segments: self.add_segments(plan),
+            seeds: extend(
+                &mut self.seeds,
+                plan.seeds
+                    .iter()
+                    .map(|&(gpa, bytes)| SeedRecord { gpa, bytes }),
+            ),
+            entry: plan.entry,
+            dtb: plan.dtb,
+            gicd: plan.layout.gicd,
+            gicr: plan.layout.gicr,
+            console_gpa: console.map_or(0, |c| c.gpa),
+            console_model: console.map_or(console_model::NONE, |_| console_model::PL011),
+            console_intid: console.map_or(0, |c| c.intid),
+            console_overflow: console.map_or(0, |c| u32::from(c.drop)),
+            on_fault: fault,
+            restart_limit,
+            flags: if plan.autostart {
+                partition_flags::AUTOSTART
+            } else {
+                0
+            },
+            restart_within_ns,
+            watchdog_ns: 0,
+            manages: 0,
+        };
+        self.partitions.push(record);
+    }
+
+    /// Adds devices and their windows.
+    fn add_devices(&mut self, devices: &[Device]) -> Span {
+        let mut records = Vec::new();
+        for device in devices {
+            let windows = device.windows.iter().map(|window| WindowRecord {
+                gpa: window.gpa,
+                hpa: window.host.start(),
+                size: window.host.size(),
+            });
+            records.push(DeviceRecord {
+                path: self.text(&device.path),
+                windows: extend(&mut self.windows, windows),
+            });
+        }
+        extend(&mut self.devices, records)
+    }
+
+    /// Adds what is loaded; the offsets count from the first blob until the tables' size is known.
+    fn add_segments(&mut self, plan: &Plan) -> Span {
+        let blobs = &mut self.blobs;
+        let records = plan.loads.iter().map(|load| SegmentRecord {
+            gpa: load.gpa,
+            offset: if load.bytes.is_empty() {
+                0
+            } else {
+                blobs.add(&load.bytes)
+            },
+            file_bytes: load.bytes.len() as u64,
+            memory_bytes: load.memory_bytes,
+        });
+        extend(&mut self.segments, records)
+    }
+
+    /// Writes everything, with all offsets and the checksum in place.
+    fn write(mut self, header: &mut Header) -> Vec<u8> {
+        let mut place = size_of::<Header>() as u32;
+        header.partitions = table(&self.partitions, &mut place);
+        header.regions = table(&self.regions, &mut place);
+        header.vcpus = table(&self.vcpus, &mut place);
+        header.devices = table(&self.devices, &mut place);
+        header.windows = table(&self.windows, &mut place);
+        header.interrupts = table(&self.interrupts, &mut place);
+        header.segments = table(&self.segments, &mut place);
+        header.seeds = table(&self.seeds, &mut place);
+        header.platform.offset += place;
+        self.devices
+            .iter_mut()
+            .for_each(|device| device.path.offset += place);
+        let record_bytes = u64::from(place) + self.strings.len() as u64;
+        header.record_bytes = record_bytes.next_multiple_of(8);
+        let blobs = header.record_bytes.next_multiple_of(PAGE_BYTES);
+        self.segments
+            .iter_mut()
+            .for_each(|segment| segment.offset += blobs);
+        header.total_bytes = blobs + self.blobs.bytes;
+
+        let mut out = Vec::with_capacity(header.total_bytes as usize);
+        out.extend(header.as_bytes());
+        append(&mut out, &self.partitions);
+        append(&mut out, &self.regions);
+        append(&mut out, &self.vcpus);
+        append(&mut out, &self.devices);
+        append(&mut out, &self.windows);
+        append(&mut out, &self.interrupts);
+        append(&mut out, &self.segments);
+        append(&mut out, &self.seeds);
+        out.extend(&self.strings);
+        out.resize(header.record_bytes as usize, 0);
+        header.checksum = record_checksum(&out);
+        out[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+        for blob in &self.blobs.order {
+            out.resize(out.len().next_multiple_of(PAGE_BYTES as usize), 0);
+            out.extend_from_slice(blob);
+        }
+        out.resize(header.total_bytes as usize, 0);
+        out
+    }
+}
+
+/// Gives a table its place.
+fn table<T>(records: &[T], place: &mut u32) -> Table {
+    let offset = *place;
+    *place += size_of_val(records) as u32;
+    Table {
+        offset,
+        count: records.len() as u32,
+    }
+}
+
+/// Appends records.
+fn append<T: IntoBytes + Immutable>(out: &mut Vec<u8>, records: &[T]) {
+    out.extend(records.as_bytes());
+}
+
+/// Makes the record of a region.
+fn region(region: &crate::plan::Region) -> RegionRecord {
+    RegionRecord {
+        gpa: region.guest.start(),
+        size: region.guest.size(),
+        hpa: region.hpa.unwrap_or(ANYWHERE),
+        access: region.access,
+        reserved: 0,
+    }
+}
+
+/// Makes the record of a vCPU.
+fn vcpu(vcpu: &Vcpu) -> VcpuRecord {
+    VcpuRecord {
+        pcpu: vcpu.pcpu,
+        priority: u32::from(vcpu.priority),
+        mpidr: vcpu.mpidr.unwrap_or(BY_POSITION),
+        time_slice_ns: vcpu.time_slice_ns,
+        budget_ns: 0,
+        period_ns: vcpu.period_ns,
+        fp_eager: u32::from(vcpu.fp_eager),
+        background: 0,
+    }
+}
+
+/// Makes the records of all interrupts; one that two devices of a partition share is one interrupt.
+fn interrupts(devices: &[Device]) -> Vec<InterruptRecord> {
+    let all = devices.iter().flat_map(|device| &device.interrupts);
+    let records = all.map(|interrupt| InterruptRecord {
+        intid: interrupt.intid,
+        edge: u32::from(interrupt.edge),
+    });
+    let mut records: Vec<_> = records.collect();
+    records.sort_by_key(|record| record.intid);
+    records.dedup_by_key(|record| record.intid);
+    records
+}
+
+/// Returns the fields of what a fault does: kind, limit, window.
+fn fault(does: OnFault) -> (u32, u32, u64) {
+    match does {
+        OnFault::Stop => (on_fault::STOP, 0, 0),
+        OnFault::Restart => (on_fault::RESTART, 0, 0),
+        OnFault::Limited {
+            restarts,
+            within_ns,
+        } => (on_fault::RESTART_LIMITED, restarts, within_ns),
+    }
+}

@@ -1,0 +1,204 @@
+//! What the compiler makes of a table, step by step, before the payload is written.
+
+use std::sync::Arc;
+
+use bulkhead::addr::Range;
+use bulkhead::config::record::access;
+
+use crate::reader::Span;
+use crate::table::OnFault;
+
+/// A partition as it will be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// Where the table names it.
+    pub span: Span,
+    /// Where things lie in its address space.
+    pub layout: Layout,
+    /// Its memory, in table order.
+    pub regions: Vec<Region>,
+    /// Its vCPUs.
+    pub vcpus: Vec<Vcpu>,
+    /// Its console.
+    pub console: Option<Console>,
+    /// Its devices.
+    pub devices: Vec<Device>,
+    /// What is loaded into its memory.
+    pub loads: Vec<Load>,
+    /// Its first instruction.
+    pub entry: u64,
+    /// Its device tree; 0 for none.
+    pub dtb: u64,
+    /// Places in the tree that get random bytes: address and bytes.
+    pub seeds: Vec<(u64, u64)>,
+    /// What a fault does.
+    pub on_fault: OnFault,
+    /// Whether it starts with the system.
+    pub autostart: bool,
+}
+
+/// Where a guest sees its RAM, its interrupt controller and its console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Start of RAM.
+    pub ram: u64,
+    /// The distributor.
+    pub gicd: u64,
+    /// The first redistributor.
+    pub gicr: u64,
+    /// The emulated UART.
+    pub uart: u64,
+    /// Its interrupt.
+    pub uart_intid: u32,
+}
+
+/// Bytes of the virtual distributor's window.
+pub const GICD_BYTES: u64 = 0x1_0000;
+/// Bytes of one virtual redistributor's windows.
+pub const GICR_BYTES: u64 = 0x2_0000;
+/// Bytes of the emulated UART's window.
+pub const UART_BYTES: u64 = 0x1000;
+
+impl Layout {
+    /// The layout of QEMU's machine `virt`.
+    pub const VIRT: Self = Self {
+        ram: 0x4000_0000,
+        gicd: 0x0800_0000,
+        gicr: 0x080a_0000,
+        uart: 0x0900_0000,
+        uart_intid: 33,
+    };
+}
+
+/// A piece of a partition's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Where the guest sees it.
+    pub guest: Range,
+    /// Where the board has it, when the table fixes that.
+    pub hpa: Option<u64>,
+    /// Where the board with the given device tree has it; the report shows that.
+    pub placed: u64,
+    /// Bits of [`access`].
+    pub access: u32,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+impl Region {
+    /// Says whether the guest may execute there.
+    pub fn is_executable(&self) -> bool {
+        self.access & access::EXECUTE != 0
+    }
+
+    /// Returns the access rights as letters.
+    pub fn rights(&self) -> String {
+        let letters = [
+            (access::READ, 'r'),
+            (access::WRITE, 'w'),
+            (access::EXECUTE, 'x'),
+        ];
+        let mark = |(bit, letter)| if self.access & bit != 0 { letter } else { '-' };
+        letters.map(mark).iter().collect()
+    }
+}
+
+/// A vCPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vcpu {
+    /// Position of its CPU.
+    pub pcpu: u32,
+    /// Affinity that the table names the CPU by.
+    pub mpidr: Option<u64>,
+    /// Its urgency.
+    pub priority: u8,
+    /// Time after which it yields to its equals, 0 for none.
+    pub time_slice_ns: u64,
+    /// Period of its work, 0 when not said.
+    pub period_ns: u64,
+    /// Whether FP registers are switched at every world switch.
+    pub fp_eager: bool,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+/// A console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// Where the guest sees the UART.
+    pub gpa: u64,
+    /// Its interrupt.
+    pub intid: u32,
+    /// Whether output that finds the ring full is dropped.
+    pub drop: bool,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+/// A passed-through device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its path in the board's tree; empty when it is in none.
+    pub path: String,
+    /// `compatible` of a device that is in no tree.
+    pub compatible: Option<String>,
+    /// Its register windows.
+    pub windows: Vec<Window>,
+    /// Its interrupts.
+    pub interrupts: Vec<Interrupt>,
+    /// Whether it reaches memory by the board's addresses, and where that is said.
+    pub dma_identity: Option<Span>,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+impl Device {
+    /// Returns what to call it in messages.
+    pub fn label(&self) -> String {
+        match (self.path.as_str(), self.windows.first()) {
+            ("", Some(window)) => format!("device at {:#x}", window.host.start()),
+            ("", None) => "device without registers".to_owned(),
+            (path, _) => path.to_owned(),
+        }
+    }
+}
+
+/// A register window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where the guest sees it.
+    pub gpa: u64,
+    /// Where the board has it.
+    pub host: Range,
+}
+
+/// An interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupt {
+    /// Its number.
+    pub intid: u32,
+    /// Whether an edge raises it.
+    pub edge: bool,
+}
+
+/// Bytes that are loaded into a partition's memory at every start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// What they are.
+    pub what: String,
+    /// Where they go.
+    pub gpa: u64,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// Bytes in memory, at least as many; the rest is zeroed.
+    pub memory_bytes: u64,
+}
+
+impl Load {
+    /// Returns the guest memory that is filled, if there is any and it does not wrap.
+    pub fn range(&self) -> Option<Range> {
+        Range::new(self.gpa, self.memory_bytes)
+    }
+}
