@@ -3,5 +3,4 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod payload;
-pub mod placement;
 pub mod record;

@@ -3,8 +3,6 @@
 
 mod check;
 mod error;
-#[cfg(test)]
-pub(super) mod samples;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 

@@ -1,0 +1,244 @@
+//! Device trees of boards, built for the tests: QEMU's `virt` machine as far as tables are concerned with it.
+
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+
+/// What differs from board to board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Bytes of RAM at 0x4000_0000.
+    pub memory: u64,
+    /// Whether `/chosen` has a random seed.
+    pub seed: bool,
+    /// Whether there is a GIC.
+    pub gic: bool,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            memory: 1 << 30,
+            seed: true,
+            gic: true,
+        }
+    }
+}
+
+/// Handle of the interrupt controller.
+const GIC: u32 = 0x8003;
+/// Handle of the clock.
+const CLOCK: u32 = 0x8000;
+
+/// Makes a node.
+fn node(name: &str, properties: &[(&str, Vec<u8>)]) -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::new(name).expect("a node's name");
+    for (name, value) in properties {
+        let property = DeviceTreeProperty::new(*name, value.as_slice());
+        node.add_property(property.expect("a property's name"));
+    }
+    node
+}
+
+/// Encodes cells.
+fn cells(cells: &[u32]) -> Vec<u8> {
+    cells.iter().flat_map(|cell| cell.to_be_bytes()).collect()
+}
+
+/// Encodes texts.
+fn texts(texts: &[&str]) -> Vec<u8> {
+    texts
+        .iter()
+        .flat_map(|text| [text.as_bytes(), &[0]].concat())
+        .collect()
+}
+
+/// Makes a device with registers of `size` bytes at `address` and one SPI, if `spi` is one.
+fn device(
+    name: &str,
+    compatible: &[&str],
+    address: u32,
+    size: u32,
+    spi: Option<[u32; 3]>,
+) -> DeviceTreeNode {
+    let mut properties = vec![
+        ("compatible", texts(compatible)),
+        ("reg", cells(&[0, address, 0, size])),
+    ];
+    if let Some(spi) = spi {
+        properties.push(("interrupts", cells(&spi)));
+    }
+    node(name, &properties)
+}
+
+/// Makes the CPUs.
+fn cpus(count: u32) -> DeviceTreeNode {
+    let mut cpus = node(
+        "cpus",
+        &[
+            ("#address-cells", cells(&[1])),
+            ("#size-cells", cells(&[0])),
+        ],
+    );
+    for index in 0..count {
+        cpus.add_child(node(
+            &format!("cpu@{index:x}"),
+            &[
+                ("device_type", texts(&["cpu"])),
+                ("compatible", texts(&["arm,cortex-a53"])),
+                ("reg", cells(&[index])),
+                ("enable-method", texts(&["psci"])),
+            ],
+        ));
+    }
+    cpus
+}
+
+/// Makes the interrupt controller.
+fn gic() -> DeviceTreeNode {
+    let redistributors = [0, 0x080a_0000, 0, 0x00f6_0000];
+    let reg = [&[0, 0x0800_0000, 0, 0x1_0000][..], &redistributors].concat();
+    node(
+        "intc@8000000",
+        &[
+            ("compatible", texts(&["arm,gic-v3"])),
+            ("#interrupt-cells", cells(&[3])),
+            ("interrupt-controller", vec![]),
+            ("#redistributor-regions", cells(&[1])),
+            ("reg", cells(&reg)),
+            ("interrupts", cells(&[1, 9, 4])),
+            ("phandle", cells(&[GIC])),
+        ],
+    )
+}
+
+/// Adds the devices.
+fn add_devices(root: &mut DeviceTreeNode) {
+    let clocked = |mut node: DeviceTreeNode, names: &[&str]| {
+        let clocks = cells(&vec![CLOCK; names.len()]);
+        for (name, value) in [("clocks", clocks), ("clock-names", texts(names))] {
+            let property = DeviceTreeProperty::new(name, value.as_slice());
+            node.add_property(property.expect("a property's name"));
+        }
+        node
+    };
+    let uart = device(
+        "pl011@9000000",
+        &["arm,pl011", "arm,primecell"],
+        0x0900_0000,
+        0x1000,
+        Some([0, 1, 4]),
+    );
+    root.add_child(clocked(uart, &["uartclk", "apb_pclk"]));
+    let clock = device(
+        "pl031@9010000",
+        &["arm,pl031", "arm,primecell"],
+        0x0901_0000,
+        0x1000,
+        Some([0, 2, 4]),
+    );
+    root.add_child(clocked(clock, &["apb_pclk"]));
+    let gpio = device(
+        "pl061@9030000",
+        &["arm,pl061", "arm,primecell"],
+        0x0903_0000,
+        0x1000,
+        Some([0, 7, 4]),
+    );
+    root.add_child(clocked(gpio, &["apb_pclk"]));
+    for index in 0..16 {
+        let address = 0x0a00_0000 + 0x200 * index;
+        let name = format!("virtio_mmio@{address:x}");
+        let spi = Some([0, 16 + index, 1]);
+        root.add_child(device(&name, &["virtio,mmio"], address, 0x200, spi));
+    }
+    // Devices that QEMU does not have, for the rules about them.
+    root.add_child(device(
+        "twin@b000000",
+        &["test,twin"],
+        0x0b00_0000,
+        0x1000,
+        Some([0, 60, 4]),
+    ));
+    root.add_child(device(
+        "twin@b001000",
+        &["test,twin"],
+        0x0b00_1000,
+        0x1000,
+        Some([0, 60, 4]),
+    ));
+    root.add_child(device(
+        "private@b002000",
+        &["test,private"],
+        0x0b00_2000,
+        0x1000,
+        Some([1, 5, 4]),
+    ));
+    root.add_child(node("nothing", &[("compatible", texts(&["test,nothing"]))]));
+    let mut off = device("off@b003000", &["test,off"], 0x0b00_3000, 0x1000, None);
+    let status = DeviceTreeProperty::new("status", texts(&["disabled"]).as_slice());
+    off.add_property(status.expect("a property's name"));
+    root.add_child(off);
+}
+
+/// Flattens the tree of a board.
+pub fn tree(board: &Board) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    let top = node(
+        "",
+        &[
+            ("interrupt-parent", cells(&[GIC])),
+            ("model", texts(&["linux,dummy-virt"])),
+            ("compatible", texts(&["linux,dummy-virt"])),
+            ("#address-cells", cells(&[2])),
+            ("#size-cells", cells(&[2])),
+        ],
+    );
+    tree.root = top;
+    let root = &mut tree.root;
+    let psci = [
+        ("compatible", texts(&["arm,psci-1.0"])),
+        ("method", texts(&["smc"])),
+    ];
+    root.add_child(node("psci", &psci));
+    let size = [
+        0,
+        0x4000_0000,
+        (board.memory >> 32) as u32,
+        board.memory as u32,
+    ];
+    let memory = [("device_type", texts(&["memory"])), ("reg", cells(&size))];
+    root.add_child(node("memory@40000000", &memory));
+    add_devices(root);
+    if board.gic {
+        root.add_child(gic());
+    }
+    root.add_child(cpus(board.cpus));
+    let lines = [[1, 13, 4], [1, 14, 4], [1, 11, 4], [1, 10, 4]].concat();
+    let timer = [
+        ("compatible", texts(&["arm,armv8-timer"])),
+        ("interrupts", cells(&lines)),
+    ];
+    root.add_child(node("timer", &timer));
+    let clock = [
+        ("compatible", texts(&["fixed-clock"])),
+        ("#clock-cells", cells(&[0])),
+        ("clock-frequency", cells(&[24_000_000])),
+        ("phandle", cells(&[CLOCK])),
+    ];
+    root.add_child(node("apb-pclk", &clock));
+    root.add_child(node(
+        "aliases",
+        &[
+            ("rtc0", texts(&["/pl031@9010000"])),
+            ("serial0", texts(&["/pl011@9000000"])),
+        ],
+    ));
+    let mut chosen = vec![("stdout-path", texts(&["/pl011@9000000"]))];
+    if board.seed {
+        chosen.push(("rng-seed", vec![7; 32]));
+    }
+    root.add_child(node("chosen", &chosen));
+    tree.to_dtb()
+}

@@ -1,0 +1,106 @@
+//! Guest images, built for the tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bulkhead_platforms::{Images, RecipeImage};
+
+/// Makes an arm64 `Image` of `bytes` bytes that takes `memory` bytes.
+pub fn kernel(memory: u64, bytes: usize) -> Vec<u8> {
+    let mut image = vec![0x11; bytes];
+    image[8..16].fill(0);
+    image[16..24].copy_from_slice(&memory.to_le_bytes());
+    image[24..32].copy_from_slice(&[0b1010, 0, 0, 0, 0, 0, 0, 0]);
+    image[56..60].copy_from_slice(b"ARM\x64");
+    image
+}
+
+/// Makes an ELF program with a segment of `bytes` bytes for each of the addresses, `memory` bytes large in memory.
+pub fn program(addresses: &[u64], bytes: usize, memory: u64) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 183, 0, 1, 0, 0, 0]);
+    for field in [addresses[0], 64, 0] {
+        file.extend(u64::to_le_bytes(field));
+    }
+    file.extend([0; 4]);
+    for field in [64u16, 56, addresses.len() as u16, 64, 0, 0] {
+        file.extend(field.to_le_bytes());
+    }
+    for address in addresses {
+        file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+        for field in [0x1000, *address, *address, bytes as u64, memory, 0x1000] {
+            file.extend(u64::to_le_bytes(field));
+        }
+    }
+    file.resize(0x1000, 0);
+    file.resize(0x1000 + bytes, 0x22);
+    file
+}
+
+/// Images in a folder.
+pub struct Folder {
+    /// The folder.
+    pub path: PathBuf,
+}
+
+impl Folder {
+    /// Fills a folder with one image of each kind.
+    pub fn fill(path: &Path) -> Self {
+        let write = |name: &str, bytes: &[u8]| fs::write(path.join(name), bytes).expect("a file");
+        write("Image", &kernel(34 << 20, 1 << 20));
+        write("initrd.img", &vec![0x33; 1 << 20]);
+        write("program.elf", &program(&[0x4000_0000], 0x8000, 0x1_0000));
+        write("large.elf", &program(&[0x4000_0000], 0x8000, 4 << 20));
+        write(
+            "twice.elf",
+            &program(&[0x4000_0000, 0x4000_4000], 0x8000, 0x8000),
+        );
+        write("full.elf", &program(&[0x4000_0000], 0x8000, 0x20_0000));
+        write("data.elf", &program(&[0x8000], 0x8000, 0x8000));
+        write("program.bin", &[0x44; 0x100]);
+        write(
+            "text.txt",
+            b"This is not an image. It is a text that is long enough to have a header of its own.",
+        );
+        Self {
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl Images for Folder {
+    fn guest(&mut self, name: &str) -> Result<PathBuf, String> {
+        match name {
+            "broken" => {
+                Err("error: could not compile `broken`: run `cargo xtask build --verbose`".into())
+            }
+            _ => Ok(self.path.join("program.elf")),
+        }
+    }
+
+    fn recipe(&mut self, _name: &str) -> Result<RecipeImage, String> {
+        Ok(RecipeImage {
+            kernel: self.path.join("Image"),
+            initrd: Some(self.path.join("initrd.img")),
+            cmdline: Some("console=ttyAMA0 quiet".to_owned()),
+        })
+    }
+
+    fn guests(&self) -> Vec<String> {
+        [
+            "bench",
+            "broken",
+            "checks",
+            "control-loop",
+            "hello",
+            "smp-checks",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    fn recipes(&self) -> Vec<String> {
+        vec!["debian-linux".to_owned()]
+    }
+}
