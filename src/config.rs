@@ -4,3 +4,4 @@
 
 pub mod payload;
 pub mod record;
+pub mod verify;

@@ -1,0 +1,300 @@
+//! Whether the payload fits the board that EL2 really runs on. The host checked the table against a tree too, but a
+//! board can be another one than the table was written for. Every mismatch is reported, not only the first.
+
+mod mismatch;
+
+pub use mismatch::{El2Owned, Mismatch};
+
+use super::payload::Payload;
+use super::record::{
+    BY_POSITION, DeviceRecord, InterruptRecord, PartitionRecord, VcpuRecord, console_model,
+};
+use crate::addr::{PAGE_BYTES, Range};
+use crate::board::{Board, Conduit, CpuStart, Device, Tree, Trigger};
+use crate::ids::{Mpidr, PcpuId, VcpuId};
+
+/// The board as it is found at start-up.
+#[derive(Clone, Copy)]
+pub struct Actual<'b, 'a> {
+    /// What its tree says.
+    pub board: &'b Board<'a>,
+    /// The tree, for looking devices up.
+    pub tree: &'b Tree<'a>,
+    /// The CPU that runs this: it needs no starting. `None` on the host.
+    pub boot_cpu: Option<Mpidr>,
+    /// First INTID that the GIC's distributor does not have (from GICD_TYPER, at most 1020).
+    pub intid_end: u32,
+}
+
+/// Returns the pCPU that a vCPU is to run on, if the board has it.
+pub fn pcpu_of(board: &Board<'_>, vcpu: &VcpuRecord) -> Option<PcpuId> {
+    if vcpu.mpidr != BY_POSITION {
+        return board.pcpu_of(Mpidr::from_raw(vcpu.mpidr));
+    }
+    let there = (vcpu.pcpu as usize) < board.cpus.len();
+    there.then_some(PcpuId(vcpu.pcpu as u8))
+}
+
+/// Checks the payload against the board. Returns the number of mismatches, each of which `report` has seen.
+pub fn verify<'a>(
+    payload: &Payload<'a>,
+    actual: &Actual<'_, 'a>,
+    report: &mut dyn FnMut(Mismatch<'a>),
+) -> usize {
+    let mut mismatches = 0;
+    let mut report = |mismatch| {
+        mismatches += 1;
+        report(mismatch);
+    };
+    let console_pcpu = payload.header().console_pcpu;
+    let cpus = actual.board.cpus.len();
+    if console_pcpu as usize >= cpus {
+        report(Mismatch::ConsolePcpu {
+            pcpu: console_pcpu,
+            cpus,
+        });
+    }
+    for partition in payload.partitions() {
+        let mut check = Check {
+            payload,
+            actual,
+            partition,
+            name: payload.name(partition),
+            report: &mut report,
+        };
+        check.vcpus();
+        check.devices();
+        check.interrupts();
+    }
+    mismatches
+}
+
+/// The checks of one partition.
+struct Check<'c, 'b, 'a> {
+    payload: &'c Payload<'a>,
+    actual: &'c Actual<'b, 'a>,
+    partition: &'a PartitionRecord,
+    name: &'a str,
+    report: &'c mut dyn FnMut(Mismatch<'a>),
+}
+
+impl<'a> Check<'_, '_, 'a> {
+    /// Checks that every vCPU has a CPU that can be started.
+    fn vcpus(&mut self) {
+        let name = self.name;
+        let board = self.actual.board;
+        for (position, record) in self.payload.vcpus(self.partition).iter().enumerate() {
+            let vcpu = VcpuId(position as u8);
+            let Some(pcpu) = pcpu_of(board, record) else {
+                let cpus = board.cpus.len();
+                (self.report)(match record.mpidr {
+                    BY_POSITION => Mismatch::NoPcpu {
+                        name,
+                        vcpu,
+                        pcpu: record.pcpu,
+                        cpus,
+                    },
+                    mpidr => Mismatch::NoMpidr { name, vcpu, mpidr },
+                });
+                continue;
+            };
+            let Some(cpu) = board.cpus.get(usize::from(pcpu.0)) else {
+                continue;
+            };
+            let starts = match cpu.start {
+                CpuStart::Psci => board.psci.is_some_and(|psci| psci.conduit == Conduit::Smc),
+                CpuStart::SpinTable(_) | CpuStart::Unknown => false,
+            };
+            let boots = self.actual.boot_cpu == Some(cpu.mpidr);
+            if !cpu.usable || !(starts || boots) {
+                let mpidr = cpu.mpidr;
+                (self.report)(Mismatch::DeadPcpu {
+                    name,
+                    vcpu,
+                    pcpu,
+                    mpidr,
+                });
+            }
+        }
+    }
+
+    /// Checks that every device is where the payload has it, and is nobody else's.
+    fn devices(&mut self) {
+        for record in self.payload.devices(self.partition) {
+            let path = self.payload.text(record.path);
+            if !path.is_empty() {
+                match self.actual.board.find_device(self.actual.tree, path) {
+                    Ok(device) => self.device(record, path, &device),
+                    Err(error) => {
+                        let name = self.name;
+                        (self.report)(Mismatch::Device { name, path, error });
+                    }
+                }
+            }
+            self.windows(record);
+        }
+    }
+
+    /// Checks a device that the tree has.
+    fn device(&mut self, record: &DeviceRecord, path: &'a str, device: &Device<'a>) {
+        let name = self.name;
+        if !device.enabled {
+            (self.report)(Mismatch::DeviceDisabled { name, path });
+        }
+        let windows = self.payload.windows(record);
+        for window in windows {
+            let wanted = Range::new(window.hpa, window.size);
+            let known = wanted.is_none_or(|wanted| device.registers.contains(&wanted));
+            if let (false, Some(window)) = (known, wanted) {
+                let first = device.registers.first().copied();
+                (self.report)(Mismatch::Window {
+                    name,
+                    path,
+                    window,
+                    first,
+                });
+            }
+        }
+        let (wanted, found) = (windows.len(), device.registers.len());
+        if wanted != found {
+            (self.report)(Mismatch::WindowCount {
+                name,
+                path,
+                wanted,
+                found,
+            });
+        }
+        let granted = self.payload.interrupts(self.partition);
+        for interrupt in &device.interrupts {
+            if !granted.iter().any(|record| record.intid == interrupt.intid) {
+                let intid = interrupt.intid;
+                (self.report)(Mismatch::InterruptNotGranted { name, path, intid });
+            }
+        }
+    }
+
+    /// Checks that a device's pages hold nothing of EL2's, no RAM, and no other partition's device.
+    fn windows(&mut self, record: &DeviceRecord) {
+        let name = self.name;
+        for window in self.payload.windows(record) {
+            let Some(range) = Range::new(window.hpa, window.size) else {
+                continue;
+            };
+            let pages = range.align_out(PAGE_BYTES);
+            for (what, taken) in el2_owned(self.actual.board) {
+                if taken.align_out(PAGE_BYTES).overlaps(pages) {
+                    (self.report)(Mismatch::WindowTaken {
+                        name,
+                        window: range,
+                        what,
+                        taken,
+                    });
+                }
+            }
+            self.other_windows(range, pages);
+        }
+    }
+
+    /// Checks a window's pages against those of the partitions before this one.
+    fn other_windows(&mut self, window: Range, pages: Range) {
+        let name = self.name;
+        for other in self.earlier() {
+            for device in self.payload.devices(other) {
+                for theirs in self.payload.windows(device) {
+                    let Some(other_window) = Range::new(theirs.hpa, theirs.size) else {
+                        continue;
+                    };
+                    if other_window.align_out(PAGE_BYTES).overlaps(pages) {
+                        (self.report)(Mismatch::WindowShared {
+                            name,
+                            window,
+                            other: self.payload.name(other),
+                            other_window,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks that the partition's interrupts exist, are those of its devices, and are nobody else's.
+    fn interrupts(&mut self) {
+        let name = self.name;
+        for record in self.payload.interrupts(self.partition) {
+            let intid = record.intid;
+            if intid >= self.actual.intid_end {
+                let end = self.actual.intid_end;
+                (self.report)(Mismatch::NoInterrupt { name, intid, end });
+            }
+            let console = self.actual.board.console.as_ref();
+            let uart = console.and_then(|console| console.interrupt);
+            if uart.is_some_and(|uart| uart.intid == intid) {
+                (self.report)(Mismatch::ConsoleInterrupt { name, intid });
+            }
+            let emulated = self.partition.console_model != console_model::NONE;
+            if emulated && self.partition.console_intid == intid {
+                let other = name;
+                (self.report)(Mismatch::InterruptTwice { name, intid, other });
+            }
+            for other in self.earlier() {
+                let theirs = self.payload.interrupts(other);
+                if theirs.iter().any(|record| record.intid == intid) {
+                    let other = self.payload.name(other);
+                    (self.report)(Mismatch::InterruptTwice { name, intid, other });
+                }
+            }
+            self.source(record);
+        }
+    }
+
+    /// Checks that one of the partition's devices has the interrupt, with the same trigger. A device that is in no
+    /// tree may have any.
+    fn source(&mut self, record: &InterruptRecord) {
+        let name = self.name;
+        let intid = record.intid;
+        let edge = record.edge == 1;
+        let mut wrong_trigger = false;
+        for device in self.payload.devices(self.partition) {
+            let path = self.payload.text(device.path);
+            if path.is_empty() {
+                return;
+            }
+            let Ok(device) = self.actual.board.find_device(self.actual.tree, path) else {
+                // Reported where the devices are checked; what interrupts it would have is not known.
+                return;
+            };
+            let same = device.interrupts.iter().find(|line| line.intid == intid);
+            match same.map(|line| (line.trigger == Trigger::Edge) == edge) {
+                Some(true) => return,
+                Some(false) => wrong_trigger = true,
+                None => {}
+            }
+        }
+        (self.report)(if wrong_trigger {
+            Mismatch::Trigger { name, intid, edge }
+        } else {
+            Mismatch::InterruptOfNothing { name, intid }
+        });
+    }
+
+    /// Returns the partitions before this one in the table.
+    fn earlier(&self) -> impl Iterator<Item = &'a PartitionRecord> + use<'a> {
+        let this = self.partition;
+        self.payload
+            .partitions()
+            .iter()
+            .take_while(move |other| !core::ptr::eq(*other, this))
+    }
+}
+
+/// Returns what no device window may reach.
+fn el2_owned<'b>(board: &'b Board<'_>) -> impl Iterator<Item = (El2Owned, Range)> + use<'b> {
+    let console = board.console.as_ref().map(|console| console.registers);
+    let console = console.map(|range| (El2Owned::Console, range));
+    let gic = board.gic.ranges().map(|range| (El2Owned::Gic, range));
+    let memory = board.memory.iter().map(|range| (El2Owned::Memory, *range));
+    console.into_iter().chain(gic).chain(memory)
+}
+
+#[cfg(test)]
+mod tests;
