@@ -3,5 +3,6 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod payload;
+pub mod placement;
 pub mod record;
 pub mod verify;

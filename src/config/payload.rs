@@ -3,6 +3,8 @@
 
 mod check;
 mod error;
+#[cfg(test)]
+pub(super) mod samples;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
