@@ -227,13 +227,15 @@ impl Pl011 {
             self.raw |= TX;
             return false;
         }
-        let pushed = ring.push(byte);
-        if self.overflow == Overflow::Drop || ring.wait_for_room(FIFO_BYTES as u32) {
+        let fifo = FIFO_BYTES as u32;
+        let left = ring.put(byte);
+        let more = left.is_some_and(|left| left >= fifo);
+        if more || self.overflow == Overflow::Drop || ring.wait_for_room(fifo) {
             self.raw |= TX;
         } else {
             self.raw &= !TX;
         }
-        pushed
+        left.is_some()
     }
 
     /// Takes the oldest byte out of the receive FIFO; 0 when it is empty.

@@ -61,14 +61,21 @@ impl<const N: usize> TxRing<N> {
 
     /// Puts a byte in, or counts it as dropped and returns false when there is no room. Producer.
     pub fn push(&self, byte: u8) -> bool {
+        self.put(byte).is_some()
+    }
+
+    /// Puts a byte in and returns how many fit after it, or counts it as dropped and returns `None` when there is no
+    /// room. Producer.
+    #[inline]
+    pub fn put(&self, byte: u8) -> Option<u32> {
         let indices = &self.indices;
-        if self.room() == 0 {
+        let Some(left) = self.room().checked_sub(1) else {
             let dropped = indices.dropped.load(Ordering::Relaxed);
             indices
                 .dropped
                 .store(dropped.wrapping_add(1), Ordering::Relaxed);
-            return false;
-        }
+            return None;
+        };
         let head = indices.head.load(Ordering::Relaxed);
         if let Some(place) = self.bytes.get(head as usize & (N - 1)) {
             place.store(byte, Ordering::Relaxed);
@@ -83,7 +90,7 @@ impl<const N: usize> TxRing<N> {
                 .lines_in
                 .store(lines.wrapping_add(1), Ordering::Release);
         }
-        true
+        Some(left)
     }
 
     /// Puts the pieces of one line in and ends it, or leaves the ring alone and returns false when they do not all
@@ -276,6 +283,8 @@ mod tests {
         });
         assert!(!ring.wait_for_room(1));
         assert!(!ring.reader().advance(31, 0));
+        assert!(ring.wait_for_room(31), "what fits needs no waiting");
+        assert!(!ring.wait_for_room(32));
         assert!(ring.reader().advance(1, 0));
         assert!(!ring.reader().advance(1, 0));
         assert!(ring.wait_for_room(1));

@@ -54,7 +54,7 @@ fn random<C: Caller>(bits: u64, width: u64, caller: &mut C) -> Outcome {
         let Some(fresh) = caller.random() else {
             return Outcome::Return4([NO_ENTROPY, 0, 0, 0]);
         };
-        *word = fresh >> (64 - taken);
+        *word = fresh.unbounded_shr(64u32.saturating_sub(taken as u32));
     }
     let [low, middle, high] = words;
     Outcome::Return4([SUCCESS, high, middle, low])

@@ -280,6 +280,36 @@ mod tests {
     }
 
     #[test]
+    fn registers_exist_in_their_directions() {
+        // (Op1, CRn, CRm, Op2), reads, writes.
+        for (name, (op1, crn, crm, op2), read, write) in [
+            ("OSDTRRX_EL1", (0, 0, 0, 2), true, true),
+            ("MDCCINT_EL1", (0, 0, 2, 0), true, true),
+            ("MDSCR_EL1", (0, 0, 2, 2), true, true),
+            ("OSECCR_EL1", (0, 0, 6, 2), true, true),
+            ("DBGBVR1_EL1", (0, 0, 1, 4), true, true),
+            ("DBGBVR2_EL1", (0, 0, 2, 4), false, false),
+            ("DBGWCR15_EL1", (0, 0, 15, 7), false, false),
+            ("MDRAR_EL1", (0, 1, 0, 0), true, false),
+            ("OSLAR_EL1", (0, 1, 0, 4), false, true),
+            ("OSLSR_EL1", (0, 1, 1, 4), true, false),
+            ("OSDLR_EL1", (0, 1, 3, 4), true, true),
+            ("DBGPRCR_EL1", (0, 1, 4, 4), true, true),
+            ("DBGCLAIMSET_EL1", (0, 7, 8, 6), true, true),
+            ("DBGCLAIMCLR_EL1", (0, 7, 9, 6), true, true),
+            ("DBGAUTHSTATUS_EL1", (0, 7, 14, 6), true, false),
+            ("MDCCSR_EL0", (3, 0, 1, 0), true, false),
+            ("DBGDTR_EL0", (3, 0, 4, 0), true, true),
+            ("DBGDTRRX_EL0", (3, 0, 5, 0), true, true),
+            ("DBGVCR32_EL2", (4, 0, 7, 0), false, false),
+        ] {
+            let register = SysReg::new(2, op1, crn, crm, op2);
+            let exists = |write| DebugRegister::decode(register, write).is_some();
+            assert_eq!((exists(false), exists(true)), (read, write), "{name}");
+        }
+    }
+
+    #[test]
     fn claim_tags_set_and_clear() {
         let mut state = DebugState::new();
         state.write(DebugRegister::ClaimSet, 0x1a5);

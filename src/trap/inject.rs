@@ -403,4 +403,26 @@ mod tests {
         assert_eq!(skip(0x1000, 0x5, 0x9000_0000), (0x1002, 5));
         assert_eq!(skip(u64::MAX, 0x0020_0030, ESR_IL).1, 0x0020_0030);
     }
+
+    proptest::proptest! {
+        /// Whatever the guest's registers hold: it goes on at EL1 in AArch64, in its own vectors, all masked.
+        #[test]
+        fn guest_never_leaves_el1(
+            pc: u64, pstate: u64, vbar_el1: u64, sctlr_el1: u64, mmfr1: u64, pfr1: u64, esr: u64, far: u64
+        ) {
+            let features = Features::from_id_registers(mmfr1, pfr1);
+            let guest = Context { pc, pstate, vbar_el1, sctlr_el1, features };
+            if let Some(exception) = answer(decode(esr), far) {
+                let injection = take(&guest, exception);
+                proptest::prop_assert_eq!(injection.pstate & 0x3df, 0x3c5);
+                // Nothing but NZCV, TCO, DIT, PAN, SSBS, DAIF and the mode.
+                proptest::prop_assert_eq!(injection.pstate & !0xf340_13df, 0);
+                proptest::prop_assert_eq!(injection.pc & !0x7ff, vbar_el1 & !0x7ff);
+                proptest::prop_assert_eq!(injection.pc & 0x1ff, 0, "synchronous");
+                proptest::prop_assert_eq!(injection.spsr_el1, pstate);
+            }
+            let (_, after) = skip(pc, pstate, esr);
+            proptest::prop_assert_eq!(after & 0x1f, pstate & 0x1f);
+        }
+    }
 }
