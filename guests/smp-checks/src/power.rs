@@ -109,16 +109,11 @@ fn a22_off_and_on_a_hundred_times() -> Outcome {
     Ok(())
 }
 
-fn switch_off() {
-    sysreg::mask_irqs();
-    smp::stop_self();
-}
-
 fn a22_on_races_with_off() -> Outcome {
     team::needs(2)?;
     let before = team::STARTS[1].load(Ordering::Acquire);
     for round in 1..=100 {
-        team::give(1, switch_off);
+        team::give(1, team::switch_off);
         // Asks again and again while the other one goes off: ALREADY_ON until the moment that it is off.
         let mut answer = smccc::ALREADY_ON;
         let started = team::wait(|| {
@@ -126,7 +121,6 @@ fn a22_on_races_with_off() -> Outcome {
             answer != smccc::ALREADY_ON && answer != smccc::ON_PENDING
         });
         expect!(started && answer == 0, "round {round}: CPU_ON is {answer}");
-        team::forget(1);
         let up = team::wait(|| team::STARTS[1].load(Ordering::Acquire) >= before + round);
         expect!(up, "round {round}: it does not come up");
     }

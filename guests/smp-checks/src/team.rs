@@ -110,11 +110,6 @@ pub fn give(index: usize, job: Job) {
     JOBS[index].store(job as usize, Ordering::Release);
 }
 
-/// Forgets the job of vCPU `index`, which is off.
-pub fn forget(index: usize) {
-    JOBS[index].store(0, Ordering::Release);
-}
-
 /// Waits until all jobs are done.
 pub fn finish() -> Outcome {
     for index in 1..size() {
@@ -147,8 +142,10 @@ pub fn bring_up(index: usize) -> Outcome {
     Ok(())
 }
 
-fn switch_off() {
+/// Job: stops the vCPU that does it. Off counts as done, so that a vCPU that comes up again finds no job.
+pub fn switch_off() {
     sysreg::mask_irqs();
+    JOBS[smp::index()].store(0, Ordering::Release);
     smp::stop_self();
 }
 
@@ -160,7 +157,6 @@ pub fn take_down(index: usize) -> Outcome {
         "vCPU {index} is not off: AFFINITY_INFO {}",
         smp::state(affinity(index))
     );
-    forget(index);
     Ok(())
 }
 
