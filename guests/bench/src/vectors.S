@@ -1,0 +1,45 @@
+// The vector table while a benchmark runs: its interrupt entry reads the counter in its first instruction. Everything else
+// is the runtime's. What the measuring code and this handler share:
+//   x10  out: the count at the handler's first instruction
+//   x11  out: scratch
+//   x12  in:  address of a register to which 1 is written so that the device's interrupt falls, or 0
+//   x13  out: 1 once the handler ran
+
+.macro RUNTIME_ENTRY offset
+    .balign 128
+    b       runtime_vectors + \offset
+.endm
+
+.section .text.vectors, "ax"
+.balign 2048
+.global bench_vectors
+bench_vectors:
+    RUNTIME_ENTRY 0x000
+    RUNTIME_ENTRY 0x080
+    RUNTIME_ENTRY 0x100
+    RUNTIME_ENTRY 0x180
+    RUNTIME_ENTRY 0x200
+    .balign 128
+    mrs     x10, cntvct_el0
+    msr     cntv_ctl_el0, xzr
+    cbz     x12, 1f
+    mov     w11, #1
+    str     w11, [x12]
+    dsb     sy
+1:  isb
+    mrs     x11, icc_iar1_el1
+    msr     icc_eoir1_el1, x11
+    isb
+    mov     x13, #1
+    eret
+    RUNTIME_ENTRY 0x300
+    RUNTIME_ENTRY 0x380
+    RUNTIME_ENTRY 0x400
+    RUNTIME_ENTRY 0x480
+    RUNTIME_ENTRY 0x500
+    RUNTIME_ENTRY 0x580
+    RUNTIME_ENTRY 0x600
+    RUNTIME_ENTRY 0x680
+    RUNTIME_ENTRY 0x700
+    RUNTIME_ENTRY 0x780
+    .balign 128
