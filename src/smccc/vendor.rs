@@ -8,7 +8,7 @@
 //! | UID | 0x8600ff01 | - | x0 to x3: e146778d-e90a-4506-8136-c83028dd011b, four bytes each |
 //! | revision | 0x8600ff03 | - | x0: major, x1: minor |
 //!
-//! To add a call: a variant of [`Hypercall`], its number in [`Hypercall::numbered`], its row above; the compiler asks
+//! To add a call: a variant of [`Hypercall`], its number in `Hypercall::numbered`, its row above; the compiler asks
 //! for the rest.
 
 use super::Outcome;

@@ -1,5 +1,6 @@
 //! A guest's access to an emulated device, as the syndrome of its data abort tells it.
 
+use super::inject::is_harmless;
 use super::syndrome::{DataAbort, Fault, InstructionAbort};
 use crate::addr::GuestPhysAddr;
 
@@ -92,6 +93,37 @@ impl MmioAccess {
     /// Returns what a store puts on the bus from the general register's value. The caller gives 0 for XZR.
     pub const fn stored(self, register_value: u64) -> u64 {
         register_value & self.width.mask()
+    }
+}
+
+/// What a guest's stage-2 data abort comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aborted {
+    /// One plain access to an address where nothing is mapped: a device's, or nobody's (then inject).
+    Access {
+        /// First byte of the access.
+        address: GuestPhysAddr,
+        /// The load or store.
+        access: MmioAccess,
+    },
+    /// Cache maintenance of nothing: skip the instruction.
+    Skip,
+    /// Everything else: inject an external abort.
+    Refuse,
+}
+
+/// Sorts a stage-2 data abort. `hpfar` and `far` as for [`fault_address`].
+#[inline]
+pub const fn sort(abort: DataAbort, hpfar: u64, far: u64) -> Aborted {
+    if let (Some(access), Fault::Translation) = (MmioAccess::decode(abort), abort.fault())
+        && let Ok(address) = fault_address(abort, hpfar, far)
+    {
+        return Aborted::Access { address, access };
+    }
+    if is_harmless(abort) {
+        Aborted::Skip
+    } else {
+        Aborted::Refuse
     }
 }
 
@@ -245,6 +277,30 @@ mod tests {
         );
         let top = fault_address(abort, 0xf_ffff_ffff << 4, 0xfff);
         assert_eq!(top, Ok(GuestPhysAddr(0xffff_ffff_ffff)));
+    }
+
+    #[test]
+    fn aborts_are_sorted() {
+        let sort = |iss: u64| sort(DataAbort::from_esr(iss), 0x0900_0000 >> 8, 0x18);
+        let Aborted::Access { address, access } = sort(ISV | 2 << 22 | 5 << 16 | TRANSLATION_3)
+        else {
+            panic!("not an access")
+        };
+        assert_eq!(address, GuestPhysAddr(0x0900_0018));
+        assert_eq!((access.register, access.width), (5, Width::Word));
+        for (what, iss) in [
+            ("a pair", TRANSLATION_3),
+            ("a store to read-only memory", ISV | 1 << 6 | PERMISSION_3),
+            ("beyond the tables", ISV),
+            ("an external abort", ISV | 0x10),
+            ("a misaligned access", ISV | 0x21),
+            ("a table walk", ISV | S1PTW | TRANSLATION_3),
+            ("no address", ISV | FNV | TRANSLATION_3),
+            ("AT", 1 << 8 | S1PTW | TRANSLATION_3),
+        ] {
+            assert_eq!(sort(iss), Aborted::Refuse, "{what}");
+        }
+        assert_eq!(sort(1 << 8 | 1 << 6 | TRANSLATION_3), Aborted::Skip);
     }
 
     #[test]

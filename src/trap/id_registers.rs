@@ -231,6 +231,8 @@ mod tests {
     fn signed_fields_keep_not_implemented() {
         assert_eq!(virtualize(id(4, 0), 0x00ff_0000) & 0x00ff_0000, 0x00ff_0000);
         assert_eq!(virtualize(id(7, 0), 0xff00_0000), 0xff00_0000);
+        // The largest positive value is cut, the smallest negative one kept.
+        assert_eq!(virtualize(id(4, 0), 0x0087_0000) & 0x00ff_0000, 0x00f1_0000);
         // 52-bit addresses with the 4 KiB granule (TGran4 = 1) show as plain 4 KiB support.
         assert_eq!(virtualize(id(7, 0), 0x1000_0000), 0);
         // An implementation-defined PMU (0xf) is none that we can switch.

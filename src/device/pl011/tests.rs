@@ -260,3 +260,44 @@ fn interrupt_driven_writer_ends_with_everything_sent() {
     assert_eq!(got, text);
     assert!(interrupts > 10, "woken by the interrupt, not by luck");
 }
+
+/// The writer sleeps on a full UART until its interrupt; the drain runs on another CPU. A wake-up that gets lost
+/// between the two would hang the writer.
+#[test]
+fn sleeping_writer_is_always_woken() {
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    let bytes = if cfg!(miri) { 300 } else { 100_000u32 };
+    let ring = TxRing::<64>::new();
+    let device = Mutex::new(Pl011::new(Overflow::Wait));
+    let write = |offset, value| {
+        let mut device = device.lock().unwrap();
+        device.write(offset, Width::Word, value, &ring)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            write(IMSC, 0x20);
+            for n in 0..bytes {
+                let started = Instant::now();
+                while !write(DR, u64::from(n)) {
+                    // Full: only the interrupt says when to go on.
+                    while !device.lock().unwrap().line() {
+                        assert!(started.elapsed() < Duration::from_secs(20), "lost at {n}");
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        });
+        for n in 0..bytes {
+            let reader = ring.reader();
+            while reader.available() == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(reader.peek(0), n as u8);
+            if reader.advance(1, 0) {
+                device.lock().unwrap().transmit_room();
+            }
+        }
+    });
+}
