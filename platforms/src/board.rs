@@ -7,6 +7,7 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode};
 use dtoolkit::{Node, Property};
 
+use crate::nearest::nearest;
 use crate::plan::Layout;
 use crate::table::CpuName;
 
@@ -52,6 +53,11 @@ impl<'a> HostBoard<'a> {
         Ok(host)
     }
 
+    /// Returns the bytes of the tree that are in use.
+    pub fn tree_bytes(&self) -> u64 {
+        self.tree.used_bytes() as u64
+    }
+
     /// Returns a node's path with its registers, if it has any.
     fn place(&self, path: String) -> Option<(String, Vec<Range>)> {
         let ranges = self.device(&path)?.registers;
@@ -88,9 +94,26 @@ impl<'a> HostBoard<'a> {
         target.unwrap_or_else(|| path.to_owned())
     }
 
-    /// Returns the full paths of all devices with registers.
-    pub fn paths(&self) -> Vec<&str> {
-        self.places.iter().map(|(path, _)| path.as_str()).collect()
+    /// Returns what a table can call the devices with registers that EL2 does not keep: full paths, and aliases for
+    /// a `wrong` name that is no path.
+    pub fn names(&self, wrong: &str) -> Vec<String> {
+        if !wrong.starts_with('/') {
+            let aliases = self.nodes.root.child("aliases").into_iter();
+            let names = aliases.flat_map(|aliases| aliases.properties());
+            let names: Vec<String> = names.map(|alias| alias.name().to_owned()).collect();
+            if nearest(wrong, names.iter().map(String::as_str)).is_some() {
+                return names;
+            }
+        }
+        let kept = self.kept();
+        let free = |ranges: &[Range]| {
+            !ranges
+                .iter()
+                .any(|range| kept.iter().any(|(_, kept)| kept.overlaps(*range)))
+        };
+        let places = self.places.iter();
+        let places = places.filter(|(path, ranges)| !is_memory(path) && free(ranges));
+        places.map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns the devices whose registers overlap `range`.

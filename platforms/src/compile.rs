@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
 use crate::fit::fit;
 use crate::image::Store;
 use crate::payload::{self, Globals};
-use crate::place::{self, Map};
+use crate::place::{Fixed, Map, place_all};
 use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::report;
@@ -141,8 +141,11 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
     let globals = globals(&table, &board, request.platform);
     // A table with errors gets no payload, yet what is known of it is placed, so that all violations show.
     let payload = payload::write(&globals, &plans);
-    let el2_bytes = request.hypervisor_bytes + payload.len() as u64;
-    let map = place::place(&mut plans, &board, request.platform, el2_bytes, &mut out);
+    let (image, length) = (request.hypervisor_bytes, payload.len() as u64);
+    let map = match Fixed::find(&board, request.platform, image, length) {
+        Some(fixed) => place_all(&mut plans, &board, &fixed, &payload, &mut out),
+        None => Map::default(),
+    };
     if out.has_errors() {
         return Err(out);
     }

@@ -86,6 +86,28 @@ impl Diagnostic {
     }
 }
 
+/// Breaks a text into lines that fit behind the margin of a message.
+fn wrapped(text: &str) -> String {
+    const MARGIN: usize = 15;
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_inclusive([' ', '\n']) {
+        let width = word.trim_end().chars().count();
+        if column > 0 && column + width > COLUMNS - MARGIN {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(word);
+        column = if word.ends_with('\n') {
+            0
+        } else {
+            column + word.chars().count()
+        };
+    }
+    out
+}
+
 /// Shows a path from the current folder, where it lies below that.
 pub(crate) fn shown_path(path: &Path) -> String {
     let here = std::env::current_dir().ok();
@@ -192,7 +214,7 @@ impl Diagnostics {
             )
         };
         for help in &diagnostic.help {
-            group = group.element(Level::HELP.message(help));
+            group = group.element(Level::HELP.message(wrapped(help)));
         }
         vec![group]
     }

@@ -35,8 +35,8 @@ pub fn suggestion<'a>(
     match list.len() {
         0 => none.to_owned(),
         1 => format!("there is {}", list.join("")),
-        2..=24 => format!("there are {}", list.join(", ")),
-        n => format!("there are {n}; some are {}", list[..24].join(", ")),
+        2..=12 => format!("there are {}", list.join(", ")),
+        n => format!("there are {n}; some are {}", list[..12].join(", ")),
     }
 }
 

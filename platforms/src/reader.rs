@@ -281,9 +281,12 @@ pub fn number(
     match number.filter(|n| bounds.contains(n)) {
         Some(number) => Some(At::new(number, value.span())),
         None => {
-            let title = format!("`{name}` is {} to {}", bounds.start, bounds.end - 1);
-            let found = Diagnostic::new(Rule::OutOfRange, title, value.span(), "out of range");
-            out.push(found);
+            let title = match bounds.end {
+                u64::MAX => format!("`{name}` is a whole number that is not negative"),
+                end => format!("`{name}` is {} to {}", bounds.start, end - 1),
+            };
+            let text = whole(value).map_or("too large".into(), |n| format!("{n} is out of range"));
+            out.push(Diagnostic::new(Rule::OutOfRange, title, value.span(), text));
             None
         }
     }

@@ -75,8 +75,9 @@ fn region(region: &table::Region, layout: Layout, out: &mut Diagnostics) -> Opti
         Place::Fixed(hpa) => Some(hpa),
         Place::Identity => Some(gpa),
     };
+    // A place that is refused here is not tried again: the region goes where there is room.
+    let hpa = hpa.filter(|hpa| is_congruent(gpa, *hpa, region, out));
     if let Some(hpa) = hpa {
-        check_congruence(gpa, hpa, region, out);
         if Range::new(hpa, region.size).is_none() {
             let title = "memory of the board ends below 2^64";
             let found = Diagnostic::new(Rule::OutOfRange, title, region.span.clone(), "wraps");
@@ -93,17 +94,18 @@ fn region(region: &table::Region, layout: Layout, out: &mut Diagnostics) -> Opti
     })
 }
 
-/// Refuses memory whose two addresses cannot be mapped by large blocks.
-fn check_congruence(gpa: u64, hpa: u64, region: &table::Region, out: &mut Diagnostics) {
+/// Refuses memory whose two addresses cannot be mapped by large blocks; returns whether they can.
+fn is_congruent(gpa: u64, hpa: u64, region: &table::Region, out: &mut Diagnostics) -> bool {
     const MASK: u64 = (2 << 20) - 1;
     if gpa & MASK == hpa & MASK {
-        return;
+        return true;
     }
     let title = format!("`gpa` {gpa:#x} and `hpa` {hpa:#x} must agree modulo 2 MiB");
     let text = format!("{:#x} and {:#x} into 2 MiB", gpa & MASK, hpa & MASK);
     let found = Diagnostic::new(Rule::MemoryIncongruent, title, region.span.clone(), text);
     let near = (hpa & !MASK) | (gpa & MASK);
     out.push(found.help(format!("`hpa = {near:#x}` would do")));
+    false
 }
 
 /// Resolves the vCPUs.
@@ -248,7 +250,9 @@ fn look_up(
         Err(None) => {
             let title = format!("the board's device tree has no device `{path}`");
             let found = Diagnostic::new(Rule::UnknownDevice, title, span(), "no such device");
-            out.push(found.help(suggestion(path, board.paths(), "it has no devices")));
+            let names = board.names(path);
+            let names = names.iter().map(String::as_str);
+            out.push(found.help(suggestion(path, names, "it has no devices")));
             return None;
         }
     };

@@ -226,9 +226,15 @@ fn check_console_interrupt(
                 console.span.clone(),
                 format!("the console has INTID {intid}"),
             );
-            out.push(found.help(
-                "give the console another one: `console = { model = \"pl011\", intid = 40 }`",
-            ));
+            let used = |intid: &u32| {
+                plan.devices
+                    .iter()
+                    .any(|d| d.interrupts.iter().any(|i| i.intid == *intid))
+            };
+            let free = (33..1020).find(|intid| !used(intid)).unwrap_or(33);
+            out.push(found.help(format!(
+                "give the console another one: `console = {{ model = \"pl011\", intid = {free} }}`"
+            )));
         }
     }
 }
@@ -269,6 +275,8 @@ fn warn_of_neighbours(
         let title = format!("the guest that has `{label}` reaches {first}{others} as well");
         let text = format!("registers {} are in the same page", window.host);
         let found = Diagnostic::new(Rule::PageHasNeighbour, title, device.span.clone(), text);
-        out.push(found.help("access is given by pages of 4 KiB"));
+        out.push(
+            found.help("access is given by pages of 4 KiB: what shares one cannot be kept apart"),
+        );
     }
 }

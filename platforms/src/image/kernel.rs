@@ -139,7 +139,7 @@ fn guess(file: &[u8]) -> &'static str {
         }
         [b'M', b'Z', ..] => "an EFI program for another machine, or one that is packed",
         [0xd0, 0x0d, 0xfe, 0xed, ..] => "a device tree",
-        _ => "no arm64 `Image`: the mark \"ARM\\x64\" is not at byte 56",
+        _ => "something else: the mark \"ARM\\x64\" is not at byte 56",
     }
 }
 
