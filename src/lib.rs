@@ -9,6 +9,7 @@ pub mod config;
 pub mod console;
 pub mod device;
 pub mod ids;
+pub mod partition;
 pub mod sched;
 pub mod smccc;
 pub mod stage2;

@@ -73,6 +73,10 @@ pub struct PmuRegisters {
     pub pmovsset: u64,
     pub pmuserenr: u64,
     pub pmselr: u64,
+    /// `PMEVCNTR0_EL0`.
+    pub event_counter: u64,
+    /// `PMEVTYPER0_EL0`.
+    pub event_type: u64,
 }
 
 /// The SIMD and floating-point registers.

@@ -101,6 +101,11 @@ impl Distributor {
         self.registers.write(ICPENDR + bank * 4, mask);
     }
 
+    /// Returns which interrupts of a bank are pending.
+    pub fn pending(self, bank: u32) -> u32 {
+        self.registers.read(ISPENDR + bank * 4)
+    }
+
     /// Deactivates the interrupts of a bank that a mask names.
     pub fn deactivate(self, bank: u32, mask: u32) {
         self.registers.write(ICACTIVER + bank * 4, mask);
@@ -170,7 +175,13 @@ impl Redistributor {
     /// Deactivates a private interrupt.
     #[inline(always)]
     pub fn deactivate(self, intid: u32) {
-        self.private.write(ICACTIVER, 1 << (intid & 31));
+        self.deactivate_mask(1 << (intid & 31));
+    }
+
+    /// Deactivates the private interrupts that a mask names.
+    #[inline(always)]
+    pub fn deactivate_mask(self, mask: u32) {
+        self.private.write(ICACTIVER, mask);
     }
 }
 

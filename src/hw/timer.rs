@@ -33,3 +33,35 @@ pub fn ticks(ns: u64) -> u64 {
     let ticks = (u128::from(ns) * u128::from(frequency())).div_ceil(1_000_000_000);
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
+
+/// Turns ticks into nanoseconds and back without a division.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Nanoseconds in a tick, times 2^32.
+    ns_per_tick: u64,
+    /// Ticks in a nanosecond, times 2^32.
+    ticks_per_ns: u64,
+}
+
+impl Clock {
+    /// Reads the counter's frequency.
+    pub fn new() -> Self {
+        let frequency = u128::from(frequency());
+        let scale = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
+        Self {
+            ns_per_tick: scale((1_000_000_000u128 << 32) / frequency),
+            ticks_per_ns: scale((frequency << 32) / 1_000_000_000),
+        }
+    }
+
+    /// Returns the time in nanoseconds.
+    #[inline(always)]
+    pub fn now_ns(self) -> u64 {
+        (u128::from(now()) * u128::from(self.ns_per_tick) >> 32) as u64
+    }
+
+    /// Returns the tick at which a time in nanoseconds is over.
+    pub fn ticks_at(self, ns: u64) -> u64 {
+        ((u128::from(ns) * u128::from(self.ticks_per_ns) >> 32) as u64).saturating_add(1)
+    }
+}

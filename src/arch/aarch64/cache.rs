@@ -51,3 +51,9 @@ fn line_bytes() -> u64 {
     unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
     4 << (ctr >> 16 & 0xf)
 }
+
+/// Cleans and invalidates one line of this pCPU's cache by set and way, as `DC CISW` takes it.
+pub fn clean_and_invalidate_set_way(set_way: u64) {
+    // SAFETY: loses no data, whatever the operand.
+    unsafe { asm!("dc cisw, {}", "dsb sy", in(reg) set_way, options(nostack, preserves_flags)) };
+}

@@ -260,13 +260,39 @@ impl Window {
     ///
     /// # Safety
     /// `page` is memory that the ledger gives to a partition which does not run, or to one whose table names it.
+    #[inline]
     pub unsafe fn with_page<R>(
         &mut self,
         page: HostPhysAddr,
         work: impl FnOnce(HypVirtAddr) -> R,
     ) -> R {
-        let descriptor =
-            page.align_down(PAGE_BYTES).0 | Kind::ReadWrite.attributes() | TABLE_OR_PAGE;
+        // SAFETY: the caller's claim.
+        unsafe { self.with(page, Kind::ReadWrite, work) }
+    }
+
+    /// Runs `work` on a page of device registers, mapped for that time only.
+    ///
+    /// # Safety
+    /// `page` holds registers of a device that is EL2's.
+    pub unsafe fn with_device_page<R>(
+        &mut self,
+        page: HostPhysAddr,
+        work: impl FnOnce(HypVirtAddr) -> R,
+    ) -> R {
+        // SAFETY: the caller's claim.
+        unsafe { self.with(page, Kind::Device, work) }
+    }
+
+    /// # Safety
+    /// `page` is what `kind` says, and EL2's to touch.
+    #[inline]
+    unsafe fn with<R>(
+        &mut self,
+        page: HostPhysAddr,
+        kind: Kind,
+        work: impl FnOnce(HypVirtAddr) -> R,
+    ) -> R {
+        let descriptor = page.align_down(PAGE_BYTES).0 | kind.attributes() | TABLE_OR_PAGE;
         // SAFETY: the entry is this window's own; it was invalid, so no translation of it is cached.
         unsafe { self.entry.write_volatile(descriptor) };
         tlb::publish_hypervisor_tables();

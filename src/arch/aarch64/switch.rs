@@ -4,6 +4,7 @@
 
 use super::cpu;
 use super::sysreg::{read, write};
+use bulkhead::trap::debug::DebugState;
 use bulkhead::vcpu::{PmuRegisters, SystemRegisters};
 
 /// Copies registers that have the same name here and in the saved state.
@@ -42,9 +43,6 @@ pub fn save(state: &mut SystemRegisters, features: Features) {
     each!(save state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1 esr_el1
         far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
         cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
-    if features.pmu {
-        save_pmu(&mut state.pmu);
-    }
     if features.pointer_authentication {
         save_keys(&mut state.keys);
     }
@@ -55,9 +53,6 @@ pub fn restore(state: &SystemRegisters, features: Features) {
     each!(restore state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1
         esr_el1 far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
         cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
-    if features.pmu {
-        restore_pmu(&state.pmu);
-    }
     if features.pointer_authentication {
         restore_keys(&state.keys);
     }
@@ -66,9 +61,8 @@ pub fn restore(state: &SystemRegisters, features: Features) {
     write::cntv_ctl_el0(state.cntv_ctl & 0b11);
 }
 
-fn save_pmu(pmu: &mut PmuRegisters) {
-    pmu.pmcr = read::pmcr_el0();
-    write::pmcr_el0(0);
+/// Saves the performance monitors of a vCPU that uses them, and stops them.
+pub fn save_pmu(pmu: &mut PmuRegisters) {
     pmu.pmccntr = read::pmccntr_el0();
     pmu.pmccfiltr = read::pmccfiltr_el0();
     pmu.pmcntenset = read::pmcntenset_el0();
@@ -76,9 +70,19 @@ fn save_pmu(pmu: &mut PmuRegisters) {
     pmu.pmovsset = read::pmovsset_el0();
     pmu.pmuserenr = read::pmuserenr_el0();
     pmu.pmselr = read::pmselr_el0();
+    write::pmselr_el0(0);
+    cpu::isb();
+    pmu.event_counter = read::pmxevcntr_el0();
+    pmu.event_type = read::pmxevtyper_el0();
+    write::pmcr_el0(0);
 }
 
-fn restore_pmu(pmu: &PmuRegisters) {
+/// Loads the performance monitors of a vCPU that uses them.
+pub fn restore_pmu(pmu: &PmuRegisters) {
+    write::pmselr_el0(0);
+    cpu::isb();
+    write::pmxevcntr_el0(pmu.event_counter);
+    write::pmxevtyper_el0(pmu.event_type);
     write::pmccntr_el0(pmu.pmccntr);
     write::pmccfiltr_el0(pmu.pmccfiltr);
     write::pmcntenclr_el0(!pmu.pmcntenset & 0xffff_ffff);
@@ -130,4 +134,35 @@ fn restore_keys(keys: &[u64; 10]) {
     write::apdb_high(db_high);
     write::apga_low(ga_low);
     write::apga_high(ga_high);
+}
+
+/// Reads `PMCEID0_EL0`, or `PMCEID1_EL0` when `second` says so.
+pub fn pmu_events(second: bool) -> u64 {
+    if second {
+        read::pmceid1_el0()
+    } else {
+        read::pmceid0_el0()
+    }
+}
+
+/// Puts a guest's breakpoints and watchpoints into the hardware.
+pub fn restore_comparators(debug: &DebugState) {
+    let [b0, b1] = debug.breakpoints;
+    let [w0, w1] = debug.watchpoints;
+    write::dbgbvr0_el1(b0.value);
+    write::dbgbcr0_el1(b0.control.into());
+    write::dbgbvr1_el1(b1.value);
+    write::dbgbcr1_el1(b1.control.into());
+    write::dbgwvr0_el1(w0.value);
+    write::dbgwcr0_el1(w0.control.into());
+    write::dbgwvr1_el1(w1.value);
+    write::dbgwcr1_el1(w1.control.into());
+}
+
+/// Turns the breakpoints and watchpoints off that [`restore_comparators`] sets.
+pub fn clear_comparators() {
+    write::dbgbcr0_el1(0);
+    write::dbgbcr1_el1(0);
+    write::dbgwcr0_el1(0);
+    write::dbgwcr1_el1(0);
 }

@@ -143,6 +143,19 @@ registers! {
     pmovsclr_el0: "PMOVSCLR_EL0", rw;
     pmuserenr_el0: "PMUSERENR_EL0", rw;
     pmselr_el0: "PMSELR_EL0", rw;
+    pmxevcntr_el0: "PMXEVCNTR_EL0", rw;
+    pmxevtyper_el0: "PMXEVTYPER_EL0", rw;
+    pmceid0_el0: "PMCEID0_EL0", r;
+    pmceid1_el0: "PMCEID1_EL0", r;
+    // Breakpoints and watchpoints that a guest can use.
+    dbgbvr0_el1: "DBGBVR0_EL1", w;
+    dbgbcr0_el1: "DBGBCR0_EL1", w;
+    dbgbvr1_el1: "DBGBVR1_EL1", w;
+    dbgbcr1_el1: "DBGBCR1_EL1", w;
+    dbgwvr0_el1: "DBGWVR0_EL1", w;
+    dbgwcr0_el1: "DBGWCR0_EL1", w;
+    dbgwvr1_el1: "DBGWVR1_EL1", w;
+    dbgwcr1_el1: "DBGWCR1_EL1", w;
     // Timers.
     cntfrq_el0: "CNTFRQ_EL0", r;
     cntpct_el0: "CNTPCT_EL0", r;

@@ -1,0 +1,108 @@
+//! The start-up pool: carved from front to back while the system is built, then never again.
+
+use super::refuse;
+use crate::arch::aarch64::mmu::{self, Kind, Tables};
+use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::stage2::TableStore;
+
+/// The pool.
+pub struct Arena {
+    hpa: HostPhysAddr,
+    next: u64,
+    end: u64,
+}
+
+impl Arena {
+    /// Maps the pool and takes charge of it.
+    pub fn new(tables: &mut Tables, hpa: HostPhysAddr, bytes: u64) -> Self {
+        if bytes > mmu::POOL_MAX_BYTES {
+            refuse(format_args!(
+                "the table needs {bytes} bytes of EL2's pool, and {} can be mapped",
+                mmu::POOL_MAX_BYTES
+            ));
+        }
+        // SAFETY: the placement function gave this range to the pool alone.
+        let mapped = unsafe { tables.map(mmu::POOL_BASE, hpa, bytes, Kind::ReadWrite) };
+        mapped.unwrap_or_else(|error| {
+            refuse(format_args!("bulkhead cannot map its pool: {error:?}"))
+        });
+        Self {
+            hpa,
+            next: mmu::POOL_BASE.0,
+            end: mmu::POOL_BASE.0 + bytes,
+        }
+    }
+
+    /// Returns the number of bytes that are left.
+    pub fn left(&self) -> u64 {
+        self.end - self.next
+    }
+
+    /// Makes a value that lives as long as the system.
+    pub fn value<T>(&mut self, value: T) -> &'static mut T {
+        let place = self.carve(size_of::<T>(), align_of::<T>()) as *mut T;
+        // SAFETY: `carve` gives out each byte once, mapped and aligned.
+        unsafe {
+            place.write(value);
+            &mut *place
+        }
+    }
+
+    /// Makes a slice that lives as long as the system, its elements in order.
+    pub fn slice<T>(&mut self, count: usize, mut make: impl FnMut(usize) -> T) -> &'static mut [T] {
+        let place = self.carve(size_of::<T>() * count, align_of::<T>()) as *mut T;
+        for index in 0..count {
+            let element = make(index);
+            // SAFETY: inside what `carve` gave out.
+            unsafe { place.add(index).write(element) };
+        }
+        // SAFETY: all elements are written.
+        unsafe { core::slice::from_raw_parts_mut(place, count) }
+    }
+
+    /// Carves whole pages and returns where they are on the board.
+    pub fn pages(&mut self, count: u64) -> HostPhysAddr {
+        let at = self.carve((count * PAGE_BYTES) as usize, PAGE_BYTES as usize);
+        HostPhysAddr(self.hpa.0 + (at - mmu::POOL_BASE.0))
+    }
+
+    fn carve(&mut self, bytes: usize, alignment: usize) -> u64 {
+        let at = self.next.next_multiple_of(alignment as u64);
+        let next = at + bytes as u64;
+        if next > self.end {
+            refuse(format_args!(
+                "EL2's pool is too small by {} bytes: this is a bug of bulkhead",
+                next - self.end
+            ));
+        }
+        self.next = next;
+        at
+    }
+
+    fn address(&self, table: HostPhysAddr, index: usize) -> *mut u64 {
+        let offset = table.0.wrapping_sub(self.hpa.0);
+        let at = HypVirtAddr(mmu::POOL_BASE.0 + offset);
+        debug_assert!(at.0 < self.end && index < 512, "a table of this pool");
+        (at.0 + index as u64 * 8) as *mut u64
+    }
+}
+
+impl TableStore for Arena {
+    fn allocate(&mut self) -> Option<HostPhysAddr> {
+        let table = self.pages(1);
+        for index in 0..512 {
+            self.write(table, index, 0);
+        }
+        Some(table)
+    }
+
+    fn read(&self, table: HostPhysAddr, index: usize) -> u64 {
+        // SAFETY: an aligned word of a page that `allocate` gave out.
+        unsafe { self.address(table, index).read_volatile() }
+    }
+
+    fn write(&mut self, table: HostPhysAddr, index: usize, descriptor: u64) {
+        // SAFETY: as for `read`; no CPU walks the tables before start-up ends.
+        unsafe { self.address(table, index).write_volatile(descriptor) };
+    }
+}

@@ -1,0 +1,172 @@
+//! The payload and the board's device tree: found, mapped, read.
+
+use super::refuse;
+use crate::arch::aarch64::mmu::{self, Kind, Tables};
+use crate::panic;
+use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::board::{self, Board, Tree, UartKind};
+use bulkhead::config::payload::{self, Payload};
+use bulkhead::config::record::{Header, uart_kind};
+
+/// Where a loader that passes no tree may have left it: the start of the gigabyte that the image lies in.
+const GIGABYTE: u64 = 1 << 30;
+/// Most bytes of a tree.
+const MAX_TREE_BYTES: u64 = 2 << 20;
+/// Bytes of the registers of a UART.
+const UART_BYTES: u64 = 4096;
+
+/// What start-up works on.
+pub struct Inputs {
+    /// The image's first byte.
+    pub image: HostPhysAddr,
+    /// The partition table, as the host compiled it.
+    pub payload: Payload<'static>,
+    /// Where the payload's first byte is mapped.
+    pub payload_at: HypVirtAddr,
+    /// The board's tree.
+    pub tree: Tree<'static>,
+    /// What the tree says.
+    pub board: Board<'static>,
+    /// The mapped console UART.
+    pub uart: Option<HypVirtAddr>,
+}
+
+/// Reads both, or refuses to start.
+pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inputs {
+    let (payload_at, bytes) = map_payload(tables, image);
+    let header = payload_header(bytes);
+    let fallback = (header.uart_kind == uart_kind::PL011).then_some(HostPhysAddr(header.uart_hpa));
+    let mut uart = fallback.and_then(|uart| open_uart(tables, uart));
+    let (tree, at) = map_tree(tables, tree, image);
+    let board = Board::read(tree, Some(at)).unwrap_or_else(|error| refuse(format_args!("{error}")));
+    let real = board
+        .console
+        .as_ref()
+        .filter(|console| console.kind == UartKind::Pl011);
+    let real = real.map(|console| HostPhysAddr(console.registers.start()));
+    if real != fallback {
+        uart = real.and_then(|uart| open_uart(tables, uart));
+    }
+    let payload = Payload::new(bytes).unwrap_or_else(|error| refuse(format_args!("{error}")));
+    map_blobs(tables, image, payload_at, &payload);
+    Inputs {
+        image,
+        payload,
+        payload_at,
+        tree,
+        board,
+        uart,
+    }
+}
+
+/// Maps a UART and lets the last words go there.
+fn open_uart(tables: &mut Tables, uart: HostPhysAddr) -> Option<HypVirtAddr> {
+    // SAFETY: the tree, or the board's table, says that these are a UART's registers.
+    let at =
+        unsafe { tables.map_next(uart.align_down(PAGE_BYTES), UART_BYTES, Kind::Device) }.ok()?;
+    let at = HypVirtAddr(at.0 + uart.0 % PAGE_BYTES);
+    panic::set_uart(at);
+    Some(at)
+}
+
+/// Maps the payload's records and returns them, with where the first byte is.
+fn map_payload(tables: &mut Tables, image: HostPhysAddr) -> (HypVirtAddr, &'static [u8]) {
+    let start = HostPhysAddr(image.0 + mmu::image_bytes());
+    let at = HypVirtAddr(mmu::PAYLOAD_BASE.0 + start.0 % BLOCK_2M_BYTES);
+    // SAFETY: the image builder puts the payload behind the image; it is read-only here.
+    let first = unsafe { map_bytes(tables, at, start, 0, PAGE_BYTES) };
+    let records = payload_header(first)
+        .record_bytes
+        .next_multiple_of(PAGE_BYTES);
+    // SAFETY: as above; the header was checked and bounds its records.
+    let bytes = unsafe { map_bytes(tables, at, start, PAGE_BYTES, records) };
+    (at, bytes)
+}
+
+/// Checks the payload's header.
+fn payload_header(bytes: &[u8]) -> &Header {
+    payload::header(bytes).unwrap_or_else(|error| refuse(format_args!("{error}")))
+}
+
+/// Maps the rest of the payload: images and guests' trees.
+fn map_blobs(tables: &mut Tables, image: HostPhysAddr, at: HypVirtAddr, payload: &Payload<'_>) {
+    let start = HostPhysAddr(image.0 + mmu::image_bytes());
+    let header = payload.header();
+    let total = header.total_bytes.next_multiple_of(PAGE_BYTES);
+    if total > mmu::PAYLOAD_MAX_BYTES {
+        refuse(format_args!(
+            "the payload has {total} bytes, and {} can be mapped",
+            mmu::PAYLOAD_MAX_BYTES
+        ));
+    }
+    let records = header
+        .record_bytes
+        .next_multiple_of(PAGE_BYTES)
+        .max(PAGE_BYTES);
+    if total > records {
+        // SAFETY: the image builder put the whole payload there; it is read-only here.
+        unsafe { map_bytes(tables, at, start, records, total) };
+    }
+}
+
+/// Maps bytes `from..to` of something that starts at `hpa`, and returns its bytes from the first to `to`.
+///
+/// # Safety
+/// The range is memory that nobody writes, and the bytes before `from` are mapped already.
+unsafe fn map_bytes(
+    tables: &mut Tables,
+    at: HypVirtAddr,
+    hpa: HostPhysAddr,
+    from: u64,
+    to: u64,
+) -> &'static [u8] {
+    if to > from {
+        // SAFETY: the caller's claim.
+        let mapped = unsafe {
+            tables.map(
+                HypVirtAddr(at.0 + from),
+                HostPhysAddr(hpa.0 + from),
+                to - from,
+                Kind::ReadOnly,
+            )
+        };
+        mapped.unwrap_or_else(|error| {
+            refuse(format_args!("bulkhead cannot map its inputs: {error:?}"))
+        });
+    }
+    // SAFETY: mapped, read-only, for good.
+    unsafe { core::slice::from_raw_parts(at.0 as *const u8, to as usize) }
+}
+
+/// Maps the device tree. Returns it and where it lies.
+fn map_tree(
+    tables: &mut Tables,
+    given: HostPhysAddr,
+    image: HostPhysAddr,
+) -> (Tree<'static>, HostPhysAddr) {
+    let start = if given.0 != 0 {
+        given
+    } else {
+        image.align_down(GIGABYTE)
+    };
+    if !start.is_aligned(8) {
+        refuse(format_args!(
+            "the device tree at {start} is not on a multiple of 8 bytes"
+        ));
+    }
+    let page = start.align_down(PAGE_BYTES);
+    let offset = start.0 - page.0;
+    // SAFETY: the loader's tree, or the start of RAM; read-only.
+    let head = unsafe { map_bytes(tables, mmu::TREE_BASE, page, 0, 2 * PAGE_BYTES) };
+    let head = head.get(offset as usize..).unwrap_or_default();
+    let total = board::total_bytes(head)
+        .unwrap_or_else(|error| refuse(format_args!("at {start}: {error}")));
+    let end = (offset + u64::from(total))
+        .next_multiple_of(PAGE_BYTES)
+        .clamp(2 * PAGE_BYTES, MAX_TREE_BYTES);
+    // SAFETY: as above.
+    let bytes = unsafe { map_bytes(tables, mmu::TREE_BASE, page, 2 * PAGE_BYTES, end) };
+    let bytes = bytes.get(offset as usize..).unwrap_or_default();
+    let tree = Tree::new(bytes).unwrap_or_else(|error| refuse(format_args!("at {start}: {error}")));
+    (tree, start)
+}

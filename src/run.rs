@@ -1,0 +1,70 @@
+//! The loop of every pCPU: take a trap, do what it asks, choose who runs next, enter the guest.
+//!
+//! Each trap starts on an empty stack and ends in [`Pcpu::resume`], which returns the registers to load. EL2 runs with
+//! interrupts masked; they are looked at between pieces of work.
+
+mod calls;
+mod faults;
+mod fp;
+mod interrupts;
+mod lifecycle;
+pub mod loading;
+mod mmio;
+mod schedule;
+mod sysregs;
+mod timers;
+mod traps;
+mod vgic;
+mod world;
+
+pub use world::NOBODY;
+
+use crate::pcpu::Home;
+use bulkhead::vcpu::Context;
+
+/// Called by the vectors for a synchronous exception of the guest.
+#[unsafe(no_mangle)]
+extern "C" fn guest_synchronous() -> *mut Context {
+    // SAFETY: a trap's entry.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        unreachable!("a guest ran before its pCPU was set up")
+    };
+    pcpu.trap();
+    pcpu.resume()
+}
+
+/// Called by the vectors for an interrupt while a guest ran.
+#[unsafe(no_mangle)]
+extern "C" fn guest_interrupt() -> *mut Context {
+    // SAFETY: a trap's entry.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        unreachable!("a guest ran before its pCPU was set up")
+    };
+    pcpu.take_interrupts();
+    pcpu.resume()
+}
+
+/// Called by the vectors for an SError while a guest ran.
+#[unsafe(no_mangle)]
+extern "C" fn guest_serror() -> *mut Context {
+    // SAFETY: a trap's entry.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        unreachable!("a guest ran before its pCPU was set up")
+    };
+    pcpu.take_serror();
+    pcpu.resume()
+}
+
+/// Starts scheduling on this pCPU, for good.
+pub fn start() -> ! {
+    // SAFETY: start-up's one borrow, given up by entering the guest on a fresh stack.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        unreachable!("scheduling started before the pCPU was set up")
+    };
+    pcpu.mailbox
+        .online
+        .store(true, core::sync::atomic::Ordering::Release);
+    let context = pcpu.resume();
+    // SAFETY: `resume` loaded the vCPU whose context it returns.
+    unsafe { crate::arch::aarch64::vectors::resume_guest(context) }
+}

@@ -1,0 +1,154 @@
+//! Calls by HVC and SMC: decided by `bulkhead::smccc`, carried out here.
+
+use crate::pcpu::{Activity, Pcpu, Vcpu};
+use crate::system::{Partition, State, System};
+use bulkhead::addr::GuestPhysAddr;
+use bulkhead::config::record::access;
+use bulkhead::ids::VcpuId;
+use bulkhead::partition::After;
+use bulkhead::smccc::arch::Mitigations;
+use bulkhead::smccc::psci::{Entry, PowerStates};
+use bulkhead::smccc::{self, Outcome, result};
+use spin::mutex::TicketMutexGuard;
+
+/// The caller as the pure code sees it; takes the partition's lock when the call needs it.
+struct Call {
+    system: &'static System,
+    partition: &'static Partition,
+    vcpu: VcpuId,
+    state: Option<TicketMutexGuard<'static, State>>,
+}
+
+impl smccc::Caller for Call {
+    fn vcpu(&self) -> VcpuId {
+        self.vcpu
+    }
+
+    fn power(&mut self) -> &mut PowerStates {
+        &mut self
+            .state
+            .get_or_insert_with(|| self.partition.state.lock())
+            .power
+    }
+
+    fn is_executable(&self, address: GuestPhysAddr) -> bool {
+        self.partition
+            .memory
+            .iter()
+            .any(|memory| memory.guest.holds(address.0) && memory.access & access::EXECUTE != 0)
+    }
+
+    fn random(&mut self) -> Option<u64> {
+        self.system.random.lock().next_if_seeded()
+    }
+
+    fn mitigations(&self) -> Mitigations {
+        crate::errata::mitigations()
+    }
+}
+
+impl Pcpu {
+    /// Serves a call of the current vCPU, whose PC is behind the HVC or SMC already.
+    pub fn call(&mut self, immediate: u16) {
+        let system = self.system;
+        let Some(vcpu) = self.current_vcpu() else {
+            return;
+        };
+        let [function, a, b, c, ..] = vcpu.context.gpr;
+        let mut call = Call {
+            system,
+            partition: vcpu.partition,
+            vcpu: vcpu.id,
+            state: None,
+        };
+        let outcome = match immediate {
+            0 => smccc::call(function as u32, [a, b, c], &mut call),
+            _ => Outcome::NOT_SUPPORTED,
+        };
+        let partition = call.partition;
+        drop(call);
+        self.carry_out(outcome, partition);
+    }
+
+    fn carry_out(&mut self, outcome: Outcome, partition: &'static Partition) {
+        match outcome {
+            Outcome::Return(value) => self.answer(&[value]),
+            Outcome::Return4(values) => self.answer(&values),
+            Outcome::CpuOn { target } => {
+                self.answer(&[result::SUCCESS]);
+                self.kick(partition, 1u16.checked_shl(target.0.into()).unwrap_or(0));
+            }
+            Outcome::CpuOff { last } => self.turn_off(partition, last),
+            Outcome::Suspend { resume } => self.suspend(resume),
+            Outcome::SystemOff => self.leave(partition, After::Stop, "it turned itself off"),
+            Outcome::SystemReset => self.leave(partition, After::Restart, "it asked for a reset"),
+            Outcome::Yield => {
+                self.answer(&[result::SUCCESS]);
+                self.yield_current();
+            }
+            Outcome::Mitigate(workaround) => crate::errata::mitigate(workaround),
+        }
+    }
+
+    fn answer(&mut self, values: &[u64]) {
+        if let Some(vcpu) = self.current_vcpu() {
+            for (register, value) in vcpu.context.gpr.iter_mut().zip(values) {
+                *register = *value;
+            }
+        }
+    }
+
+    /// CPU_OFF: the vCPU's registers are worth nothing from here on.
+    fn turn_off(&mut self, partition: &'static Partition, last: bool) {
+        if last {
+            self.leave(partition, After::Stop, "its last vCPU turned itself off");
+        } else if let Some(slot) = self.current {
+            self.retire(slot);
+        }
+    }
+
+    /// CPU_SUSPEND: waits as WFI does, and comes back behind the call or, powered down, at its entry.
+    fn suspend(&mut self, resume: Option<Entry>) {
+        match resume {
+            None => {
+                self.answer(&[result::SUCCESS]);
+                self.wait_for_interrupt();
+            }
+            Some(entry) => {
+                self.wait_for_interrupt();
+                let Some(slot) = self.current else { return };
+                self.unload();
+                let kept = self.vcpu(slot).map(|vcpu| (vcpu.activity, vcpu.interface));
+                self.restart_vcpu(slot, entry);
+                if let (Some((activity, interface)), Some(vcpu)) = (kept, self.vcpu(slot)) {
+                    // Interrupts wake a powered-down CPU by what its interface lets through; all else is lost.
+                    vcpu.activity = activity;
+                    vcpu.interface = interface;
+                }
+                self.reschedule = true;
+            }
+        }
+    }
+
+    /// Gives a vCPU the registers of a start; its interrupts stay.
+    pub fn restart_vcpu(&mut self, slot: bulkhead::sched::Slot, entry: Entry) {
+        let stack_top = self.stack_top;
+        if self.fp_owner == Some(slot) {
+            self.fp_owner = None;
+        }
+        let Some(vcpu) = self.vcpu(slot) else { return };
+        reset(vcpu, entry, stack_top);
+    }
+}
+
+/// Returns a vCPU to its state at a start.
+fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {
+    vcpu.context = bulkhead::vcpu::Context::starting_at(entry.address.0, entry.context, stack_top);
+    vcpu.interface = crate::hw::list_registers::Interface::default();
+    vcpu.physical_timer = bulkhead::trap::timer::PhysicalTimer::new();
+    vcpu.debug = bulkhead::trap::debug::DebugState::new();
+    vcpu.uses_pmu = false;
+    vcpu.serror = false;
+    vcpu.slice_left = vcpu.time_slice;
+    vcpu.activity = Activity::Off;
+}

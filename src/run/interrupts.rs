@@ -1,0 +1,127 @@
+//! Physical interrupts: EL2's own, and those that belong to a guest.
+
+use super::timers::VIRTUAL_TIMER;
+use crate::arch::aarch64::cpu;
+use crate::hw::gicv3;
+use crate::pcpu::Pcpu;
+use crate::system::NO_OWNER;
+use bulkhead::ids::VcpuId;
+use bulkhead::sched::Slot;
+
+/// EL2's own timer.
+pub const HYPERVISOR_TIMER: u32 = 26;
+/// The list registers' maintenance interrupt.
+pub const MAINTENANCE: u32 = 25;
+/// Interrupts that are taken before the guest, or the scheduler, gets a turn.
+const AT_ONCE: usize = 8;
+
+impl Pcpu {
+    /// Takes the interrupts that are pending, a bounded number at a time; more of them trap again at once.
+    pub fn take_interrupts(&mut self) {
+        for _ in 0..AT_ONCE {
+            let intid = gicv3::acknowledge();
+            if intid >= gicv3::SPURIOUS - 3 {
+                return;
+            }
+            gicv3::drop_priority(intid);
+            self.take(intid);
+        }
+    }
+
+    /// Takes one acknowledged interrupt, whose priority has been dropped and which is still active.
+    fn take(&mut self, intid: u32) {
+        match intid {
+            _ if intid == u32::from(VIRTUAL_TIMER) => self.take_virtual_timer(),
+            HYPERVISOR_TIMER => {
+                self.timer_fired();
+                gicv3::deactivate(intid);
+            }
+            // Its reason is looked up when the list registers are folded.
+            MAINTENANCE => {
+                self.fold();
+                self.silence_maintenance();
+                gicv3::deactivate(intid);
+            }
+            gicv3::KICK => gicv3::deactivate(intid), // the mailbox is read before any guest is entered
+            gicv3::HALT => cpu::park(),
+            _ => self.take_shared(intid),
+        }
+    }
+
+    /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.
+    fn take_virtual_timer(&mut self) {
+        let Some((partition, id)) = self.current_identity() else {
+            gicv3::deactivate(VIRTUAL_TIMER.into());
+            return;
+        };
+        self.fold();
+        let effects = partition
+            .state
+            .lock()
+            .vgic
+            .physical_pending(VIRTUAL_TIMER, id);
+        self.apply(partition, effects);
+    }
+
+    /// Turns the maintenance conditions off until the next refill, so that the level falls before it is deactivated.
+    fn silence_maintenance(&mut self) {
+        crate::arch::aarch64::sysreg::write::ich_hcr_el2(0);
+        cpu::isb();
+    }
+
+    /// An SPI: the console's, a guest's, or nobody's.
+    fn take_shared(&mut self, intid: u32) {
+        if self
+            .console
+            .as_ref()
+            .is_some_and(|console| console.intid() == intid)
+        {
+            self.serve_console();
+            gicv3::deactivate(intid);
+            return;
+        }
+        let owner = self
+            .system
+            .owners
+            .get(intid as usize)
+            .copied()
+            .unwrap_or(NO_OWNER);
+        let Some(partition) = self.system.partitions.get(usize::from(owner)) else {
+            // Nobody asked for it: it stays off from here on.
+            self.system
+                .distributor
+                .disable(intid / 32, 1 << (intid % 32));
+            gicv3::deactivate(intid);
+            return;
+        };
+        if self
+            .current_identity()
+            .is_some_and(|(current, _)| current.id == partition.id)
+        {
+            self.fold();
+        }
+        let mut state = partition.state.lock();
+        let vcpu = state.vgic.spi_target(intid as u16).unwrap_or(VcpuId(0));
+        let effects = state.vgic.physical_pending(intid as u16, vcpu);
+        drop(state);
+        self.apply(partition, effects);
+    }
+
+    /// An SError came while a guest ran. It is that guest's: it gets a virtual one.
+    pub fn take_serror(&mut self) {
+        if let Some(slot) = self.current {
+            self.give_serror(slot);
+        }
+    }
+
+    /// Makes a virtual SError pending for a vCPU.
+    fn give_serror(&mut self, slot: Slot) {
+        if let Some(vcpu) = self.vcpu(slot) {
+            vcpu.serror = true;
+            let control = super::world::hypervisor_control(vcpu);
+            // SAFETY: the guest's bits of the trap policy; stage 2 is on.
+            unsafe { crate::arch::aarch64::sysreg::write::hcr_el2(control) };
+            vcpu.serror = false;
+        }
+    }
+}

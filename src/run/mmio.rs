@@ -1,0 +1,151 @@
+//! Accesses to emulated devices: the virtual GIC's frames and the UART.
+//!
+//! To add a device: a range in [`crate::system::Partition`], an arm in [`Pcpu::emulate`].
+
+use crate::pcpu::Pcpu;
+use crate::system::Partition;
+use bulkhead::addr::GuestPhysAddr;
+use bulkhead::ids::VcpuId;
+use bulkhead::trap::access::MmioAccess;
+use bulkhead::vgic::Vgic;
+
+/// Bytes of one redistributor: its control and its private frame.
+const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
+
+impl Pcpu {
+    /// Carries out a device access of the current vCPU. Returns false when there is no device.
+    pub fn emulate(&mut self, gpa: GuestPhysAddr, access: MmioAccess) -> bool {
+        let Some((partition, _)) = self.current_identity() else {
+            return false;
+        };
+        let at = gpa.0;
+        if partition.uart.is_some_and(|range| range.holds(at)) {
+            self.access_uart(partition, at & 0xfff, access);
+        } else if partition.distributor.holds(at) {
+            self.access_distributor(partition, at - partition.distributor.start(), access);
+        } else if partition.redistributors.holds(at) {
+            let offset = at - partition.redistributors.start();
+            let vcpu = VcpuId((offset / REDISTRIBUTOR_BYTES) as u8);
+            self.access_redistributor(partition, vcpu, offset % REDISTRIBUTOR_BYTES, access);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn access_uart(&mut self, partition: &'static Partition, offset: u64, access: MmioAccess) {
+        let value = self.stored(access);
+        let mut state = partition.state.lock();
+        if access.write {
+            let sent = state
+                .uart
+                .write(offset, access.width, value, partition.output);
+            let line = state.uart.take_line_change();
+            drop(state);
+            if let Some(level) = line {
+                self.drive_uart(partition, level);
+            }
+            if sent {
+                self.output_arrived(value as u8 == b'\n');
+            }
+        } else {
+            let raw = state.uart.read(offset, access.width, partition.output);
+            let line = state.uart.take_line_change();
+            drop(state);
+            if let Some(level) = line {
+                self.drive_uart(partition, level);
+            }
+            self.finish_load(access, raw);
+            self.input_taken();
+        }
+    }
+
+    /// Sets the level of a partition's emulated UART at its vGIC.
+    pub fn drive_uart(&mut self, partition: &'static Partition, level: bool) {
+        let intid = partition.record.console_intid as u16;
+        if self
+            .current_identity()
+            .is_some_and(|(current, _)| current.id == partition.id)
+        {
+            self.fold();
+        }
+        let effects = partition.state.lock().vgic.set_line(intid, None, level);
+        self.apply(partition, effects);
+    }
+
+    fn access_distributor(
+        &mut self,
+        partition: &'static Partition,
+        offset: u64,
+        access: MmioAccess,
+    ) {
+        if Vgic::wants_fold(offset) {
+            self.fold();
+        }
+        let bytes = access.width.bytes() as u8;
+        if access.write {
+            let value = self.stored(access);
+            let effects = partition
+                .state
+                .lock()
+                .vgic
+                .distributor_write(offset, bytes, value);
+            self.apply(partition, effects);
+            return;
+        }
+        let state = partition.state.lock();
+        let mut raw = state.vgic.distributor_read(offset, bytes);
+        if let Some((first, mask)) = state.vgic.physical_pending_bits(offset) {
+            raw |= u64::from(self.system.distributor.pending(u32::from(first / 32)) & mask);
+        }
+        drop(state);
+        self.finish_load(access, raw);
+    }
+
+    fn access_redistributor(
+        &mut self,
+        partition: &'static Partition,
+        vcpu: VcpuId,
+        offset: u64,
+        access: MmioAccess,
+    ) {
+        if Vgic::wants_fold(offset) {
+            self.fold();
+        }
+        let bytes = access.width.bytes() as u8;
+        if Vgic::wants_fold(offset) && self.current_identity().is_some_and(|(_, id)| id == vcpu) {
+            self.sample_virtual_timer(partition, vcpu);
+        }
+        if access.write {
+            let value = self.stored(access);
+            let effects = partition
+                .state
+                .lock()
+                .vgic
+                .redistributor_write(vcpu, offset, bytes, value);
+            self.apply(partition, effects);
+            return;
+        }
+        let raw = partition
+            .state
+            .lock()
+            .vgic
+            .redistributor_read(vcpu, offset, bytes);
+        self.finish_load(access, raw);
+    }
+
+    /// Returns what a store puts on the bus.
+    fn stored(&mut self, access: MmioAccess) -> u64 {
+        self.current_vcpu().map_or(0, |vcpu| {
+            access.stored(vcpu.context.register(access.register))
+        })
+    }
+
+    /// Puts a load's result into its register.
+    fn finish_load(&mut self, access: MmioAccess, raw: u64) {
+        if let Some(vcpu) = self.current_vcpu() {
+            vcpu.context
+                .set_register(access.register, access.extend(raw));
+        }
+    }
+}

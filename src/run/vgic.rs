@@ -1,0 +1,134 @@
+//! Between the virtual GIC's model and the hardware's list registers.
+
+use crate::arch::aarch64::sysreg::{read, write};
+use crate::hw::{gicv3, list_registers};
+use crate::pcpu::Pcpu;
+use crate::system::Partition;
+use bulkhead::vgic::{Effects, hcr};
+
+/// `ICH_HCR_EL2.EOIcount`.
+const EOI_COUNT_SHIFT: u32 = 27;
+/// `ICH_HCR_EL2.TC`: traps the common registers, for CPUs that cannot trap `ICC_DIR_EL1` alone.
+const TC: u64 = 1 << 10;
+
+impl Pcpu {
+    /// Takes the current vCPU's list registers into the model, when they are in the hardware.
+    pub fn fold(&mut self) {
+        if self.folded {
+            return;
+        }
+        self.folded = true;
+        let Some((partition, id)) = self.current_identity() else {
+            return;
+        };
+        let eoi_count = read::ich_hcr_el2() >> EOI_COUNT_SHIFT;
+        let kick = partition.state.lock().vgic.fold(
+            id,
+            eoi_count as u32,
+            |index| list_registers::read_list_register(index as u8),
+            |intid| gicv3::deactivate(intid.into()),
+        );
+        self.kick(partition, kick);
+    }
+
+    /// Writes the current vCPU's list registers as the model wants them, before the guest is entered.
+    pub fn refill(&mut self) {
+        let Some((partition, id)) = self.current_identity() else {
+            return;
+        };
+        self.folded = false;
+        let vmcr = read::ich_vmcr_el2() as u32;
+        let mut state = partition.state.lock();
+        let refill = state.vgic.refill(id, vmcr);
+        let mut changed = refill.changed;
+        let registers = state.vgic.list_registers(id);
+        while changed != 0 {
+            let index = changed.trailing_zeros();
+            changed &= changed - 1;
+            list_registers::write_list_register(
+                index as u8,
+                registers.get(index as usize).copied().unwrap_or(0),
+            );
+        }
+        drop(state);
+        let mut control = u64::from(refill.hcr);
+        if refill.hcr & hcr::TDIR != 0 && !self.shape.traps_deactivate {
+            control = control & !u64::from(hcr::TDIR) | TC;
+        }
+        write::ich_hcr_el2(list_registers::HCR_ENABLE | control);
+        self.kick(partition, refill.kick);
+    }
+
+    /// Says whether the current vCPU would be signalled an interrupt, whatever its PSTATE.
+    pub fn current_would_be_signalled(&mut self) -> bool {
+        self.fold();
+        let Some((partition, id)) = self.current_identity() else {
+            return false;
+        };
+        let (vmcr, active0, active1) = (
+            read::ich_vmcr_el2(),
+            read::ich_ap0r0_el2(),
+            read::ich_ap1r0_el2(),
+        );
+        partition
+            .state
+            .lock()
+            .vgic
+            .would_signal(id, vmcr as u32, active0 as u32, active1 as u32)
+    }
+
+    /// Carries out what a call of the model asks for on the physical GIC, and tells the vCPUs that it names.
+    pub fn apply(&mut self, partition: &Partition, effects: Effects) {
+        if effects.is_physical() {
+            self.apply_physical(partition, &effects);
+        }
+        self.kick(partition, effects.kick);
+    }
+
+    fn apply_physical(&mut self, partition: &Partition, effects: &Effects) {
+        let gic = self.system.distributor;
+        let bank = u32::from(effects.first / 32);
+        if bank == 0 {
+            let current = self
+                .current_identity()
+                .map(|(current, id)| (current.id, id.0));
+            if current == Some((partition.id, effects.vcpu)) {
+                self.redistributor.deactivate_mask(effects.deactivate);
+            }
+            return;
+        }
+        for bit in 0..32 {
+            let mask = 1 << bit;
+            if (effects.make_edge | effects.make_level) & mask != 0 {
+                gic.configure(bank * 32 + bit, effects.make_edge & mask != 0);
+            }
+        }
+        if let Some(route) = effects.route
+            && let Some(place) = partition.place(route.vcpu)
+            && let Some(mailbox) = self.system.mailboxes.get(usize::from(place.pcpu.0))
+        {
+            gic.route(route.intid.into(), mailbox.mpidr);
+        }
+        for (mask, act) in [
+            (
+                effects.disable,
+                gicv3::Distributor::disable as fn(gicv3::Distributor, u32, u32),
+            ),
+            (effects.clear_pending, gicv3::Distributor::clear_pending),
+            (effects.deactivate, gicv3::Distributor::deactivate),
+            (effects.set_pending, gicv3::Distributor::set_pending),
+            (effects.enable, gicv3::Distributor::enable),
+        ] {
+            if mask != 0 {
+                act(gic, bank, mask);
+            }
+        }
+    }
+
+    /// Returns whose registers are in the hardware.
+    #[inline(always)]
+    pub fn current_identity(&self) -> Option<(&'static Partition, bulkhead::ids::VcpuId)> {
+        let vcpu = self.vcpus.get(self.current?.index())?;
+        Some((vcpu.partition, vcpu.id))
+    }
+}

@@ -1,0 +1,201 @@
+//! The running system as all pCPUs share it: built once at start-up, never grown afterwards.
+//!
+//! # Locks
+//! Each partition has one ticket lock ([`Partition::state`]); no pCPU holds two at a time, and none is held while a
+//! guest runs. The longest hold is one register of 32 interrupts, or the tear-down of a partition's interrupts.
+
+use crate::hw::gicv3::{self, Distributor};
+use bulkhead::addr::{HostPhysAddr, Range};
+use bulkhead::config::payload::Payload;
+use bulkhead::config::record::{PartitionRecord, system_flags};
+use bulkhead::device::pl011::{Pl011, UartRing};
+use bulkhead::ids::{Mpidr, PartitionId, PcpuId, VcpuId, Vmid};
+use bulkhead::partition::Lifecycle;
+use bulkhead::sched::Slot;
+use bulkhead::smccc::psci::PowerStates;
+use bulkhead::vgic::Vgic;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use spin::mutex::TicketMutex;
+
+/// Interrupts that the distributor can have, private ones included.
+pub const MAX_INTERRUPTS: usize = 1020;
+/// In [`System::owners`]: no partition owns the interrupt.
+pub const NO_OWNER: u8 = u8::MAX;
+
+/// Everything that the pCPUs share.
+pub struct System {
+    /// The partition table, as the host compiled it.
+    pub payload: Payload<'static>,
+    /// The board's model.
+    pub board: &'static str,
+    /// Where the payload's first byte is mapped, read-only.
+    pub payload_base: u64,
+    /// The partitions, by [`PartitionId`].
+    pub partitions: &'static [Partition],
+    /// What other pCPUs tell each pCPU, by [`PcpuId`].
+    pub mailboxes: &'static [Mailbox],
+    /// The physical distributor.
+    pub distributor: Distributor,
+    /// Who owns each INTID; [`NO_OWNER`] for nobody.
+    pub owners: &'static [u8],
+    /// Number of partitions that run, load, or are being stopped.
+    pub alive: AtomicU32,
+    /// The physical console.
+    pub console: crate::terminal::Shared,
+    /// Random bytes for guests.
+    pub random: TicketMutex<crate::random::Random>,
+}
+
+impl System {
+    /// Says whether memory is zeroed before a partition's first start too.
+    pub fn scrubs_at_boot(&self) -> bool {
+        self.payload.header().flags & system_flags::SCRUB_AT_BOOT != 0
+    }
+}
+
+/// One partition, as all pCPUs share it.
+pub struct Partition {
+    /// Its place in the table.
+    pub id: PartitionId,
+    /// Its name.
+    pub name: &'static str,
+    /// Its line of the table.
+    pub record: &'static PartitionRecord,
+    /// TLB tag of its translations.
+    pub vmid: Vmid,
+    /// Root of its stage-2 tables.
+    pub root: HostPhysAddr,
+    /// Its memory.
+    pub memory: &'static [Memory],
+    /// Where its vCPUs live, by [`VcpuId`].
+    pub vcpus: &'static [Place],
+    /// Where the guest sees its virtual distributor.
+    pub distributor: Range,
+    /// Where it sees its redistributors, one after the other.
+    pub redistributors: Range,
+    /// Where it sees its emulated UART.
+    pub uart: Option<Range>,
+    /// What it sent and the console has not shown.
+    pub output: &'static UartRing,
+    /// What changes.
+    pub state: TicketMutex<State>,
+}
+
+/// The part of a partition that changes, under its lock.
+pub struct State {
+    /// Its virtual interrupt controller.
+    pub vgic: Vgic<'static>,
+    /// Its emulated UART.
+    pub uart: Pl011,
+    /// Whether it runs.
+    pub life: Lifecycle,
+    /// Which of its vCPUs are on.
+    pub power: PowerStates,
+    /// What it was given at the start of its life that it has not consumed: fault-driven restarts and when they began.
+    pub restarts: Restarts,
+}
+
+/// How often a partition was restarted because of a fault.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restarts {
+    /// When the current window began, in ticks.
+    pub since: u64,
+    /// Restarts since then.
+    pub count: u32,
+}
+
+/// A piece of a partition's memory, placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// The guest's addresses.
+    pub guest: Range,
+    /// Where it begins on the board.
+    pub host: HostPhysAddr,
+    /// `access` bits of the payload.
+    pub access: u32,
+}
+
+/// Where a vCPU lives for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its pCPU.
+    pub pcpu: PcpuId,
+    /// Its slot there.
+    pub slot: Slot,
+}
+
+impl Partition {
+    /// Returns where a byte of the guest's memory lies on the board, and how many bytes follow it there.
+    pub fn host_address(&self, gpa: u64) -> Option<(HostPhysAddr, u64)> {
+        let memory = self.memory.iter().find(|memory| memory.guest.holds(gpa))?;
+        let offset = gpa - memory.guest.start();
+        Some((
+            HostPhysAddr(memory.host.0 + offset),
+            memory.guest.last() - gpa + 1,
+        ))
+    }
+
+    /// Returns where a vCPU lives.
+    pub fn place(&self, vcpu: VcpuId) -> Option<Place> {
+        self.vcpus.get(usize::from(vcpu.0)).copied()
+    }
+}
+
+/// What other pCPUs tell one pCPU.
+pub struct Mailbox {
+    /// Who it is to the GIC and to PSCI.
+    pub mpidr: Mpidr,
+    /// Bit n: somebody changed something that slot n must look at.
+    slots: AtomicU64,
+    /// The console has something to send.
+    console: AtomicBool,
+    /// The table uses the pCPU.
+    pub used: bool,
+    /// The pCPU runs our code.
+    pub online: AtomicBool,
+}
+
+impl Mailbox {
+    /// Makes an empty mailbox.
+    pub const fn new(mpidr: Mpidr, used: bool) -> Self {
+        Self {
+            mpidr,
+            used,
+            slots: AtomicU64::new(0),
+            console: AtomicBool::new(false),
+            online: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the pCPU to look at a slot, and calls it unless somebody did so already.
+    pub fn post(&self, slot: Slot) {
+        let bit = 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        let before = self.slots.fetch_or(bit, Ordering::AcqRel);
+        if before == 0 && self.online.load(Ordering::Acquire) {
+            gicv3::send(gicv3::KICK, self.mpidr);
+        }
+    }
+
+    /// Tells the pCPU that the console has something to send.
+    pub fn post_console(&self) {
+        if !self.console.swap(true, Ordering::AcqRel) && self.online.load(Ordering::Acquire) {
+            gicv3::send(gicv3::KICK, self.mpidr);
+        }
+    }
+
+    /// Says, cheaply, whether anything came.
+    #[inline(always)]
+    pub fn has_mail(&self) -> bool {
+        self.slots.load(Ordering::Relaxed) != 0 || self.console.load(Ordering::Relaxed)
+    }
+
+    /// Takes the slots to look at.
+    pub fn take_slots(&self) -> u64 {
+        self.slots.swap(0, Ordering::AcqRel)
+    }
+
+    /// Takes the console's request.
+    pub fn take_console(&self) -> bool {
+        self.console.swap(false, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,434 @@
+//! The physical console: its server on one pCPU, and what the other pCPUs share with it.
+//!
+//! Partitions put output into rings of their own; the server moves a few bytes at a time from them to the UART, called
+//! by the UART's interrupt, by a pCPU that has news, or by the 20 ms after which an unfinished line is shown. Nothing
+//! waits for the UART.
+
+use crate::arch::aarch64::cpu;
+use crate::events::{Event, Queue};
+use crate::hw::pl011::Uart;
+use crate::hw::timer;
+use crate::pcpu::{Activity, Pcpu, Vcpu};
+use crate::report::{Line, Listing};
+use crate::system::{Partition, System};
+use bulkhead::console::OWN_NAME;
+use bulkhead::console::keyboard::{Consoles, InputAction, Keyboard};
+use bulkhead::console::multiplexer::{Multiplexer, OWN, Sources, Step};
+use bulkhead::device::ring::{Reader, TxRing};
+use bulkhead::ids::{PartitionId, PcpuId};
+use bulkhead::sched::Slot;
+use bulkhead::sched::deadlines::NEVER;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+use spin::mutex::TicketMutex;
+
+/// Bytes of EL2's own ring.
+const LOG_BYTES: usize = 2048;
+/// Steps of the multiplexer in one go: about one FIFO of bytes.
+const STEPS: usize = 40;
+/// Bytes of input in one go.
+const INPUTS: usize = 16;
+/// PSCI SYSTEM_OFF.
+const SYSTEM_OFF: u32 = 0x8400_0008;
+
+/// Nothing to send and no line unfinished.
+const IDLE: u8 = 0;
+/// An unfinished line waits for its deadline.
+const WAITING: u8 = 1;
+/// The UART's interrupt continues.
+const SENDING: u8 = 2;
+
+/// What all pCPUs share of the console.
+pub struct Shared {
+    /// The UART, when the board has one that we know.
+    uart: Option<Uart>,
+    /// Who serves it.
+    pcpu: PcpuId,
+    /// What EL2 says.
+    log: TxRing<LOG_BYTES>,
+    events: TicketMutex<Queue>,
+    /// [`IDLE`], [`WAITING`] or [`SENDING`].
+    state: AtomicU8,
+    /// Input waits for room in the UART of the partition with the focus.
+    input_waits: AtomicBool,
+    /// The machine goes off when everything is sent.
+    off: AtomicBool,
+    /// Partition that has the focus.
+    focus: AtomicU32,
+}
+
+impl Shared {
+    /// Makes the shared half.
+    pub fn new(uart: Option<Uart>, pcpu: PcpuId, focus: u32) -> Self {
+        Self {
+            uart,
+            pcpu,
+            log: TxRing::new(),
+            events: TicketMutex::new(Queue::new()),
+            state: AtomicU8::new(IDLE),
+            input_waits: AtomicBool::new(false),
+            off: AtomicBool::new(false),
+            focus: AtomicU32::new(focus),
+        }
+    }
+
+    /// Records an event, and says whether the server should be called for it.
+    pub fn record(&self, event: Event) -> bool {
+        self.events
+            .lock()
+            .push(event, timer::now() / timer::frequency());
+        fence(Ordering::SeqCst);
+        self.state.load(Ordering::SeqCst) != SENDING
+    }
+
+    /// Says that the machine goes off when everything is sent.
+    pub fn power_off(&self) {
+        self.off.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns who serves the UART.
+    pub fn pcpu(&self) -> PcpuId {
+        self.pcpu
+    }
+}
+
+/// The server's own half, on the pCPU that serves the console.
+pub struct Server {
+    multiplexer: Multiplexer,
+    keyboard: Keyboard,
+    intid: u32,
+    /// When to look again, in ticks.
+    deadline: u64,
+    /// A byte that its partition had no room for.
+    kept: Option<(PartitionId, u8)>,
+    listing: Option<Listing>,
+    clock: timer::Clock,
+}
+
+impl Server {
+    /// Makes the server; it begins with the start-up table.
+    pub fn new(intid: u32, focus: PartitionId) -> Self {
+        Self {
+            multiplexer: Multiplexer::new(),
+            keyboard: Keyboard::new(focus),
+            intid,
+            deadline: NEVER,
+            kept: None,
+            listing: Some(Listing::start_up()),
+            clock: timer::Clock::new(),
+        }
+    }
+
+    /// Returns the UART's INTID.
+    pub fn intid(&self) -> u32 {
+        self.intid
+    }
+
+    /// Returns when the server wants to be called, in ticks.
+    pub fn deadline(&self) -> u64 {
+        self.deadline
+    }
+}
+
+impl Pcpu {
+    /// A byte went into a ring: calls the server when it would not find it by itself.
+    #[inline]
+    pub fn output_arrived(&mut self, line_ended: bool) {
+        fence(Ordering::SeqCst);
+        match self.system.console.state.load(Ordering::SeqCst) {
+            SENDING => {}
+            WAITING if !line_ended => {}
+            _ => self.call_console(),
+        }
+    }
+
+    /// A guest took a byte of input: there may be room for one that waits.
+    #[inline]
+    pub fn input_taken(&mut self) {
+        if self.system.console.input_waits.load(Ordering::Relaxed) {
+            self.call_console();
+        }
+    }
+
+    /// Calls the server, wherever it is.
+    pub fn call_console(&mut self) {
+        if self.console.is_some() {
+            self.serve_console();
+        } else if let Some(mailbox) = self
+            .system
+            .mailboxes
+            .get(usize::from(self.system.console.pcpu.0))
+        {
+            mailbox.post_console();
+        }
+    }
+
+    /// Serves the console for one turn: some input, one event put into words, some output.
+    pub fn serve_console(&mut self) {
+        let Some(server) = self.console.take() else {
+            return;
+        };
+        let shared = &self.system.console;
+        if let Some(uart) = shared.uart {
+            self.receive(server, uart);
+            write_own_lines(server, self.system);
+            self.transmit(server, uart);
+        }
+        self.console = Some(server);
+        self.reschedule = true; // the deadline may have changed
+    }
+
+    /// Hands received bytes to whom they are meant for, as long as there is room.
+    fn receive(&mut self, server: &mut Server, uart: Uart) {
+        for _ in 0..INPUTS {
+            let (partition, byte) = match server.kept.take() {
+                Some(kept) => kept,
+                None => {
+                    let Some(byte) = uart.try_receive() else {
+                        break;
+                    };
+                    let action = server.keyboard.input(byte, self.system);
+                    let InputAction::Deliver(partition, byte) = action else {
+                        self.obey(server, action);
+                        continue;
+                    };
+                    (partition, byte)
+                }
+            };
+            if !self.deliver(partition, byte) {
+                server.kept = Some((partition, byte));
+                break;
+            }
+        }
+        self.system
+            .console
+            .input_waits
+            .store(server.kept.is_some(), Ordering::Relaxed);
+    }
+
+    /// Puts a byte into a partition's UART. Returns false when there is no room.
+    fn deliver(&mut self, id: PartitionId, byte: u8) -> bool {
+        let Some(partition) = self.system.partitions.get(usize::from(id.0)) else {
+            return true;
+        };
+        let mut state = partition.state.lock();
+        let taken = state.uart.push_received(byte);
+        let line = state.uart.take_line_change();
+        drop(state);
+        if let Some(level) = line {
+            self.drive_uart(partition, level);
+        }
+        taken
+    }
+
+    /// Does what the escape key asked for.
+    fn obey(&mut self, server: &mut Server, action: InputAction) {
+        let shared = &self.system.console;
+        match action {
+            InputAction::None | InputAction::Deliver(..) => {}
+            InputAction::Focus(partition) => {
+                shared.focus.store(partition.0.into(), Ordering::Relaxed);
+                let name = self
+                    .system
+                    .partitions
+                    .get(usize::from(partition.0))
+                    .map_or("?", |p| p.name);
+                shared.log.push_line(&[b"keyboard: ", name.as_bytes()]);
+            }
+            InputAction::Refused => {
+                shared
+                    .log
+                    .push_line(&[b"no such partition, or it has no console (Ctrl-G l lists them)"]);
+            }
+            InputAction::List => server.listing = Some(Listing::partitions()),
+            InputAction::Help => {
+                let keys = b"Ctrl-G: n next, p previous, 0-9 by position, =NAME Enter by name, l list, Ctrl-G send Ctrl-G";
+                shared.log.push_line(&[keys]);
+            }
+        }
+    }
+
+    /// Sends what fits, and arranges for the next turn.
+    fn transmit(&mut self, server: &mut Server, uart: Uart) {
+        let system = self.system;
+        let lines = Lines {
+            system,
+            vcpus: self.vcpus,
+            current: self.current,
+            rooms: Cell::new(0),
+        };
+        let shared = &system.console;
+        shared.state.store(SENDING, Ordering::SeqCst);
+        server.deadline = NEVER;
+        let mut more = true;
+        for _ in 0..STEPS {
+            if !uart.has_room() {
+                break;
+            }
+            match server.multiplexer.next(server.clock.now_ns(), &lines) {
+                Step::Byte(byte) => {
+                    uart.try_send(byte);
+                }
+                Step::Again => {}
+                Step::Idle { deadline } => {
+                    let state = if deadline.is_some() { WAITING } else { IDLE };
+                    if shared.state.swap(state, Ordering::SeqCst) == SENDING {
+                        // Once more, for what came before the others could see that we are idle.
+                        continue;
+                    }
+                    server.deadline = deadline.map_or(NEVER, |ns| server.clock.ticks_at(ns));
+                    more = false;
+                    break;
+                }
+            }
+        }
+        if more {
+            shared.state.store(SENDING, Ordering::SeqCst);
+        }
+        let rooms = lines.rooms.get();
+        uart.listen(
+            server.kept.is_none(),
+            more || server.listing.is_some() || shared.has_events(),
+        );
+        if !more
+            && server.deadline == NEVER
+            && shared.off.load(Ordering::SeqCst)
+            && !shared.has_events()
+        {
+            // SAFETY: every partition has stopped; nothing is left to lose.
+            unsafe { cpu::smc(SYSTEM_OFF, [0; 3]) };
+        }
+        self.tell_of_room(rooms);
+    }
+
+    /// Raises the transmit interrupt of partitions whose rings have room again.
+    fn tell_of_room(&mut self, mut rooms: u64) {
+        while rooms != 0 {
+            let index = rooms.trailing_zeros() as usize;
+            rooms &= rooms - 1;
+            let Some(partition) = self.system.partitions.get(index) else {
+                continue;
+            };
+            let mut state = partition.state.lock();
+            state.uart.transmit_room();
+            let line = state.uart.take_line_change();
+            drop(state);
+            if let Some(level) = line {
+                self.drive_uart(partition, level);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn has_events(&self) -> bool {
+        !self.events.lock().is_empty()
+    }
+}
+
+/// Puts one event, or one line of a listing, into words when there is room for it.
+fn write_own_lines(server: &mut Server, system: &System) {
+    let shared = &system.console;
+    if shared.log.room() < Line::BYTES as u32 {
+        return;
+    }
+    let mut line = Line::new();
+    if let Some(listing) = server.listing.as_mut() {
+        if listing.next_line(system, &mut line) {
+            shared.log.push_line(&[line.bytes()]);
+            return;
+        }
+        server.listing = None;
+    }
+    let (event, lost) = {
+        let mut events = shared.events.lock();
+        match events.pop() {
+            Some(event) => (Some(event), 0),
+            None => (None, events.take_lost()),
+        }
+    };
+    match event {
+        Some(event) => line.write(|out| event.describe(system, out)),
+        None if lost > 0 => line.write(|out| {
+            core::fmt::Write::write_fmt(out, format_args!("{lost} more events not shown"))
+        }),
+        None => return,
+    }
+    shared.log.push_line(&[line.bytes()]);
+}
+
+/// The speakers on the line, as the multiplexer sees them.
+struct Lines<'a> {
+    system: &'static System,
+    vcpus: &'a [Vcpu],
+    current: Option<Slot>,
+    /// Bit n: partition n waits for room and has it now.
+    rooms: Cell<u64>,
+}
+
+impl Lines<'_> {
+    fn partition(&self, source: usize) -> Option<&'static Partition> {
+        self.system.partitions.get(source.checked_sub(1)?)
+    }
+}
+
+impl Sources for Lines<'_> {
+    fn count(&self) -> usize {
+        self.system.partitions.len() + 1
+    }
+
+    fn name(&self, source: usize) -> &[u8] {
+        self.partition(source)
+            .map_or(OWN_NAME, |partition| partition.name.as_bytes())
+    }
+
+    fn reader(&self, source: usize) -> Option<Reader<'_>> {
+        if source == OWN {
+            return Some(self.system.console.log.reader());
+        }
+        let partition = self.partition(source)?;
+        partition.uart.map(|_| partition.output.reader())
+    }
+
+    fn is_descheduled(&self, source: usize) -> bool {
+        // Those that live elsewhere are taken to run: at worst a line is shown in two steps.
+        let Some(partition) = self.partition(source) else {
+            return false;
+        };
+        self.vcpus.iter().zip(0..).any(|(vcpu, slot)| {
+            vcpu.partition.id == partition.id
+                && vcpu.activity == Activity::Ready
+                && self.current != Some(Slot(slot))
+        })
+    }
+
+    fn focus(&self) -> usize {
+        self.system.console.focus.load(Ordering::Relaxed) as usize + 1
+    }
+
+    fn room(&self, source: usize) {
+        let bit = source
+            .checked_sub(1)
+            .and_then(|index| 1u64.checked_shl(index as u32))
+            .unwrap_or(0);
+        self.rooms.set(self.rooms.get() | bit);
+    }
+}
+
+impl Consoles for System {
+    fn count(&self) -> u8 {
+        self.partitions.len() as u8
+    }
+
+    fn has_console(&self, partition: PartitionId) -> bool {
+        self.partitions
+            .get(usize::from(partition.0))
+            .is_some_and(|partition| partition.uart.is_some())
+    }
+
+    fn name(&self, partition: PartitionId) -> &[u8] {
+        self.partitions
+            .get(usize::from(partition.0))
+            .map_or(b"?", |partition| partition.name.as_bytes())
+    }
+}
