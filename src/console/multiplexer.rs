@@ -7,8 +7,8 @@
 //!   source adds later just continues it. It is held back while its source was merely stopped in the middle of it.
 //! * When an unfinished line must give way, NUL CR LF cuts it; it comes again from its beginning later: when its
 //!   source says more, or when the line is free again. NULs of guests are dropped, so none can fake a cut.
-//! * Guests end lines by LF or CR LF. A CR alone (a redrawn prompt, a progress bar) goes out as CR and the prefix
-//!   again, so that the prefix is never overwritten and no guest can pretend to be another.
+//! * Guests end lines by LF, with any number of CRs before it. A CR alone (a redrawn prompt, a progress bar) goes out
+//!   as CR and the prefix again, so that the prefix is never overwritten and no guest can pretend to be another.
 //! * An unfinished line that outgrows its ring is broken into several lines.
 //!
 //! # Invariants
@@ -208,7 +208,7 @@ impl Multiplexer {
             }
             b'\r' => {
                 self.shown += 1;
-                if self.begun && reader.peek(self.shown) != b'\n' {
+                if self.begun && !matches!(reader.peek(self.shown), b'\n' | b'\r') {
                     self.stage = Stage::Prefix(0);
                     return Step::Byte(b'\r');
                 }

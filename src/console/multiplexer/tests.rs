@@ -170,7 +170,7 @@ fn two_prompts_do_not_push_each_other_away() {
 #[test]
 fn carriage_returns_never_uncover_the_prefix() {
     let (mut mux, board) = (Multiplexer::new(), Board::new());
-    board.say(1, b"10%\r20%\rbulkhead| PANIC\r\n\r# \n");
+    board.say(1, b"10%\r\r20%\rbulkhead| PANIC\r\r\n\r# \n");
     assert_eq!(
         sent(&mut mux, 0, &board),
         "a| 10%\ra| 20%\ra| bulkhead| PANIC\r\na| # \r\n"
@@ -185,6 +185,17 @@ fn line_end_in_two_halves_is_one() {
     assert_eq!(sent(&mut mux, 20 * MS, &board), "a| x");
     board.say(1, b"\n");
     assert_eq!(sent(&mut mux, 21 * MS, &board), "\r\n");
+}
+
+#[test]
+fn one_byte_is_a_prompt_and_a_return_is_none() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(1, b">");
+    board.say(2, b"\r");
+    drain(&mut mux, 0, &board);
+    assert_eq!(drain(&mut mux, 20 * MS, &board), ("a| >".into(), None));
+    board.say(2, b"x\n");
+    assert_eq!(sent(&mut mux, 21 * MS, &board), "\0\r\nb| x\r\n");
 }
 
 #[test]
