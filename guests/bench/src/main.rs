@@ -45,7 +45,7 @@ const ROWS: &[Row] = &[
     ("pl011_data_write", 1, operations::pl011_data_write),
     (
         "pl011_data_write_with_drain",
-        1,
+        0,
         operations::pl011_data_write_with_drain,
     ),
 ];

@@ -1,0 +1,151 @@
+//! System registers that a guest owns.
+
+use crate::{ROUNDS, random};
+use guest_runtime::exception::catch;
+use guest_runtime::suite::Outcome;
+use guest_runtime::{expect, println, read_sysreg, sysreg, write_sysreg};
+
+/// A register: its name, the bits that may hold anything while this guest runs, and how it is read and written.
+struct Register {
+    name: &'static str,
+    free: u64,
+    read: fn() -> u64,
+    write: fn(u64),
+}
+
+macro_rules! registers {
+    ($($name:literal $free:expr),* $(,)?) => {
+        [$(Register {
+            name: $name,
+            free: $free,
+            read: || read_sysreg!($name),
+            // SAFETY: only the free bits ever change; those are chosen so that this guest's memory, stack and exceptions
+            // stay as they are.
+            write: |value| unsafe { write_sysreg!($name, value) },
+        }),*]
+    };
+}
+
+const ALL: u64 = u64::MAX;
+const WORD: u64 = 0xffff_ffff;
+
+/// How many registers the list has.
+const COUNT: usize = 49;
+
+/// Interrupts stay masked throughout, so that the registers of exceptions change only when somebody else changes them.
+static REGISTERS: [Register; COUNT] = registers![
+    "tpidr_el0" ALL,
+    "tpidrro_el0" ALL,
+    "tpidr_el1" ALL & !7, // the runtime keeps the vCPU's index in the low bits
+    "sp_el0" ALL,
+    "elr_el1" ALL,
+    "spsr_el1" 0xf000_0000,
+    "esr_el1" WORD,
+    "far_el1" ALL,
+    "afsr0_el1" WORD,
+    "afsr1_el1" WORD,
+    "amair_el1" ALL,
+    "contextidr_el1" WORD,
+    "par_el1" 0xffff_ffff_f000,
+    "ttbr0_el1" 0,
+    "ttbr1_el1" 0xff_ffff_f000, // walks by it are off
+    "mair_el1" 0xffff_ffff_ffff_0000, // two attributes are in use
+    "tcr_el1" 1 << 38,
+    "sctlr_el1" 1 << 26 | 1 << 15 | 1 << 14 | 1 << 9, // what EL0 may do
+    "cpacr_el1" 0,
+    "vbar_el1" 0,
+    "csselr_el1" 3,
+    "cntkctl_el1" 0x303,
+    "cntp_cval_el0" ALL,
+    "cntp_ctl_el0" 2,
+    "mdscr_el1" 1 << 12,
+    "dbgbvr0_el1" 0xffff_ffff_fffc,
+    "dbgbcr0_el1" 0x1e0,
+    "dbgwvr0_el1" 0xffff_ffff_fffc,
+    "dbgwcr0_el1" 0x1fe0,
+    "pmuserenr_el0" 0xf,
+    "pmccntr_el0" ALL,
+    "pmccfiltr_el0" 0xc000_0000,
+    "pmcr_el0" 1 << 6,
+    "pmselr_el0" 0x1f,
+    "pmevcntr0_el0" WORD,
+    "pmevtyper0_el0" 0xffff,
+    "icc_pmr_el1" 0x78,
+    "icc_bpr0_el1" 7,
+    "icc_bpr1_el1" 7,
+    "icc_ctlr_el1" 2,
+    "icc_igrpen0_el1" 1,
+    "s3_0_c2_c1_0" ALL, // pointer authentication keys, from APIAKeyLo_EL1
+    "s3_0_c2_c1_1" ALL,
+    "s3_0_c2_c1_2" ALL,
+    "s3_0_c2_c1_3" ALL,
+    "s3_0_c2_c2_0" ALL,
+    "s3_0_c2_c2_1" ALL,
+    "s3_0_c2_c3_0" ALL,
+    "s3_0_c2_c3_1" ALL,
+];
+
+/// Finds out which registers are there; says which are not.
+fn present() -> [bool; COUNT] {
+    core::array::from_fn(|place| {
+        let register = &REGISTERS[place];
+        let there = catch(|| (register.write)((register.read)())).1.is_none();
+        if !there {
+            println!("not there: {}", register.name);
+        }
+        there
+    })
+}
+
+/// Draws a value for a register, writes it, and returns what it then holds.
+fn fill(register: &Register) -> u64 {
+    let value = (register.read)() & !register.free | random() & register.free;
+    (register.write)(value);
+    sysreg::isb();
+    (register.read)()
+}
+
+/// Fills all registers, lets time pass, and compares, many times over.
+pub fn survive(pass: fn()) -> Outcome {
+    let present = present();
+    let first: [u64; COUNT] = core::array::from_fn(|place| {
+        if present[place] {
+            (REGISTERS[place].read)()
+        } else {
+            0
+        }
+    });
+    let mut outcome = Ok(());
+    for round in 0..ROUNDS {
+        let wanted: [u64; COUNT] = core::array::from_fn(|place| {
+            if present[place] {
+                fill(&REGISTERS[place])
+            } else {
+                0
+            }
+        });
+        pass();
+        outcome = compare(round, &present, &wanted);
+        if outcome.is_err() {
+            break;
+        }
+    }
+    for place in (0..COUNT).filter(|place| present[*place]) {
+        (REGISTERS[place].write)(first[place]);
+    }
+    sysreg::isb();
+    outcome
+}
+
+fn compare(round: u64, present: &[bool; COUNT], wanted: &[u64; COUNT]) -> Outcome {
+    for place in (0..COUNT).filter(|place| present[*place]) {
+        let register = &REGISTERS[place];
+        let (found, wanted) = ((register.read)(), wanted[place]);
+        expect!(
+            found == wanted,
+            "round {round}: {} is {found:#x}, was {wanted:#x}",
+            register.name
+        );
+    }
+    Ok(())
+}
