@@ -1,5 +1,7 @@
 //! The board as tables are checked against it.
 
+use std::cell::OnceCell;
+
 use bulkhead::addr::Range;
 use bulkhead::board::{Board, Device, GicVersion, Tree, UartKind};
 use bulkhead::ids::Mpidr;
@@ -21,8 +23,8 @@ pub struct HostBoard<'a> {
     /// The tree as nodes.
     pub nodes: DeviceTree,
     tree: Tree<'a>,
-    /// Full paths of all nodes that have registers, with these.
-    places: Vec<(String, Vec<Range>)>,
+    /// Full paths of all nodes that have registers, with these; looked up when first asked for, one by one.
+    places: OnceCell<Vec<(String, Vec<Range>)>>,
 }
 
 impl<'a> HostBoard<'a> {
@@ -38,19 +40,24 @@ impl<'a> HostBoard<'a> {
         }
         let nodes = Fdt::new(dtb).map_err(|error| error.to_string())?;
         let nodes = DeviceTree::from_fdt(&nodes);
-        let mut paths = Vec::new();
-        collect_paths(&nodes.root, String::new(), 0, &mut paths);
-        let mut host = Self {
+        Ok(Self {
             board,
             nodes,
             tree,
-            places: Vec::new(),
-        };
-        host.places = paths
-            .into_iter()
-            .filter_map(|path| host.place(path))
-            .collect();
-        Ok(host)
+            places: OnceCell::new(),
+        })
+    }
+
+    /// Returns the full paths of all nodes that have registers, with these.
+    fn places(&self) -> &[(String, Vec<Range>)] {
+        self.places.get_or_init(|| {
+            let mut paths = Vec::new();
+            collect_paths(&self.nodes.root, String::new(), 0, &mut paths);
+            paths
+                .into_iter()
+                .filter_map(|path| self.place(path))
+                .collect()
+        })
     }
 
     /// Returns the bytes of the tree that are in use.
@@ -111,14 +118,14 @@ impl<'a> HostBoard<'a> {
                 .iter()
                 .any(|range| kept.iter().any(|(_, kept)| kept.overlaps(*range)))
         };
-        let places = self.places.iter();
+        let places = self.places().iter();
         let places = places.filter(|(path, ranges)| !is_memory(path) && free(ranges));
         places.map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns the devices whose registers overlap `range`.
     pub fn devices_in(&self, range: Range) -> impl Iterator<Item = (&str, Range)> {
-        let places = self.places.iter().filter(|(path, _)| !is_memory(path));
+        let places = self.places().iter().filter(|(path, _)| !is_memory(path));
         places.flat_map(move |(path, ranges)| {
             let hit = ranges.iter().filter(move |r| r.overlaps(range));
             hit.map(move |r| (path.as_str(), *r))

@@ -1,6 +1,5 @@
 //! Writes the payload: see [`bulkhead::config::record`] for its layout.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bulkhead::addr::PAGE_BYTES;
@@ -55,20 +54,21 @@ struct Tables {
 /// Blobs, each kept once, at offsets from the first one.
 #[derive(Default)]
 struct Blobs {
-    by_content: HashMap<Arc<[u8]>, u64>,
-    order: Vec<Arc<[u8]>>,
+    /// The blobs in the order of their offsets, with these.
+    kept: Vec<(Arc<[u8]>, u64)>,
     bytes: u64,
 }
 
 impl Blobs {
     /// Returns the offset of a blob with these bytes, adding it when there is none yet.
     fn add(&mut self, bytes: &Arc<[u8]>) -> u64 {
-        if let Some(offset) = self.by_content.get(bytes) {
+        // Comparing is cheaper than hashing: blobs of one length are few, and mostly the very same bytes.
+        let same = |other: &Arc<[u8]>| Arc::ptr_eq(other, bytes) || other == bytes;
+        if let Some((_, offset)) = self.kept.iter().find(|(other, _)| same(other)) {
             return *offset;
         }
         let offset = self.bytes;
-        self.by_content.insert(Arc::clone(bytes), offset);
-        self.order.push(Arc::clone(bytes));
+        self.kept.push((Arc::clone(bytes), offset));
         self.bytes += (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
         offset
     }
@@ -241,7 +241,7 @@ impl Tables {
         out.resize(header.record_bytes as usize, 0);
         header.checksum = record_checksum(&out);
         out[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-        for blob in &self.blobs.order {
+        for (blob, _) in &self.blobs.kept {
             out.resize(out.len().next_multiple_of(PAGE_BYTES as usize), 0);
             out.extend_from_slice(blob);
         }

@@ -309,7 +309,7 @@ fn map(mut used: Vec<(Range, String)>, board: &HostBoard<'_>, fixed: &Fixed<'_>)
     used.extend(payload.map(|range| (range, "EL2: payload, with the images of all".to_owned())));
     for reserved in &fixed.reserved {
         used.push((
-            reserved.range,
+            reserved.range.align_out(PAGE_BYTES),
             format!("reserved: {}", reserved_words(reserved)),
         ));
     }

@@ -11,7 +11,7 @@ use crate::check::space::seen;
 use crate::payload::Globals;
 use crate::place::Map;
 use crate::plan::Plan;
-use crate::units::{show_size, show_time};
+use crate::units::{round_size, show_size, show_time};
 
 pub use json::json;
 
@@ -181,7 +181,7 @@ pub fn users(plans: &[Plan], position: u32) -> Vec<(&str, usize, &crate::plan::V
 fn memory_rows(subject: &Subject<'_>) -> Vec<Row> {
     let row = |(range, what): &(Range, String)| Row {
         place: range.to_string(),
-        what: show_size(range.size()),
+        what: round_size(range.size()),
         remark: what.clone(),
     };
     subject.map.used.iter().map(row).collect()
@@ -241,7 +241,7 @@ fn guest_rows(plan: &Plan) -> Vec<Row> {
             range.start(),
             Row {
                 place: format!("  {range}"),
-                what: format!("  {}", size_words(range.size())),
+                what: format!("  {}", round_size(range.size())),
                 remark: format!("  {}", load.what),
             },
         ));
@@ -258,14 +258,6 @@ fn guest_rows(plan: &Plan) -> Vec<Row> {
     };
     let rows = rows.into_iter().map(|(_, row)| row);
     rows.chain([entry]).collect()
-}
-
-/// Writes a size that need not be round.
-fn size_words(bytes: u64) -> String {
-    match bytes {
-        0..0x1_0000 => show_size(bytes),
-        _ => format!("{} KiB", bytes.div_ceil(1024)),
-    }
 }
 
 /// Says what is special about something that a guest sees.

@@ -77,13 +77,11 @@ fn region(region: &table::Region, layout: Layout, out: &mut Diagnostics) -> Opti
     };
     // A place that is refused here is not tried again: the region goes where there is room.
     let hpa = hpa.filter(|hpa| is_congruent(gpa, *hpa, region, out));
-    if let Some(hpa) = hpa {
-        if Range::new(hpa, region.size).is_none() {
-            let title = "memory of the board ends below 2^64";
-            let found = Diagnostic::new(Rule::OutOfRange, title, region.span.clone(), "wraps");
-            out.push(found);
-            return None;
-        }
+    if hpa.is_some_and(|hpa| Range::new(hpa, region.size).is_none()) {
+        let title = "memory of the board ends below 2^64";
+        let found = Diagnostic::new(Rule::OutOfRange, title, region.span.clone(), "wraps");
+        out.push(found);
+        return None;
     }
     Some(Region {
         guest,

@@ -236,7 +236,5 @@ fn flatten(tree: &DeviceTree) -> Generated {
             seeds.push((at as u64, fill.len() as u64));
         }
     }
-    // The tree may be followed by something else in memory: its length is a whole number of words.
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
     Generated { bytes, seeds }
 }

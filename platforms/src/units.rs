@@ -75,6 +75,19 @@ pub fn show_size(bytes: u64) -> String {
     }
 }
 
+/// Writes a number of bytes in at most five digits, rounded down where it is large.
+pub fn round_size(bytes: u64) -> String {
+    const DIGITS: u64 = 10_000;
+    let exact = show_size(bytes);
+    let digits = exact.chars().take_while(char::is_ascii_digit).count();
+    match bytes {
+        _ if digits < 5 => exact,
+        n if n >> 10 < DIGITS => format!("{} KiB", n >> 10),
+        n if n >> 20 < DIGITS => format!("{} MiB", n >> 20),
+        n => format!("{} GiB", n >> 30),
+    }
+}
+
 /// Writes a number of bytes as a table wants it: the smallest size in `K`, `M` or `G` that is at least as large and
 /// a multiple of the page.
 pub fn suggest_size(bytes: u64) -> String {
@@ -140,6 +153,9 @@ mod tests {
         assert_eq!(show_size(256 << 20), "256 MiB");
         assert_eq!(show_size(6 << 10), "6 KiB");
         assert_eq!(show_size(0), "0 bytes");
+        assert_eq!(round_size(9_999), "9999 bytes");
+        assert_eq!(round_size(10_241), "10 KiB");
+        assert_eq!(round_size(939_516_421), "895 MiB");
         assert_eq!(show_time(1_500_000), "1500 us");
         assert_eq!(suggest_size(5000), "\"8K\"");
         assert_eq!(suggest_size((33 << 20) + 1), "\"34M\"");

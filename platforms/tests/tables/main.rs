@@ -3,7 +3,9 @@
 mod bad;
 mod board;
 mod images;
+mod random;
 mod shipped;
+mod system;
 
 use std::fs;
 use std::path::{Path, PathBuf};
