@@ -105,25 +105,46 @@ macro_rules! tests {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn() -> $crate::suite::Outcome)),*] };
 }
 
-/// Runs all tests and powers off.
-pub fn run(tests: &[&[Test]]) -> ! {
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+/// How many tests passed, failed, were skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Score {
+    /// Passed.
+    pub passed: u32,
+    /// Failed.
+    pub failed: u32,
+    /// Skipped.
+    pub skipped: u32,
+}
+
+/// Runs all tests and says what happened, one line each.
+pub fn run_tests(tests: &[&[Test]]) -> Score {
+    let mut score = Score::default();
     for (name, test) in tests.iter().copied().flatten() {
         match test() {
             Ok(()) => {
-                passed += 1;
+                score.passed += 1;
                 println!("PASS {name}");
             }
             Err(Verdict::Fail(reason)) => {
-                failed += 1;
+                score.failed += 1;
                 println!("FAIL {name}: {reason}");
             }
             Err(Verdict::Skip(why)) => {
-                skipped += 1;
+                score.skipped += 1;
                 println!("SKIP {name}: {why}");
             }
         }
     }
+    score
+}
+
+/// Runs all tests, prints the score and powers off.
+pub fn run(tests: &[&[Test]]) -> ! {
+    let Score {
+        passed,
+        failed,
+        skipped,
+    } = run_tests(tests);
     println!("DONE {passed} passed {failed} failed {skipped} skipped");
     smccc::system_off()
 }
