@@ -16,6 +16,7 @@ mod gic_space;
 mod gic_state;
 mod sysregs;
 mod timers;
+mod uart;
 
 use guest_runtime::{entry, gic, mmu, recorder, suite};
 
@@ -29,6 +30,7 @@ fn main() -> ! {
         gic_state::TESTS,
         gic_order::TESTS,
         gic_space::TESTS,
+        uart::TESTS,
         accesses::TESTS,
         faults::TESTS,
         calls::TESTS,
