@@ -95,6 +95,10 @@ pub(super) struct Bank {
     pub again: u32,
     /// Active.
     pub active: u32,
+    /// Made active by the guest's word while a live vCPU's list register holds it: wins over what that one says.
+    pub forced: u32,
+    /// Made inactive likewise.
+    pub dropped: u32,
     /// In a list register of vCPU `home`.
     pub resident: u32,
     /// The physical interrupt is active and waits for the deactivation of this one.
@@ -125,6 +129,8 @@ impl Bank {
             latch: 0,
             again: 0,
             active: 0,
+            forced: 0,
+            dropped: 0,
             resident: 0,
             physical: 0,
             priority: [0; PER_BANK],

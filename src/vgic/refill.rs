@@ -163,18 +163,25 @@ impl Vgic<'_> {
             }
             super::bank::set(&mut bank.active, bit, now & ACTIVE != 0);
         }
+        bank.active = (bank.active | bank.forced & bit) & !(bank.dropped & bit);
+        let renewed = bank.again & bit;
         bank.again &= !bit;
-        if now & STATE != 0 {
-            return self.restage(vcpu, slot, kick);
-        }
-        bank.resident &= !bit;
-        if bank.physical & !bank.latch & bit != 0 {
+        bank.forced &= !bit;
+        bank.dropped &= !bit;
+        let free = now & STATE == 0;
+        if then & HW != 0 && free {
+            // The hardware deactivated the physical one too, but for one that came anew since.
+            bank.physical &= !bit | renewed;
+        } else if bank.physical & !(bank.latch | bank.active) & bit != 0 {
             bank.physical &= !bit;
-            if then & HW == 0 {
-                deactivate(irq.intid);
-            }
+            deactivate(irq.intid);
         }
-        self.place(irq, kick);
+        if free {
+            bank.resident &= !bit;
+            self.place(irq, kick);
+        } else {
+            self.restage(vcpu, slot, kick);
+        }
     }
 
     /// Deactivates physical PPIs whose virtual ones lost their state while the vCPU was live.

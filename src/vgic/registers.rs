@@ -133,12 +133,12 @@ impl Vgic<'_> {
                 }
             }
             BitRegister::SetActive => {
-                for bit in bits(value & !bank.active) {
+                for bit in bits(value & (!bank.active | bank.resident)) {
                     self.set_active(id.irq(bit), &mut effects.kick);
                 }
             }
             BitRegister::ClearActive => {
-                for bit in bits(value & bank.active) {
+                for bit in bits(value & (bank.active | bank.resident)) {
                     self.set_inactive(id.irq(bit), &mut effects);
                 }
             }

@@ -95,7 +95,7 @@ impl Vgic<'_> {
         };
         if self
             .bank_at(irq)
-            .is_some_and(|bank| bank.active & irq.bit() != 0)
+            .is_some_and(|bank| (bank.active | bank.resident) & irq.bit() != 0)
         {
             self.set_inactive(irq, &mut effects);
         }
@@ -109,9 +109,7 @@ impl Vgic<'_> {
             return;
         };
         bank.latch |= bit;
-        let presented = bank.resident & bit != 0;
-        if presented
-            && self.home_is_live(irq)
+        if self.is_ahead(irq)
             && let Some(bank) = self.bank_of(irq)
         {
             bank.again |= bit;
@@ -139,8 +137,11 @@ impl Vgic<'_> {
         };
         let bit = irq.bit();
         self.unlink(irq);
+        let ahead = self.is_ahead(irq);
         if let Some(bank) = self.bank_of(irq) {
             bank.active |= bit;
+            set(&mut bank.forced, bit, ahead);
+            bank.dropped &= !bit;
             if bank.resident & bit == 0 {
                 put(&mut bank.home, irq.index(), target);
             }
@@ -150,8 +151,11 @@ impl Vgic<'_> {
 
     /// Makes an active interrupt inactive, and the physical one with it.
     pub(super) fn set_inactive(&mut self, irq: Irq, effects: &mut Effects) {
+        let ahead = self.is_ahead(irq);
         if let Some(bank) = self.bank_of(irq) {
             bank.active &= !irq.bit();
+            bank.forced &= !irq.bit();
+            set(&mut bank.dropped, irq.bit(), ahead);
         }
         self.release(irq, effects);
         self.update(irq, &mut effects.kick);
@@ -181,9 +185,10 @@ impl Vgic<'_> {
         effects.deactivate |= bit;
     }
 
-    /// Says whether the hardware may be ahead of the model for an interrupt in a list register.
-    fn home_is_live(&self, irq: Irq) -> bool {
+    /// Says whether the hardware may be ahead of the model for an interrupt: it is in a list register of a live vCPU.
+    fn is_ahead(&self, irq: Irq) -> bool {
         self.bank_at(irq)
+            .filter(|bank| bank.resident & irq.bit() != 0)
             .and_then(|bank| self.cpus.get(at(&bank.home, irq.index()) as usize))
             .is_some_and(|cpu| cpu.live)
     }

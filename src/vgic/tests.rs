@@ -2,6 +2,8 @@
 //! events against a plain reference.
 
 mod levels_and_masks;
+mod model;
+mod reference;
 mod rules;
 mod sweep;
 mod world;

@@ -135,6 +135,8 @@ pub struct World {
     pub kicks: u16,
     /// Kicks are delivered at once.
     pub prompt: bool,
+    /// Physical interrupts taken, in order: whose, and which.
+    pub taken: Vec<(u8, u16)>,
     /// Maintenance interrupts taken.
     pub maintenance_count: usize,
 }
@@ -186,6 +188,7 @@ impl World {
             physical,
             kicks: 0,
             prompt: true,
+            taken: Vec::new(),
             maintenance_count: 0,
         };
         (0..vcpus as u8).for_each(|vcpu| world.enter(vcpu));
@@ -284,6 +287,7 @@ impl World {
             Some(vcpu) => (vcpu as u8, 27),
             None => (self.vgic.spi_target(key).map_or(0, |vcpu| vcpu.0), key),
         };
+        self.taken.push((vcpu, intid));
         self.exit(vcpu);
         let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
         self.apply(effects);
