@@ -2,7 +2,7 @@
 //! cache of the interrupts' state.
 //!
 //! Pure: calls take register values and return what is to be done on hardware. The caller holds the partition's lock
-//! around every call. The state machine (`state`, `refill`, `queue`) knows no register map; `distributor` and
+//! around every call. The state machine (`state`, `fold`, `refill`, `queue`) knows no register map; `distributor` and
 //! `redistributor` are the GICv3 map on top of it, so that a GICv2 map can stand beside them.
 //!
 //! # How the hardware and the model keep together
@@ -31,6 +31,7 @@
 
 mod bank;
 mod distributor;
+mod fold;
 pub mod list_register;
 mod queue;
 mod redistributor;

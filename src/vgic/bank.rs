@@ -212,16 +212,19 @@ impl Default for SpiBank {
 }
 
 /// Sets or clears a bit of a word.
+#[inline]
 pub(super) fn set(word: &mut u32, bit: u32, value: bool) {
     *word = if value { *word | bit } else { *word & !bit };
 }
 
 /// Reads a place of a bank's array.
+#[inline]
 pub(super) fn at<T: Copy + Default>(array: &[T; PER_BANK], index: usize) -> T {
     array.get(index & 31).copied().unwrap_or_default()
 }
 
 /// Writes a place of a bank's array.
+#[inline]
 pub(super) fn put<T>(array: &mut [T; PER_BANK], index: usize, value: T) {
     if let Some(place) = array.get_mut(index & 31) {
         *place = value;
@@ -229,6 +232,7 @@ pub(super) fn put<T>(array: &mut [T; PER_BANK], index: usize, value: T) {
 }
 
 /// Iterates over the positions of the bits that are set, lowest first.
+#[inline]
 pub(super) fn bits(word: u32) -> impl Iterator<Item = u32> {
     let mut rest = word;
     core::iter::from_fn(move || {
@@ -239,4 +243,9 @@ pub(super) fn bits(word: u32) -> impl Iterator<Item = u32> {
         rest &= rest - 1;
         Some(bit)
     })
+}
+
+/// Returns a vCPU's bit in a mask of vCPUs.
+pub(super) const fn vcpu_bit(vcpu: u8) -> u16 {
+    1 << (vcpu & 15)
 }

@@ -6,6 +6,7 @@
 //! all of them, and the one that cannot surprise a guest with an abort.
 
 use super::bank::{BankId, Irq, NOBODY, at, put};
+use super::queue::flag;
 use super::registers::BitRegister;
 use super::{Effects, LAST_SPI, Route, Vgic};
 use crate::ids::{Mpidr, VcpuId};
@@ -55,6 +56,11 @@ impl Vgic<'_> {
         let Ok(offset) = u32::try_from(offset) else {
             return 0;
         };
+        if let Some((id, register)) = bit_register(offset, width) {
+            return self
+                .bank(id)
+                .map_or(0, |bank| bank.read_bits(register).into());
+        }
         match width {
             4 if offset & 3 == 0 => self.read_word(offset).into(),
             1 if (IPRIORITYR..ITARGETSR).contains(&offset) => {
@@ -82,6 +88,9 @@ impl Vgic<'_> {
         let Ok(offset) = u32::try_from(offset) else {
             return Effects::NONE;
         };
+        if let Some((id, register)) = bit_register(offset, width) {
+            return self.write_bits(id, register, value as u32);
+        }
         match width {
             4 if offset & 3 == 0 => self.write_word(offset, value as u32),
             1 if (IPRIORITYR..ITARGETSR).contains(&offset) => {
@@ -104,13 +113,6 @@ impl Vgic<'_> {
             CTLR => CTLR_FIXED | u32::from(self.groups),
             TYPER => TYPER_FIXED | self.spis.len() as u32,
             IIDR => IIDR_VALUE,
-            0x0080..IPRIORITYR => {
-                let bank = shared(offset).and_then(|id| self.bank(id));
-                match (bank, BitRegister::at(offset)) {
-                    (Some(bank), Some(register)) => bank.read_bits(register),
-                    _ => 0,
-                }
-            }
             IPRIORITYR..ITARGETSR => {
                 let intid = (offset - IPRIORITYR) as usize;
                 shared_at(intid >> 5)
@@ -136,10 +138,6 @@ impl Vgic<'_> {
     fn write_word(&mut self, offset: u32, value: u32) -> Effects {
         match offset {
             CTLR => self.write_ctlr(value),
-            0x0080..IPRIORITYR => match (shared(offset), BitRegister::at(offset)) {
-                (Some(id), Some(register)) => self.write_bits(id, register, value),
-                _ => Effects::NONE,
-            },
             IPRIORITYR..ITARGETSR => {
                 let intid = (offset - IPRIORITYR) as usize;
                 shared_at(intid >> 5).map_or(Effects::NONE, |id| {
@@ -174,8 +172,8 @@ impl Vgic<'_> {
         }
         self.groups = groups;
         for (cpu, number) in self.cpus.iter_mut().zip(0u32..) {
-            if cpu.used != 0 || !cpu.is_drained() {
-                cpu.restage = true;
+            if cpu.stage.used != 0 || cpu.stage.is(flag::WAITING) {
+                cpu.stage.flags |= flag::RESTAGE;
                 effects.kick |= 1 << number;
             }
         }
@@ -231,6 +229,15 @@ impl Vgic<'_> {
             NOBODY
         }
     }
+}
+
+/// Returns bank and kind of the register with one bit for each SPI at an offset, if that is one and the access fits.
+#[inline]
+fn bit_register(offset: u32, width: u8) -> Option<(BankId, BitRegister)> {
+    if width != 4 || offset & 3 != 0 {
+        return None;
+    }
+    Some((shared(offset)?, BitRegister::at(offset)?))
 }
 
 /// Returns the SPI bank of a register with one bit for each interrupt. The first register of each block belongs to the

@@ -3,8 +3,7 @@
 //!
 //! The links lie in the interrupts' banks, for an SPI moves between vCPUs and waits in one list at most.
 
-use super::bank::Bank;
-use super::bank::{Irq, NIL, UNLISTED, at, put};
+use super::bank::{Bank, Irq, NIL, UNLISTED, at, put};
 use super::{MAX_LIST_REGISTERS, Vgic};
 
 /// Priority levels: five bits.
@@ -33,26 +32,10 @@ pub(super) const fn list_of(kind: Kind, priority: u8) -> u8 {
 pub struct CpuInterface {
     /// SGIs and PPIs.
     pub(super) private: Bank,
-    /// What the list registers hold, or held when the guest was entered.
-    pub(super) list_registers: [u64; MAX_LIST_REGISTERS],
-    /// List registers that hold an interrupt.
-    pub(super) used: u16,
-    /// List registers to be written before the guest runs.
-    pub(super) changed: u16,
-    /// The hardware may be ahead of `list_registers`: from `refill` to `fold`.
-    pub(super) live: bool,
-    /// The list registers must be compared with the state.
-    pub(super) restage: bool,
-    /// Something was listed while the vCPU was live.
-    pub(super) pull: bool,
-    /// Pending interrupts wait outside of the list registers.
-    pub(super) spilling: bool,
     /// GICR_WAKER.ProcessorSleep.
     pub(super) asleep: bool,
-    /// For each [`Kind`], the priority levels whose list is not empty.
-    pub(super) levels: [u32; 3],
-    heads: [u16; LISTS],
-    tails: [u16; LISTS],
+    /// What is or may be signalled to the vCPU.
+    pub(super) stage: Stage,
 }
 
 impl CpuInterface {
@@ -60,36 +43,74 @@ impl CpuInterface {
     pub const fn new() -> Self {
         Self {
             private: Bank::new(),
-            list_registers: [0; MAX_LIST_REGISTERS],
-            used: 0,
-            changed: 0,
-            live: false,
-            restage: false,
-            pull: false,
-            spilling: false,
             asleep: true,
-            levels: [0; 3],
-            heads: [NIL; LISTS],
-            tails: [NIL; LISTS],
+            stage: Stage::new(),
         }
     }
 
     /// Returns to the power-on state; what the guest owns stays. All list registers are to be written.
     pub(super) fn reset(&mut self) {
         self.private.reset();
+        self.asleep = true;
+        self.stage.reset();
+    }
+}
+
+/// Bits of [`Stage::flags`]: together, so that one test finds that there is nothing special.
+pub(super) mod flag {
+    /// The hardware may be ahead of the model: from `refill` to `fold`.
+    pub const LIVE: u8 = 1 << 0;
+    /// The list registers must be compared with the state.
+    pub const RESTAGE: u8 = 1 << 1;
+    /// Something was listed while the vCPU was live.
+    pub const PULL: u8 = 1 << 2;
+    /// Pending interrupts wait outside of the list registers though they could be signalled.
+    pub const SPILLING: u8 = 1 << 3;
+    /// A list is not empty.
+    pub const WAITING: u8 = 1 << 4;
+}
+
+/// The list registers of a vCPU, and the lists of what waits for one.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    /// What the list registers hold, or held when the guest was entered.
+    pub list_registers: [u64; MAX_LIST_REGISTERS],
+    /// List registers that hold an interrupt.
+    pub used: u16,
+    /// List registers to be written before the guest runs.
+    pub changed: u16,
+    /// [`flag`] bits.
+    pub flags: u8,
+    /// For each [`Kind`], the priority levels whose list is not empty.
+    pub levels: [u32; 3],
+    heads: [u16; LISTS],
+    tails: [u16; LISTS],
+}
+
+impl Stage {
+    const fn new() -> Self {
+        Self {
+            list_registers: [0; MAX_LIST_REGISTERS],
+            used: 0,
+            changed: 0,
+            flags: 0,
+            levels: [0; 3],
+            heads: [NIL; LISTS],
+            tails: [NIL; LISTS],
+        }
+    }
+
+    /// Empties all; list ends mean nothing while `levels` has them empty, so they stay.
+    fn reset(&mut self) {
         self.list_registers = [0; MAX_LIST_REGISTERS];
         self.used = 0;
         self.changed = u16::MAX;
-        self.live = false;
-        self.restage = false;
-        self.pull = false;
-        self.spilling = false;
-        self.asleep = true;
+        self.flags = 0;
         self.levels = [0; 3];
     }
 
     /// Returns the priority levels at which interrupts of a kind wait.
-    pub(super) fn waiting(&self, kind: Kind) -> u32 {
+    pub fn waiting(&self, kind: Kind) -> u32 {
         let [group0, group1, spilled] = self.levels;
         match kind {
             Kind::Group0 => group0,
@@ -98,14 +119,14 @@ impl CpuInterface {
         }
     }
 
-    /// Says whether no interrupt waits for a list register.
-    pub(super) fn is_drained(&self) -> bool {
-        let [group0, group1, spilled] = self.levels;
-        group0 | group1 | spilled == 0
+    /// Says whether any of some [`flag`] bits is set.
+    #[inline]
+    pub fn is(&self, flags: u8) -> bool {
+        self.flags & flags != 0
     }
 
     /// Returns the INTID that waits longest at the most urgent level of a kind.
-    pub(super) fn first(&self, kind: Kind) -> Option<u16> {
+    pub fn first(&self, kind: Kind) -> Option<u16> {
         let level = self.waiting(kind).trailing_zeros() as usize;
         if level >= LEVELS {
             return None;
@@ -117,6 +138,11 @@ impl CpuInterface {
     fn mark(&mut self, list: usize, filled: bool) {
         if let Some(levels) = self.levels.get_mut(list / LEVELS) {
             super::bank::set(levels, 1 << (list % LEVELS), filled);
+        }
+        let [group0, group1, spilled] = self.levels;
+        self.flags &= !flag::WAITING;
+        if group0 | group1 | spilled != 0 {
+            self.flags |= flag::WAITING;
         }
     }
 
@@ -141,23 +167,29 @@ impl Default for CpuInterface {
 }
 
 impl Vgic<'_> {
+    /// Returns the list registers and lists of a vCPU.
+    pub(super) fn stage(&mut self, vcpu: u8) -> Option<&mut Stage> {
+        self.cpus.get_mut(vcpu as usize).map(|cpu| &mut cpu.stage)
+    }
+
     /// Puts an unlisted interrupt into a list of a vCPU, at its end or, `first`, at its front.
+    #[inline(never)]
     pub(super) fn link(&mut self, irq: Irq, vcpu: u8, list: u8, first: bool) {
         let number = list as usize;
-        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+        let Some(stage) = self.stage(vcpu) else {
             return;
         };
-        let (head, tail) = cpu.ends(number);
+        let (head, tail) = stage.ends(number);
         if head == NIL {
-            cpu.mark(number, true);
+            stage.mark(number, true);
         }
         if (head == NIL || first)
-            && let Some(end) = cpu.heads.get_mut(number)
+            && let Some(end) = stage.heads.get_mut(number)
         {
             *end = irq.intid;
         }
         if (head == NIL || !first)
-            && let Some(end) = cpu.tails.get_mut(number)
+            && let Some(end) = stage.tails.get_mut(number)
         {
             *end = irq.intid;
         }
@@ -171,6 +203,7 @@ impl Vgic<'_> {
     }
 
     /// Takes an interrupt out of the list that it is in, if any.
+    #[inline(never)]
     pub(super) fn unlink(&mut self, irq: Irq) {
         let index = irq.index();
         let Some(bank) = self.bank_of(irq) else {
@@ -189,25 +222,26 @@ impl Vgic<'_> {
         if next != NIL || previous != NIL {
             self.join(vcpu, previous, next);
         }
-        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+        let Some(stage) = self.stage(vcpu) else {
             return;
         };
         if next == NIL && previous == NIL {
-            cpu.mark(list as usize, false);
+            stage.mark(list as usize, false);
         }
         if previous == NIL
-            && let Some(end) = cpu.heads.get_mut(list as usize)
+            && let Some(end) = stage.heads.get_mut(list as usize)
         {
             *end = next;
         }
         if next == NIL
-            && let Some(end) = cpu.tails.get_mut(list as usize)
+            && let Some(end) = stage.tails.get_mut(list as usize)
         {
             *end = previous;
         }
     }
 
     /// Makes two interrupts of a vCPU's list neighbours; either may be the end.
+    #[inline(never)]
     fn join(&mut self, vcpu: u8, left: u16, right: u16) {
         let (before, after) = (Irq { vcpu, intid: left }, Irq { vcpu, intid: right });
         if left != NIL

@@ -87,74 +87,80 @@ impl Vgic<'_> {
 
     /// Writes a register with one bit for each interrupt.
     pub(super) fn write_bits(&mut self, id: BankId, register: BitRegister, value: u32) -> Effects {
-        let mut effects = Effects {
-            first: id.first(),
-            vcpu: match id {
-                BankId::Private(vcpu) => vcpu.0,
-                BankId::Shared(_) => 0,
-            },
-            ..Effects::NONE
-        };
         let Some(bank) = self.bank_mut(id) else {
-            return effects;
+            return Effects::NONE;
         };
         let value = value & bank.owned;
-        // The physical PPIs are banked and stay as EL2 set them: the guest's words about its own act on the model alone.
-        let hardware = match id {
-            BankId::Private(_) => 0,
-            BankId::Shared(_) => bank.hardware,
+        let (vcpu, hardware) = match id {
+            // The physical PPIs are banked and stay as EL2 set them: the guest's words act on the model alone.
+            BankId::Private(vcpu) => (vcpu.0, 0),
+            BankId::Shared(_) => (0, bank.hardware),
         };
-        match register {
+        let named = value & hardware;
+        let (mut enable, mut disable, mut set_pending, mut clear_pending) = (0, 0, 0, 0);
+        // Those whose place may change.
+        let moved = match register {
             BitRegister::SetEnable => {
                 let new = value & !bank.enabled;
                 bank.enabled |= new;
-                effects.enable = new & hardware;
-                let moved = new & bank.deliverable();
-                self.update_all(id, moved, &mut effects);
+                enable = new & hardware;
+                new & bank.deliverable()
             }
             BitRegister::ClearEnable => {
                 let gone = value & bank.enabled;
                 bank.enabled &= !gone;
-                effects.disable = gone & hardware;
-                let moved = gone & bank.deliverable();
-                self.update_all(id, moved, &mut effects);
+                disable = gone & hardware;
+                gone & bank.deliverable()
             }
-            BitRegister::Group => self.write_group(id, value, &mut effects),
+            BitRegister::Group => {
+                let changed = bank.group & bank.owned ^ value;
+                bank.group ^= changed;
+                changed & (bank.deliverable() | bank.resident | bank.active)
+            }
             BitRegister::SetPending => {
-                effects.set_pending = value & hardware;
-                for bit in bits(value & !hardware) {
-                    self.pend(id.irq(bit), &mut effects.kick);
-                }
+                set_pending = named;
+                value & !hardware
             }
             BitRegister::ClearPending => {
-                effects.clear_pending = value & hardware;
-                for bit in bits(value & bank.latch) {
-                    self.unpend(id.irq(bit), &mut effects);
-                }
+                clear_pending = named;
+                value & bank.latch
             }
-            BitRegister::SetActive => {
-                for bit in bits(value & (!bank.active | bank.resident)) {
-                    self.set_active(id.irq(bit), &mut effects.kick);
-                }
-            }
-            BitRegister::ClearActive => {
-                for bit in bits(value & (bank.active | bank.resident)) {
-                    self.set_inactive(id.irq(bit), &mut effects);
-                }
-            }
+            BitRegister::SetActive => value & (!bank.active | bank.resident),
+            BitRegister::ClearActive => value & (bank.active | bank.resident),
+        };
+        let (kick, deactivate) = match moved {
+            0 => (0, 0),
+            _ => self.write_each(id, register, moved),
+        };
+        Effects {
+            kick,
+            first: id.first(),
+            vcpu,
+            enable,
+            disable,
+            set_pending,
+            clear_pending,
+            deactivate,
+            ..Effects::NONE
         }
-        effects
     }
 
-    /// Writes IGROUPR: unlike the other bit registers a zero counts too.
-    fn write_group(&mut self, id: BankId, value: u32, effects: &mut Effects) {
-        let Some(bank) = self.bank_mut(id) else {
-            return;
-        };
-        let changed = (bank.group ^ value) & bank.owned;
-        bank.group ^= changed;
-        let moved = changed & (bank.deliverable() | bank.resident | bank.active);
-        self.update_all(id, moved, effects);
+    /// Does what a write of one means for each interrupt of a mask; returns vCPUs to kick and physical interrupts to
+    /// deactivate.
+    #[inline(never)]
+    fn write_each(&mut self, id: BankId, register: BitRegister, mask: u32) -> (u16, u32) {
+        let mut effects = Effects::NONE;
+        for bit in bits(mask) {
+            let irq = id.irq(bit);
+            match register {
+                BitRegister::SetPending => self.pend(irq, &mut effects.kick),
+                BitRegister::ClearPending => self.unpend(irq, &mut effects),
+                BitRegister::SetActive => self.set_active(irq, &mut effects.kick),
+                BitRegister::ClearActive => self.set_inactive(irq, &mut effects),
+                _ => self.update(irq, &mut effects.kick),
+            }
+        }
+        (effects.kick, effects.deactivate)
     }
 
     /// Writes `count` bytes of IPRIORITYR from the one of the interrupt at `index`.

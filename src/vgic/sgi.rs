@@ -21,7 +21,7 @@ impl Vgic<'_> {
     /// Arm IHI 0069, register page `ICC_SGI1R_EL1`: `Aff3` 55:48, `RS` 47:44, `IRM` 40, `Aff2` 39:32, `INTID` 27:24,
     /// `Aff1` 23:16, `TargetList` 15:0; and "Forwarding an SGI to a target PE".
     pub fn sgi(&mut self, from: VcpuId, value: u64, group: SgiGroup) -> Effects {
-        let mut effects = Effects::NONE;
+        let mut kick = 0;
         let intid = (value >> 24 & 0xf) as u16;
         for vcpu in bits(self.sgi_targets(from, value)) {
             let irq = Irq {
@@ -32,10 +32,13 @@ impl Vgic<'_> {
                 .bank_at(irq)
                 .is_some_and(|bank| bank.group & irq.bit() != 0);
             if group == SgiGroup::Group1 || !group1 {
-                self.pend(irq, &mut effects.kick);
+                self.pend_here(irq, &mut kick);
             }
         }
-        effects
+        Effects {
+            kick,
+            ..Effects::NONE
+        }
     }
 
     /// Returns the vCPUs that an SGI goes to. No vCPU has an Aff0 of 16 or more, so a range selector names nobody.

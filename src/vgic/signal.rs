@@ -3,7 +3,7 @@
 use super::Vgic;
 use super::bank::bits;
 use super::list_register::{GROUP1, is_signalled, priority};
-use super::queue::{CpuInterface, Kind};
+use super::queue::{Kind, Stage};
 use crate::ids::VcpuId;
 
 impl Vgic<'_> {
@@ -18,7 +18,7 @@ impl Vgic<'_> {
             return false;
         };
         let open = vmcr as u8 & self.groups & 3;
-        let Some((urgency, group1)) = cpu.most_urgent(open) else {
+        let Some((urgency, group1)) = cpu.stage.most_urgent(open) else {
             return false;
         };
         let mask = vmcr >> 24;
@@ -40,7 +40,7 @@ impl Vgic<'_> {
     }
 }
 
-impl CpuInterface {
+impl Stage {
     /// Returns priority and group (1?) of the most urgent pending interrupt of the groups in a mask, in a list register
     /// or waiting for one.
     fn most_urgent(&self, groups: u8) -> Option<(u8, bool)> {

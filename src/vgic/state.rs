@@ -1,8 +1,8 @@
 //! The state of an interrupt: what changes it, and where the interrupt then belongs.
 
-use super::bank::{Irq, NOBODY, UNLISTED, at, put, set};
+use super::bank::{Bank, Irq, NOBODY, UNLISTED, at, put, set, vcpu_bit};
 use super::list_register::{Link, ListRegister};
-use super::queue::{Kind, list_of};
+use super::queue::{Kind, Stage, flag, list_of};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
 
@@ -14,22 +14,25 @@ impl Vgic<'_> {
             vcpu: vcpu.map_or(0, |vcpu| vcpu.0),
             intid,
         };
-        let mut effects = Effects::NONE;
+        let mut kick = 0;
         let bit = irq.bit();
         let Some(bank) = self.bank_of(irq) else {
-            return effects;
+            return Effects::NONE;
         };
         let usable = bank.owned & !bank.hardware & bit != 0;
         if !usable || (bank.level & bit != 0) == level {
-            return effects;
+            return Effects::NONE;
         }
         set(&mut bank.level, bit, level);
         if bank.edge & bit == 0 {
-            self.update(irq, &mut effects.kick);
+            self.update(irq, &mut kick);
         } else if level {
-            self.pend(irq, &mut effects.kick);
+            self.pend(irq, &mut kick);
         }
-        effects
+        Effects {
+            kick,
+            ..Effects::NONE
+        }
     }
 
     /// Tells the level of a hardware PPI (27, the virtual timer) as it stands in the timer of the current vCPU, folded
@@ -64,19 +67,21 @@ impl Vgic<'_> {
             vcpu: vcpu.0,
             intid,
         };
-        let mut effects = Effects {
-            first: intid & !31,
-            vcpu: vcpu.0,
-            ..Effects::NONE
-        };
+        let (mut kick, mut deactivate) = (0, 0);
         match self.bank_of(irq) {
             Some(bank) if bank.hardware & irq.bit() != 0 => {
                 bank.physical |= irq.bit();
-                self.pend(irq, &mut effects.kick);
+                self.pend_here(irq, &mut kick);
             }
-            _ => effects.deactivate = irq.bit(),
+            _ => deactivate = irq.bit(),
         }
-        effects
+        Effects {
+            kick,
+            first: intid & !31,
+            vcpu: vcpu.0,
+            deactivate,
+            ..Effects::NONE
+        }
     }
 
     /// Deactivates an interrupt as the trapped `ICC_DIR_EL1` of a vCPU asks, folded before. `intid` is as written.
@@ -103,18 +108,51 @@ impl Vgic<'_> {
     }
 
     /// Makes an interrupt pending by an edge or by software.
+    #[inline(never)]
     pub(super) fn pend(&mut self, irq: Irq, kick: &mut u16) {
-        let bit = irq.bit();
-        let Some(bank) = self.bank_of(irq) else {
-            return;
+        self.pend_here(irq, kick);
+    }
+
+    /// [`Vgic::pend`] for the callers that must be fast.
+    #[inline(always)]
+    pub(super) fn pend_here(&mut self, irq: Irq, kick: &mut u16) {
+        let (groups, slots) = (self.groups, self.slots);
+        let Some((bank, stage, target)) = self.at_target(irq) else {
+            return self.pend_anywhere(irq, kick);
         };
-        bank.latch |= bit;
-        if self.is_ahead(irq)
-            && let Some(bank) = self.bank_of(irq)
-        {
-            bank.again |= bit;
+        bank.latch |= irq.bit();
+        if stage.present(bank, irq, groups, slots) {
+            put(&mut bank.home, irq.index(), target);
+            *kick |= vcpu_bit(target);
+        } else {
+            self.pend_anywhere(irq, kick);
+        }
+    }
+
+    /// [`Vgic::pend`] for what cannot go straight into a list register.
+    #[inline(never)]
+    fn pend_anywhere(&mut self, irq: Irq, kick: &mut u16) {
+        let again = if self.is_ahead(irq) { irq.bit() } else { 0 };
+        if let Some(bank) = self.bank_of(irq) {
+            bank.latch |= irq.bit();
+            bank.again |= again;
         }
         self.update(irq, kick);
+    }
+
+    /// Returns the bank of an interrupt, and list registers and number of the vCPU that takes it.
+    #[inline]
+    fn at_target(&mut self, irq: Irq) -> Option<(&mut Bank, &mut Stage, u8)> {
+        if irq.is_private() {
+            let cpu = self.cpus.get_mut(irq.vcpu as usize)?;
+            return Some((&mut cpu.private, &mut cpu.stage, irq.vcpu));
+        }
+        let spis = self
+            .spis
+            .get_mut((irq.intid as usize >> 5).wrapping_sub(1))?;
+        let target = at(&spis.target, irq.index());
+        let cpu = self.cpus.get_mut(target as usize)?;
+        Some((&mut spis.bank, &mut cpu.stage, target))
     }
 
     /// Takes an interrupt's latch back. A physical interrupt that had set it is deactivated, else it could never come
@@ -173,10 +211,10 @@ impl Vgic<'_> {
         }
         if irq.is_private()
             && let Some(cpu) = self.cpus.get_mut(irq.vcpu as usize)
-            && cpu.live
+            && cpu.stage.is(flag::LIVE)
         {
-            cpu.restage = true;
-            effects.kick |= 1 << irq.vcpu;
+            cpu.stage.flags |= flag::RESTAGE;
+            effects.kick |= vcpu_bit(irq.vcpu);
             return;
         }
         if let Some(bank) = self.bank_of(irq) {
@@ -190,10 +228,11 @@ impl Vgic<'_> {
         self.bank_at(irq)
             .filter(|bank| bank.resident & irq.bit() != 0)
             .and_then(|bank| self.cpus.get(at(&bank.home, irq.index()) as usize))
-            .is_some_and(|cpu| cpu.live)
+            .is_some_and(|cpu| cpu.stage.is(flag::LIVE))
     }
 
     /// Brings an interrupt to where its state says it belongs: a list register, a list, or nowhere.
+    #[inline(never)]
     pub(super) fn update(&mut self, irq: Irq, kick: &mut u16) {
         let Some(bank) = self.bank_at(irq) else {
             return;
@@ -202,19 +241,20 @@ impl Vgic<'_> {
             return self.place(irq, kick);
         }
         let home = at(&bank.home, irq.index());
-        let Some(cpu) = self.cpus.get_mut(home as usize) else {
+        let Some(stage) = self.stage(home) else {
             return;
         };
-        if cpu.live {
-            cpu.restage = true;
-            *kick |= 1 << home;
-        } else if let Some(slot) = cpu.slot_of(irq.intid) {
+        if stage.is(flag::LIVE) {
+            stage.flags |= flag::RESTAGE;
+            *kick |= vcpu_bit(home);
+        } else if let Some(slot) = stage.slot_of(irq.intid) {
             self.restage(home, slot, kick);
         }
     }
 
     /// Puts an interrupt that is in no list register into the right list, or straight into a free list register when
     /// nothing waits before it.
+    #[inline(never)]
     pub(super) fn place(&mut self, irq: Irq, kick: &mut u16) {
         let wanted = self.wanted(irq);
         let index = irq.index();
@@ -232,19 +272,18 @@ impl Vgic<'_> {
             return;
         };
         let slots = self.slots;
-        let open = self.groups | 1 << Kind::Spilled as u8;
-        let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
+        let open = (self.groups | 1 << Kind::Spilled as u8) >> (list >> 5) & 1 != 0;
+        let Some(stage) = self.stage(vcpu) else {
             return;
         };
-        let open = open & 1 << (list >> 5) != 0;
         if open {
-            *kick |= 1 << vcpu;
+            *kick |= vcpu_bit(vcpu);
         }
-        let free = slots & !cpu.used;
-        if !cpu.live && free != 0 && cpu.is_drained() && open {
+        let free = slots & !stage.used;
+        if free != 0 && open && !stage.is(flag::LIVE | flag::WAITING) {
             self.load(irq, vcpu, free.trailing_zeros() as usize);
         } else {
-            cpu.pull |= cpu.live;
+            stage.flags |= flag::PULL;
             self.link(irq, vcpu, list, false);
         }
     }
@@ -276,13 +315,14 @@ impl Vgic<'_> {
     /// Pending and active at once needs care. With hardware behind it the architecture forbids it. A line may fall before
     /// the second occurrence is delivered. And while others wait outside, it would hide that nothing is left to signal.
     /// In these cases the active state alone is shown, and the guest's deactivation brings a maintenance interrupt.
+    #[inline(never)]
     pub(super) fn image(&self, irq: Irq, vcpu: u8) -> Option<u64> {
         let bank = self.bank_at(irq)?;
         let (bit, index) = (irq.bit(), irq.index());
         let group1 = bank.group & bit != 0;
         let active = bank.active & bit != 0;
         let waiting = bank.deliverable() & bank.enabled & bit != 0;
-        let open = self.groups & 1 << u8::from(group1) != 0;
+        let open = self.groups >> u8::from(group1) & 1 != 0;
         let shown = waiting && open && self.target(irq) == vcpu;
         if !active && !shown {
             return None;
@@ -290,7 +330,10 @@ impl Vgic<'_> {
         let both = active && waiting;
         let physical = bank.physical & bit != 0;
         let line = bank.line_driven() & bit != 0;
-        let spilling = self.cpus.get(vcpu as usize).is_some_and(|cpu| cpu.spilling);
+        let spilling = self
+            .cpus
+            .get(vcpu as usize)
+            .is_some_and(|cpu| cpu.stage.is(flag::SPILLING));
         let show_both = both && shown && !physical && !line && !spilling;
         let link = if physical && !both {
             Link::Physical
@@ -308,5 +351,39 @@ impl Vgic<'_> {
             link,
         };
         Some(register.encode())
+    }
+}
+
+impl Stage {
+    /// Puts a pending interrupt that is routed here straight into a free list register, when nothing else is to be weighed:
+    /// the vCPU is not live, nothing waits, and the interrupt is enabled, not active and in no list register. Returns
+    /// false, with nothing changed, when the long way is to be taken; a test shows that both come to the same.
+    #[inline]
+    pub fn present(&mut self, bank: &mut Bank, irq: Irq, groups: u8, slots: u16) -> bool {
+        let bit = irq.bit();
+        let free = slots & !self.used;
+        let group1 = bank.group & bit != 0;
+        let open = groups >> u8::from(group1) & 1 != 0;
+        let plain = bank.enabled & !(bank.resident | bank.active) & bit != 0;
+        if self.is(flag::LIVE | flag::WAITING) || free == 0 || !open || !plain {
+            return false;
+        }
+        let register = ListRegister {
+            intid: irq.intid,
+            priority: at(&bank.priority, irq.index()),
+            group1,
+            pending: true,
+            active: false,
+            link: if bank.physical & bit != 0 {
+                Link::Physical
+            } else if bank.line_driven() & bit != 0 {
+                Link::Maintenance
+            } else {
+                Link::None
+            },
+        };
+        bank.resident |= bit;
+        self.set_list_register(free.trailing_zeros() as usize, register.encode());
+        true
     }
 }

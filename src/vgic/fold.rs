@@ -1,0 +1,181 @@
+//! Taking the list registers back into the model after the guest ran.
+
+use super::Vgic;
+use super::bank::{Bank, Irq, bits, set};
+use super::list_register::{ACTIVE, EOI, HW, PENDING, STATE, intid};
+use super::queue::{Kind, Stage, flag};
+use crate::ids::VcpuId;
+
+impl Vgic<'_> {
+    /// Takes the list registers of a vCPU back into the model after the guest ran; nothing when that was done already.
+    ///
+    /// `read` returns `ICH_LR<n>_EL2` (n is in `used_list_registers`), `eoi_count` is `ICH_HCR_EL2.EOIcount`, and
+    /// `deactivate` deactivates a physical interrupt (`ICC_DIR_EL1`) on this pCPU. Returns a mask of vCPUs to kick.
+    pub fn fold(
+        &mut self,
+        vcpu: VcpuId,
+        eoi_count: u32,
+        mut read: impl FnMut(usize) -> u64,
+        mut deactivate: impl FnMut(u16),
+    ) -> u16 {
+        let mut kick = 0;
+        let Some(stage) = self.stage(vcpu.0) else {
+            return 0;
+        };
+        if !stage.is(flag::LIVE) {
+            return 0;
+        }
+        stage.flags &= !flag::LIVE;
+        let (used, restage) = (stage.used, stage.is(flag::RESTAGE));
+        for slot in bits(used.into()) {
+            let slot = slot as usize;
+            let now = read(slot);
+            let Some(stage) = self.stage(vcpu.0) else {
+                return kick;
+            };
+            let then = stage.list_register(slot);
+            let now = then & !STATE | now & STATE;
+            if restage || now != then && !self.fold_plainly(vcpu.0, slot, now) {
+                self.fold_one(vcpu.0, slot, now, &mut kick, &mut deactivate);
+            }
+        }
+        if restage {
+            self.release_private(vcpu.0, &mut deactivate);
+        }
+        if eoi_count != 0 {
+            self.retire_spilled(vcpu.0, eoi_count, &mut deactivate, &mut kick);
+        }
+        kick
+    }
+
+    /// Takes back a list register in which the guest acknowledged or deactivated an interrupt (or both) and where there is
+    /// no more to it. Returns false, with nothing changed, when there may be; [`Vgic::fold_one`] would come to the same.
+    ///
+    /// Whatever happened to the interrupt while the vCPU was live has set `RESTAGE`, and then this is not called. A line,
+    /// or a second occurrence that the list register does not show, has set `EOI`.
+    #[inline]
+    fn fold_plainly(&mut self, vcpu: u8, slot: usize, now: u64) -> bool {
+        let Some((bank, stage)) = self.at_home(vcpu, slot) else {
+            return false;
+        };
+        let then = stage.list_register(slot);
+        if now & PENDING != 0 || then & STATE == STATE || then & (HW | EOI) == EOI {
+            return false;
+        }
+        let bit = 1 << (intid(then) & 31);
+        if then & PENDING != 0 {
+            bank.latch &= !bit;
+        }
+        if now & ACTIVE != 0 {
+            bank.active |= bit;
+            stage.accept(slot, now);
+            return true;
+        }
+        bank.active &= !bit;
+        bank.resident &= !bit;
+        bank.physical &= !bit;
+        stage.accept(slot, 0);
+        true
+    }
+
+    /// Returns the bank of the interrupt in a list register, and the list registers.
+    #[inline]
+    fn at_home(&mut self, vcpu: u8, slot: usize) -> Option<(&mut Bank, &mut Stage)> {
+        let cpu = self.cpus.get_mut(vcpu as usize)?;
+        let bank = match (intid(cpu.stage.list_register(slot)) as usize >> 5).checked_sub(1) {
+            None => &mut cpu.private,
+            Some(number) => &mut self.spis.get_mut(number)?.bank,
+        };
+        Some((bank, &mut cpu.stage))
+    }
+
+    /// Takes one list register back; `now` is `then` with the hardware's state.
+    #[inline(never)]
+    fn fold_one(
+        &mut self,
+        vcpu: u8,
+        slot: usize,
+        now: u64,
+        kick: &mut u16,
+        deactivate: &mut impl FnMut(u16),
+    ) {
+        let Some((bank, stage)) = self.at_home(vcpu, slot) else {
+            return;
+        };
+        let then = stage.list_register(slot);
+        let free = now & STATE == 0;
+        stage.accept(slot, if free { 0 } else { now });
+        if free && then & HW == 0 && then & EOI != 0 {
+            // Free in hardware too, but `EOI` would keep its maintenance interrupt asserted.
+            stage.changed |= 1 << (slot & 15);
+        }
+        let irq = Irq {
+            vcpu,
+            intid: intid(then),
+        };
+        let bit = irq.bit();
+        if now != then {
+            if then & PENDING != 0 && now & PENDING == 0 {
+                bank.latch = bank.latch & !bit | bank.again & bit;
+            }
+            set(&mut bank.active, bit, now & ACTIVE != 0);
+        }
+        bank.active = (bank.active | bank.forced & bit) & !(bank.dropped & bit);
+        let renewed = bank.again & bit;
+        bank.again &= !bit;
+        bank.forced &= !bit;
+        bank.dropped &= !bit;
+        if then & HW != 0 && free {
+            // The hardware deactivated the physical one too, but for one that came anew since.
+            bank.physical &= !bit | renewed;
+        } else if bank.physical & !(bank.latch | bank.active) & bit != 0 {
+            bank.physical &= !bit;
+            deactivate(irq.intid);
+        }
+        if free {
+            bank.resident &= !bit;
+            self.place(irq, kick);
+        } else {
+            self.restage(vcpu, slot, kick);
+        }
+    }
+
+    /// Deactivates physical PPIs whose virtual ones lost their state while the vCPU was live.
+    fn release_private(&mut self, vcpu: u8, deactivate: &mut impl FnMut(u16)) {
+        if let Some(cpu) = self.cpus.get_mut(vcpu as usize) {
+            let bank = &mut cpu.private;
+            let loose = bank.physical & !(bank.latch | bank.active);
+            bank.physical &= !loose;
+            bits(loose).for_each(|bit| deactivate(bit as u16));
+        }
+    }
+
+    /// Deactivates as many spilled interrupts as the guest wrote EOIs that met no list register. An EOI drops the highest
+    /// active priority, so it meant the most urgent one.
+    fn retire_spilled(
+        &mut self,
+        vcpu: u8,
+        count: u32,
+        deactivate: &mut impl FnMut(u16),
+        kick: &mut u16,
+    ) {
+        for _ in 0..count.min(31) {
+            let first = self.cpus.get(vcpu as usize);
+            let Some(intid) = first.and_then(|cpu| cpu.stage.first(Kind::Spilled)) else {
+                return;
+            };
+            let irq = Irq { vcpu, intid };
+            self.unlink(irq);
+            let Some(bank) = self.bank_of(irq) else {
+                return;
+            };
+            let bit = irq.bit();
+            bank.active &= !bit;
+            if bank.physical & !bank.latch & bit != 0 {
+                bank.physical &= !bit;
+                deactivate(intid);
+            }
+            self.place(irq, kick);
+        }
+    }
+}
