@@ -10,8 +10,10 @@ mod device;
 mod error;
 mod gic;
 mod interrupt;
+mod key;
 mod node;
 mod reader;
+mod role;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
@@ -167,7 +169,7 @@ pub struct Console<'a> {
     pub io_width: u32,
     /// Speed that `stdout-path` asks for behind a colon, in baud.
     pub baud: Option<u32>,
-    /// Position of its node in the tree, comparable with [`Device::ordinal`].
+    /// Place of its node in the tree, comparable with [`Device::ordinal`].
     pub ordinal: u32,
 }
 

@@ -27,7 +27,7 @@ pub struct Device<'a> {
     pub foreign_interrupts: u32,
     /// False when the node or one above it has a `status` other than `okay`.
     pub enabled: bool,
-    /// Position of its node in the tree: two paths that mean one device have the same.
+    /// Place of its node in the tree: two paths that mean one device have the same, and only they.
     pub ordinal: u32,
 }
 
@@ -86,16 +86,15 @@ pub(super) fn find<'a>(
 ) -> Result<bool, BoardError<'a>> {
     let mut seen = false;
     let depth = parts(path).count();
-    pass(tree, &mut |node| {
-        let at = node.buses.len();
-        let on_the_way = match at.checked_sub(1).and_then(|above| parts(path).nth(above)) {
-            Some(part) => is_named(node.name, part),
-            None => at == 0,
-        };
-        if !on_the_way {
-            return Ok(Then::Skip);
-        }
-        if at < depth {
+    // Only what is on the way is entered, so a node that is shown has all parts of the path up to its own.
+    let mut on_the_way = |name: &[u8], at: usize| match at.checked_sub(1) {
+        Some(above) => parts(path)
+            .nth(above)
+            .is_some_and(|part| is_named(name, part)),
+        None => true,
+    };
+    pass(tree, &mut on_the_way, &mut |node| {
+        if node.buses.len() < depth {
             return Ok(Then::Descend);
         }
         seen = true;
@@ -133,8 +132,11 @@ pub(super) fn alias<'a>(
             Token::Begin(_) if root => root = false,
             Token::Begin(b"aliases") => inside = true,
             Token::Begin(_) => walk.skip()?,
-            Token::Property { name, value } if inside && name == wanted => return Ok(text(value)),
-            Token::Property { .. } => {}
+            Token::Property { name, value } => {
+                if inside && tree.name(name)? == wanted {
+                    return Ok(text(value));
+                }
+            }
             Token::End | Token::Finish => return Ok(None),
         }
     }

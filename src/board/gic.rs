@@ -5,6 +5,7 @@ use heapless::Vec;
 use super::error::BoardError;
 use super::interrupt::{Controller, Interrupt};
 use super::node::{Node, cells};
+use super::role::{Role, role};
 use crate::addr::Range;
 
 /// Number of redistributor regions, and of further register ranges, that are kept.
@@ -48,27 +49,9 @@ pub enum GicVersion {
     },
 }
 
-/// `compatible` strings of GICv2 with virtualization extensions.
-const GIC_V2: [&[u8]; 4] = [
-    b"arm,gic-400",
-    b"arm,cortex-a15-gic",
-    b"arm,cortex-a7-gic",
-    b"arm,gic-v2",
-];
-
-/// `compatible` strings of what turns memory writes into interrupts, beside the GIC itself.
-const FRAMES: [&[u8]; 2] = [b"arm,gic-v3-its", b"arm,gic-v2m-frame"];
-
 impl<'a> Gic<'a> {
-    /// Reads a node, or returns `None` when it is no GIC that we know.
-    pub(super) fn of(node: &Node<'a, '_>) -> Result<Option<Self>, BoardError<'a>> {
-        let version = if node.facts.is_compatible(b"arm,gic-v3") {
-            3
-        } else if GIC_V2.iter().any(|name| node.facts.is_compatible(name)) {
-            2
-        } else {
-            return Ok(None);
-        };
+    /// Reads the node of a GIC.
+    pub(super) fn of(node: &Node<'a, '_>) -> Result<Self, BoardError<'a>> {
         let mut gic = Self {
             node: node.name,
             distributor: Range::new(0, 1).ok_or(BoardError::NoGic)?,
@@ -89,17 +72,11 @@ impl<'a> Gic<'a> {
                 cells: gic.controller.cells,
             });
         }
-        if version == 3 {
-            gic.read_v3(node)?;
-        } else {
-            gic.read_v2(node)?;
+        match role(node.facts.compatible) {
+            Role::GicV2 => gic.read_v2(node)?,
+            _ => gic.read_v3(node)?,
         }
-        Ok(Some(gic))
-    }
-
-    /// Adds an ITS or an MSI frame, if the node is one.
-    pub(super) fn is_frame(node: &Node<'a, '_>) -> bool {
-        FRAMES.iter().any(|name| node.facts.is_compatible(name))
+        Ok(gic)
     }
 
     /// Reads the registers of a GICv3: distributor, redistributor regions, then the optional GICv2 interfaces.

@@ -105,7 +105,7 @@ impl<'a> Lines<'a> {
         rest: &mut &'a [u8],
     ) -> Result<(), BoardError<'a>> {
         let mut cells = None;
-        pass(tree, &mut |node| {
+        pass(tree, &mut |_, _| true, &mut |node| {
             if node.facts.phandle == phandle {
                 cells = node.facts.interrupt_cells;
                 return Ok(Then::Stop);

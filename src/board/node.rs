@@ -2,6 +2,7 @@
 //! above the node, which translate its addresses to the board's.
 
 use super::error::BoardError;
+use super::key::{Key, Keys};
 use super::tree::{Token, Tree, TreeError, text};
 use crate::addr::Range;
 
@@ -40,46 +41,41 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Keeps a property if it is one that matters.
-    fn keep(&mut self, name: &[u8], value: &'a [u8]) {
-        match name {
-            b"reg" => self.reg = value,
-            b"compatible" => self.compatible = value,
-            b"interrupts" => self.interrupts = value,
-            b"status" => self.status = value,
-            b"phandle" => self.phandle = cells(value).unwrap_or(0) as u32,
-            b"ranges" => self.ranges = Some(value),
-            b"interrupt-parent" => self.interrupt_parent = cell(value),
-            b"#address-cells" => self.address_cells = cell(value),
-            b"#size-cells" => self.size_cells = cell(value),
-            b"#interrupt-cells" => self.interrupt_cells = cell(value),
-            b"device_type" => self.device_type = value,
-            b"enable-method" => self.enable_method = value,
-            b"cpu-release-addr" => self.release_address = value,
-            b"interrupts-extended" => self.interrupts_extended = value,
-            b"interrupt-names" => self.interrupt_names = value,
-            b"method" => self.method = value,
-            b"cpu_on" => self.cpu_on = cell(value),
-            b"model" => self.model = value,
-            b"#redistributor-regions" => self.redistributor_regions = cell(value),
-            b"redistributor-stride" => self.redistributor_stride = value,
-            b"reg-shift" => self.reg_shift = cell(value),
-            b"reg-io-width" => self.reg_io_width = cell(value),
-            b"stdout-path" | b"linux,stdout-path" => self.stdout_path = value,
-            b"rng-seed" => self.rng_seed = value,
-            b"kaslr-seed" => self.kaslr_seed = value,
-            _ => {}
+    /// Keeps the value of a property.
+    fn keep(&mut self, key: Key, value: &'a [u8]) {
+        match key {
+            Key::Unseen | Key::Other => {}
+            Key::Reg => self.reg = value,
+            Key::Compatible => self.compatible = value,
+            Key::Interrupts => self.interrupts = value,
+            Key::Status => self.status = value,
+            Key::Phandle => self.phandle = cell(value).unwrap_or(0),
+            Key::Ranges => self.ranges = Some(value),
+            Key::InterruptParent => self.interrupt_parent = cell(value),
+            Key::AddressCells => self.address_cells = cell(value),
+            Key::SizeCells => self.size_cells = cell(value),
+            Key::InterruptCells => self.interrupt_cells = cell(value),
+            Key::DeviceType => self.device_type = value,
+            Key::EnableMethod => self.enable_method = value,
+            Key::ReleaseAddress => self.release_address = value,
+            Key::InterruptsExtended => self.interrupts_extended = value,
+            Key::InterruptNames => self.interrupt_names = value,
+            Key::Method => self.method = value,
+            Key::CpuOn => self.cpu_on = cell(value),
+            Key::Model => self.model = value,
+            Key::RedistributorRegions => self.redistributor_regions = cell(value),
+            Key::RedistributorStride => self.redistributor_stride = value,
+            Key::RegShift => self.reg_shift = cell(value),
+            Key::RegIoWidth => self.reg_io_width = cell(value),
+            Key::StdoutPath => self.stdout_path = value,
+            Key::RngSeed => self.rng_seed = value,
+            Key::KaslrSeed => self.kaslr_seed = value,
         }
     }
 
     /// Says whether the node is there and meant to be used: no `status`, `ok` or `okay`.
     pub(super) fn is_enabled(&self) -> bool {
         matches!(first(self.status), b"" | b"ok" | b"okay")
-    }
-
-    /// Says whether `compatible` lists the given text.
-    pub(super) fn is_compatible(&self, with: &[u8]) -> bool {
-        strings(self.compatible).any(|entry| entry == with)
     }
 }
 
@@ -136,7 +132,7 @@ pub struct Node<'a, 'b> {
     pub(super) facts: &'b Facts<'a>,
     /// The nodes above it, the root first; empty for the root itself.
     pub(super) buses: &'b [Bus<'a>],
-    /// Number of the tree's nodes that start before it.
+    /// Where it starts, in bytes of the structure block: no other node has the same.
     pub(super) ordinal: u32,
 }
 
@@ -287,25 +283,34 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// Walks the tree once and shows every node to `visit`, in the tree's order, with its properties complete.
+/// Walks the tree once and shows nodes to `visit`, in the tree's order, with their properties complete. `want` is asked
+/// before: nodes of no interest (by name, and number of nodes above) are skipped with all that is in them, unread.
 ///
 /// # Errors
 /// What the tree shows to be damaged, and what `visit` returns.
 pub(super) fn pass<'a>(
     tree: &Tree<'a>,
+    want: &mut dyn FnMut(&[u8], usize) -> bool,
     visit: &mut dyn FnMut(&Node<'a, '_>) -> Result<Then, BoardError<'a>>,
 ) -> Result<(), BoardError<'a>> {
     let mut walk = tree.walk();
     let mut stack = Stack::new();
-    let mut ordinal = 0_u32;
+    let mut keys = Keys::new();
+    let mut seen = false;
     let mut token = walk.next()?;
     loop {
         match token {
             Token::Begin(name) => {
+                if !want(name, stack.depth) {
+                    walk.skip()?;
+                    token = walk.next()?;
+                    continue;
+                }
+                let ordinal = walk.offset() as u32;
                 let mut facts = Facts::default();
                 token = walk.next()?;
                 while let Token::Property { name, value } = token {
-                    facts.keep(name, value);
+                    facts.keep(keys.of(tree, name)?, value);
                     token = walk.next()?;
                 }
                 let node = Node {
@@ -314,7 +319,7 @@ pub(super) fn pass<'a>(
                     buses: stack.open(),
                     ordinal,
                 };
-                ordinal = ordinal.saturating_add(1);
+                seen = true;
                 let then = visit(&node)?;
                 let bus = node.as_bus(node.buses.last());
                 stack.push(bus)?;
@@ -337,7 +342,7 @@ pub(super) fn pass<'a>(
             }
             // Properties of a node stand before its children; a stray one has no meaning that we know.
             Token::Property { .. } => return Err(TreeError::Unbalanced.into()),
-            Token::Finish if stack.depth == 0 && ordinal > 0 => return Ok(()),
+            Token::Finish if stack.depth == 0 && seen => return Ok(()),
             Token::Finish => return Err(TreeError::Unbalanced.into()),
         }
     }

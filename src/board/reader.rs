@@ -8,6 +8,7 @@ use super::error::BoardError;
 use super::gic::Gic;
 use super::interrupt::{Controller, Interrupt, Line, Lines};
 use super::node::{Node, Then, cells, first, pass, strings};
+use super::role::{Role, role};
 use super::tree::Tree;
 use super::{
     Board, Conduit, Console, Cpu, CpuStart, Ignored, MAX_MEMORY, MAX_RESERVED, Psci, PsciVersion,
@@ -15,18 +16,6 @@ use super::{
 };
 use crate::addr::{HostPhysAddr, Range};
 use crate::ids::{MAX_PCPUS, Mpidr};
-
-/// UARTs by `compatible` string.
-const UARTS: [(&[u8], UartKind); 8] = [
-    (b"arm,pl011", UartKind::Pl011),
-    (b"arm,sbsa-uart", UartKind::Sbsa),
-    (b"ns16550a", UartKind::Ns16550),
-    (b"ns16550", UartKind::Ns16550),
-    (b"snps,dw-apb-uart", UartKind::Ns16550),
-    (b"brcm,bcm2835-aux-uart", UartKind::Ns16550),
-    (b"nvidia,tegra20-uart", UartKind::Ns16550),
-    (b"ti,am654-uart", UartKind::Ns16550),
-];
 
 /// A console whose interrupt is not read yet.
 type PendingConsole<'a> = (Console<'a>, Lines<'a>);
@@ -45,6 +34,7 @@ struct Reader<'a> {
     timer: Option<(Lines<'a>, &'a [u8])>,
     psci: Option<Psci>,
     console: Option<PendingConsole<'a>>,
+    console_at_root: bool,
     stdout_path: &'a [u8],
     rng_seed: &'a [u8],
     kaslr_seed: &'a [u8],
@@ -69,7 +59,7 @@ impl<'a> Board<'a> {
                 reader.reserve(range, ReservedBy::Block)?;
             }
         }
-        pass(&tree, &mut |node| reader.visit(node))?;
+        pass(&tree, &mut |_, _| true, &mut |node| reader.visit(node))?;
         reader.finish(&tree)
     }
 }
@@ -117,26 +107,35 @@ impl<'a> Reader<'a> {
 
     /// Takes what a node with a driver has for us.
     fn visit_device(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        if self.gic.is_none()
-            && let Some(gic) = Gic::of(node)?
-        {
-            self.gic = Some(gic);
-            self.gic_lines = Lines::of(node);
-        } else if Gic::is_frame(node) {
-            for range in node.registers() {
-                let many = BoardError::ManyGicRanges {
-                    node: node.name,
-                    limit: super::MAX_GIC_RANGES,
-                };
-                self.frames.push(range?).map_err(|_| many)?;
+        match role(node.facts.compatible) {
+            Role::GicV3 | Role::GicV2 if self.gic.is_none() => {
+                self.gic = Some(Gic::of(node)?);
+                self.gic_lines = Lines::of(node);
             }
-        } else if self.timer.is_none() && node.facts.is_compatible(b"arm,armv8-timer") {
-            self.timer = Some((Lines::of(node), node.facts.interrupt_names));
-        } else if self.psci.is_none() {
-            self.psci = psci_of(node);
+            Role::GicFrame => self.add_frame(node)?,
+            Role::Timer if self.timer.is_none() => {
+                self.timer = Some((Lines::of(node), node.facts.interrupt_names));
+            }
+            Role::Psci(version) if self.psci.is_none() => {
+                self.psci = Some(psci_of(node, version));
+            }
+            Role::Uart(_) if self.console.is_none() => {
+                self.console = Some(console_of(node)?);
+                self.console_at_root = node.buses.len() == 1;
+            }
+            _ => {}
         }
-        if self.console.is_none() && uart_kind(node) != UartKind::Unknown {
-            self.console = console_of(node)?;
+        Ok(())
+    }
+
+    /// Adds the registers of an ITS or an MSI frame.
+    fn add_frame(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
+        for range in node.registers() {
+            let many = BoardError::ManyGicRanges {
+                node: node.name,
+                limit: super::MAX_GIC_RANGES,
+            };
+            self.frames.push(range?).map_err(|_| many)?;
         }
         Ok(())
     }
@@ -248,12 +247,18 @@ impl<'a> Reader<'a> {
                 Some(b'/') => path,
                 _ => alias(tree, path)?.ok_or(missing)?,
             };
-            let seen = find(tree, full, &mut |node| {
-                chosen = console_of(node)?;
-                Ok(())
-            })?;
-            if !seen {
-                return Err(missing);
+            // Mostly it is the first UART anyway, right below the root: then the tree need not be searched.
+            let known = chosen.as_ref().is_some_and(|(console, _)| {
+                self.console_at_root && full.strip_prefix(b"/") == Some(console.node)
+            });
+            if !known {
+                let seen = find(tree, full, &mut |node| {
+                    chosen = Some(console_of(node)?);
+                    Ok(())
+                })?;
+                if !seen {
+                    return Err(missing);
+                }
             }
         }
         let Some((mut console, lines)) = chosen else {
@@ -285,36 +290,27 @@ fn join(one: Range, other: Range) -> Option<Range> {
     Range::inclusive(one.start().min(other.start()), one.last().max(other.last()))
 }
 
-/// Reads the firmware's power interface, if the node is that.
-fn psci_of(node: &Node<'_, '_>) -> Option<Psci> {
-    let version = if node.facts.is_compatible(b"arm,psci-1.0") {
-        PsciVersion::V1_0
-    } else if node.facts.is_compatible(b"arm,psci-0.2") {
-        PsciVersion::V0_2
-    } else if node.facts.is_compatible(b"arm,psci") {
-        PsciVersion::V0_1(node.facts.cpu_on)
-    } else {
-        return None;
-    };
+/// Reads the firmware's power interface.
+fn psci_of(node: &Node<'_, '_>, version: PsciVersion) -> Psci {
     let conduit = match first(node.facts.method) {
         b"hvc" => Conduit::Hvc,
         _ => Conduit::Smc,
     };
-    Some(Psci { conduit, version })
-}
-
-/// Returns the kind of UART that a node is.
-fn uart_kind(node: &Node<'_, '_>) -> UartKind {
-    strings(node.facts.compatible)
-        .find_map(|name| UARTS.iter().find(|uart| uart.0 == name))
-        .map_or(UartKind::Unknown, |uart| uart.1)
+    let version = match version {
+        PsciVersion::V0_1(_) => PsciVersion::V0_1(node.facts.cpu_on),
+        later => later,
+    };
+    Psci { conduit, version }
 }
 
 /// Reads a UART's node, but for its interrupt.
-fn console_of<'a>(node: &Node<'a, '_>) -> Result<Option<PendingConsole<'a>>, BoardError<'a>> {
+fn console_of<'a>(node: &Node<'a, '_>) -> Result<PendingConsole<'a>, BoardError<'a>> {
     let missing = BoardError::ConsoleRegisters { node: node.name };
     let console = Console {
-        kind: uart_kind(node),
+        kind: match role(node.facts.compatible) {
+            Role::Uart(kind) => kind,
+            _ => UartKind::Unknown,
+        },
         compatible: as_str(first(node.facts.compatible)),
         node: node.name,
         registers: node.registers().next().ok_or(missing)??,
@@ -324,7 +320,7 @@ fn console_of<'a>(node: &Node<'a, '_>) -> Result<Option<PendingConsole<'a>>, Boa
         baud: None,
         ordinal: node.ordinal,
     };
-    Ok(Some((console, Lines::of(node))))
+    Ok((console, Lines::of(node)))
 }
 
 /// Returns a node's first interrupt at the GIC.

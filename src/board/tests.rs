@@ -349,6 +349,8 @@ fn finds_devices_behind_buses_by_path_and_alias() {
         assert_eq!(rtc.interrupts.as_slice(), [level(34)]);
         assert_eq!(rtc.compatible().count(), 2);
         assert_ne!(rtc.ordinal, device.ordinal);
+        let uart = board.find_device(&tree, "/pl011@9000000").unwrap();
+        assert_eq!(board.console.unwrap().ordinal, uart.ordinal);
     });
 }
 

@@ -138,8 +138,8 @@ pub enum Token<'a> {
     Begin(&'a [u8]),
     /// A property of the node that started last.
     Property {
-        /// Name without the closing zero.
-        name: &'a [u8],
+        /// Where its name starts in the strings block, see [`Tree::name`].
+        name: u32,
         /// Value as it stands in the tree, big-endian.
         value: &'a [u8],
     },
@@ -259,8 +259,11 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Returns a property's name, given its offset into the strings block.
-    fn name(&self, offset: u32) -> Result<&'a [u8], TreeError> {
+    /// Returns a property's name, without the closing zero, given its offset into the strings block.
+    ///
+    /// # Errors
+    /// [`TreeError::Name`].
+    pub fn name(&self, offset: u32) -> Result<&'a [u8], TreeError> {
         let name = self.strings.get(offset as usize..).and_then(text);
         name.ok_or(TreeError::Name { offset })
     }
@@ -277,7 +280,7 @@ impl<'a> Walk<'a> {
     /// Returns the next token. Behind [`Token::Finish`] the answer is an error.
     ///
     /// # Errors
-    /// [`TreeError::Truncated`], [`TreeError::Token`], [`TreeError::Name`].
+    /// [`TreeError::Truncated`], [`TreeError::Token`].
     pub fn next(&mut self) -> Result<Token<'a>, TreeError> {
         loop {
             let offset = self.offset();
@@ -288,10 +291,7 @@ impl<'a> Walk<'a> {
                     return Ok(Token::Begin(name));
                 }
                 PROPERTY => {
-                    let length = self.word()?;
-                    let name = self.word()?;
-                    let value = self.bytes(length as usize)?;
-                    let name = self.tree.name(name)?;
+                    let (name, value) = self.property()?;
                     return Ok(Token::Property { name, value });
                 }
                 END_NODE => return Ok(Token::End),
@@ -317,9 +317,7 @@ impl<'a> Walk<'a> {
                     depth += 1;
                 }
                 PROPERTY => {
-                    let length = self.word()?;
-                    self.word()?;
-                    self.bytes(length as usize)?;
+                    self.property()?;
                 }
                 END_NODE => depth -= 1,
                 NOP => {}
@@ -330,28 +328,47 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the number of bytes of the structure block read so far.
-    fn offset(&self) -> usize {
+    pub(super) fn offset(&self) -> usize {
         self.tree.structure.len() - self.rest.len()
     }
 
+    /// Takes what follows a property's token: offset of the name, value.
+    #[inline]
+    fn property(&mut self) -> Result<(u32, &'a [u8]), TreeError> {
+        let Some((words, rest)) = self.rest.split_first_chunk::<8>() else {
+            let offset = self.offset();
+            return Err(TreeError::Truncated { offset });
+        };
+        self.rest = rest;
+        let words = u64::from_be_bytes(*words);
+        let value = self.bytes((words >> 32) as usize)?;
+        Ok((words as u32, value))
+    }
+
     /// Takes one word.
+    #[inline]
     fn word(&mut self) -> Result<u32, TreeError> {
-        let offset = self.offset();
-        let (word, rest) = self
-            .rest
-            .split_first_chunk::<4>()
-            .ok_or(TreeError::Truncated { offset })?;
+        let Some((word, rest)) = self.rest.split_first_chunk::<4>() else {
+            let offset = self.offset();
+            return Err(TreeError::Truncated { offset });
+        };
         self.rest = rest;
         Ok(u32::from_be_bytes(*word))
     }
 
-    /// Takes `count` bytes and the padding up to the next word.
+    /// Takes `count` bytes, at most 2^32, and the padding up to the next word.
+    #[inline]
     fn bytes(&mut self, count: usize) -> Result<&'a [u8], TreeError> {
-        let offset = self.offset();
-        let truncated = TreeError::Truncated { offset };
-        let bytes = self.rest.get(..count).ok_or(truncated)?;
-        let padded = count.checked_next_multiple_of(4).ok_or(truncated)?;
-        self.rest = self.rest.get(padded..).ok_or(truncated)?;
-        Ok(bytes)
+        let padded = count.wrapping_add(3) & !3;
+        match self.rest.split_at_checked(padded) {
+            // Wrapped around, `padded` would be smaller than `count`.
+            Some((padded, rest)) if padded.len() >= count => {
+                self.rest = rest;
+                Ok(padded.get(..count).unwrap_or(&[]))
+            }
+            _ => Err(TreeError::Truncated {
+                offset: self.offset(),
+            }),
+        }
     }
 }

@@ -1,0 +1,53 @@
+//! What a node is to us, by its `compatible` strings: compared once a node, by length first.
+
+use super::node::strings;
+use super::{PsciVersion, UartKind};
+
+/// What a node is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing special.
+    None,
+    /// A GICv3 or v4.
+    GicV3,
+    /// A GICv2 with virtualization extensions.
+    GicV2,
+    /// What turns memory writes into interrupts, beside the GIC itself.
+    GicFrame,
+    /// The Arm generic timer.
+    Timer,
+    /// The firmware's power interface.
+    Psci(PsciVersion),
+    /// A UART that we know.
+    Uart(UartKind),
+}
+
+/// Returns the role of a node: that of the first of its `compatible` strings, the most specific first, that has one.
+pub(super) fn role(compatible: &[u8]) -> Role {
+    let mut roles = strings(compatible).map(role_of);
+    roles.find(|role| *role != Role::None).unwrap_or(Role::None)
+}
+
+/// Returns the role that a `compatible` string gives.
+fn role_of(name: &[u8]) -> Role {
+    match name {
+        b"arm,gic-v3" => Role::GicV3,
+        b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" | b"arm,gic-v2" => {
+            Role::GicV2
+        }
+        b"arm,gic-v3-its" | b"arm,gic-v2m-frame" => Role::GicFrame,
+        b"arm,armv8-timer" => Role::Timer,
+        b"arm,psci-1.0" => Role::Psci(PsciVersion::V1_0),
+        b"arm,psci-0.2" => Role::Psci(PsciVersion::V0_2),
+        b"arm,psci" => Role::Psci(PsciVersion::V0_1(None)),
+        b"arm,pl011" => Role::Uart(UartKind::Pl011),
+        b"arm,sbsa-uart" => Role::Uart(UartKind::Sbsa),
+        b"ns16550a"
+        | b"ns16550"
+        | b"snps,dw-apb-uart"
+        | b"brcm,bcm2835-aux-uart"
+        | b"nvidia,tegra20-uart"
+        | b"ti,am654-uart" => Role::Uart(UartKind::Ns16550),
+        _ => Role::None,
+    }
+}
