@@ -63,9 +63,7 @@ impl<'a> Device<'a> {
             enabled: node.is_enabled(),
             ordinal: node.ordinal,
         };
-        for range in node.registers() {
-            device.registers.push(range?).map_err(|_| large)?;
-        }
+        node.registers(&mut |range| device.registers.push(range).map_err(|_| large))?;
         Lines::of(node).read(tree, gic, &mut |line| {
             match line {
                 Line::Gic(interrupt) => device.interrupts.push(interrupt).map_err(|_| large)?,

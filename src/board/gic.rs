@@ -85,15 +85,15 @@ impl<'a> Gic<'a> {
         let many = self.many();
         let mut redistributors = Vec::new();
         let mut found = 0;
-        for range in node.registers() {
-            let range = range?;
+        node.registers(&mut |range| {
             match found {
                 0 => self.distributor = range,
                 n if n <= regions => redistributors.push(range).map_err(|_| many)?,
                 _ => self.frames.push(range).map_err(|_| many)?,
             }
             found += 1;
-        }
+            Ok(())
+        })?;
         self.want(regions.max(1).saturating_add(1), found)?;
         self.version = GicVersion::V3 {
             redistributors,
@@ -104,12 +104,11 @@ impl<'a> Gic<'a> {
 
     /// Reads the registers of a GICv2: GICD, GICC, GICH, GICV.
     fn read_v2(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        let mut ranges: Vec<Range, 4> = Vec::new();
-        for range in node.registers().take(4) {
-            ranges.push(range?).map_err(|_| self.many())?;
-        }
+        let many = self.many();
+        let mut ranges: Vec<Range, MAX_GIC_RANGES> = Vec::new();
+        node.registers(&mut |range| ranges.push(range).map_err(|_| many))?;
         self.want(4, ranges.len())?;
-        if let [distributor, cpu, hypervisor, virtual_cpu] = *ranges.as_slice() {
+        if let [distributor, cpu, hypervisor, virtual_cpu, ..] = *ranges.as_slice() {
             self.distributor = distributor;
             self.version = GicVersion::V2 {
                 cpu,

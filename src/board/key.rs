@@ -65,34 +65,39 @@ impl Keys {
     }
 }
 
+/// The names. A table and not a `match`, which would be four kilobytes of comparisons.
+const NAMES: [(&[u8], Key); 26] = [
+    (b"reg", Key::Reg),
+    (b"compatible", Key::Compatible),
+    (b"interrupts", Key::Interrupts),
+    (b"status", Key::Status),
+    (b"phandle", Key::Phandle),
+    (b"ranges", Key::Ranges),
+    (b"interrupt-parent", Key::InterruptParent),
+    (b"#address-cells", Key::AddressCells),
+    (b"#size-cells", Key::SizeCells),
+    (b"#interrupt-cells", Key::InterruptCells),
+    (b"device_type", Key::DeviceType),
+    (b"enable-method", Key::EnableMethod),
+    (b"cpu-release-addr", Key::ReleaseAddress),
+    (b"interrupts-extended", Key::InterruptsExtended),
+    (b"interrupt-names", Key::InterruptNames),
+    (b"method", Key::Method),
+    (b"cpu_on", Key::CpuOn),
+    (b"model", Key::Model),
+    (b"#redistributor-regions", Key::RedistributorRegions),
+    (b"redistributor-stride", Key::RedistributorStride),
+    (b"reg-shift", Key::RegShift),
+    (b"reg-io-width", Key::RegIoWidth),
+    (b"stdout-path", Key::StdoutPath),
+    (b"linux,stdout-path", Key::StdoutPath),
+    (b"rng-seed", Key::RngSeed),
+    (b"kaslr-seed", Key::KaslrSeed),
+];
+
 /// Compares a name.
+#[inline(never)]
 fn key(name: &[u8]) -> Key {
-    match name {
-        b"reg" => Key::Reg,
-        b"compatible" => Key::Compatible,
-        b"interrupts" => Key::Interrupts,
-        b"status" => Key::Status,
-        b"phandle" => Key::Phandle,
-        b"ranges" => Key::Ranges,
-        b"interrupt-parent" => Key::InterruptParent,
-        b"#address-cells" => Key::AddressCells,
-        b"#size-cells" => Key::SizeCells,
-        b"#interrupt-cells" => Key::InterruptCells,
-        b"device_type" => Key::DeviceType,
-        b"enable-method" => Key::EnableMethod,
-        b"cpu-release-addr" => Key::ReleaseAddress,
-        b"interrupts-extended" => Key::InterruptsExtended,
-        b"interrupt-names" => Key::InterruptNames,
-        b"method" => Key::Method,
-        b"cpu_on" => Key::CpuOn,
-        b"model" => Key::Model,
-        b"#redistributor-regions" => Key::RedistributorRegions,
-        b"redistributor-stride" => Key::RedistributorStride,
-        b"reg-shift" => Key::RegShift,
-        b"reg-io-width" => Key::RegIoWidth,
-        b"stdout-path" | b"linux,stdout-path" => Key::StdoutPath,
-        b"rng-seed" => Key::RngSeed,
-        b"kaslr-seed" => Key::KaslrSeed,
-        _ => Key::Other,
-    }
+    let known = NAMES.iter().find(|known| known.0 == name);
+    known.map_or(Key::Other, |known| known.1)
 }

@@ -106,10 +106,18 @@ pub(super) fn cells(value: &[u8]) -> Option<u64> {
 }
 
 /// Takes a number of `count` cells (0 to 2) off the front of a value.
+#[inline(never)]
 pub(super) fn take(value: &mut &[u8], count: u32) -> Option<u64> {
-    let (number, rest) = value.split_at_checked(count as usize * 4)?;
-    *value = rest;
-    if count == 0 { Some(0) } else { cells(number) }
+    let mut number = 0;
+    if count > 2 {
+        return None;
+    }
+    for _ in 0..count {
+        let (cell, rest) = value.split_first_chunk::<4>()?;
+        *value = rest;
+        number = number << 32 | u64::from(u32::from_be_bytes(*cell));
+    }
+    Some(number)
 }
 
 /// A node that is open, as its children see it: the bus they are on.
@@ -187,32 +195,35 @@ impl<'a> Node<'a, '_> {
         }
     }
 
-    /// Returns the node's `reg` entries, untranslated: address and size. An entry cut short ends them with an error.
-    pub(super) fn reg(&self) -> impl Iterator<Item = Result<(u64, u64), BoardError<'a>>> {
-        let (name, bus) = (self.name, self.bus());
+    /// Returns the first address of `reg`, untranslated: what a CPU is called by.
+    pub(super) fn address(&self) -> Result<u64, BoardError<'a>> {
+        let node = self.name;
         let mut rest = self.facts.reg;
-        core::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let entry = (|| {
-                let address = take(&mut rest, bus.address_cells)?;
-                Some((address, take(&mut rest, bus.size_cells)?))
-            })();
-            if entry.is_none() {
-                rest = &[];
-            }
-            Some(entry.ok_or(BoardError::Reg { node: name }))
-        })
+        take(&mut rest, self.bus().address_cells).ok_or(BoardError::Reg { node })
     }
 
-    /// Returns the node's `reg` entries as the board's CPUs see them. Entries of no bytes are left out.
-    pub(super) fn registers(&self) -> impl Iterator<Item = Result<Range, BoardError<'a>>> {
-        self.reg().filter_map(|entry| match entry {
-            Ok((_, 0)) => None,
-            Ok((address, size)) => Some(self.translate(address, size)),
-            Err(error) => Some(Err(error)),
-        })
+    /// Shows the node's `reg` entries as the board's CPUs see them. Entries of no bytes are left out.
+    // Not inlined: there are many callers, and start-up has to be small.
+    #[inline(never)]
+    pub(super) fn registers(
+        &self,
+        each: &mut dyn FnMut(Range) -> Result<(), BoardError<'a>>,
+    ) -> Result<(), BoardError<'a>> {
+        let bad = BoardError::Reg { node: self.name };
+        let bus = self.bus();
+        let mut rest = self.facts.reg;
+        while !rest.is_empty() {
+            // Without an address nothing would be taken off `rest`.
+            if bus.address_cells == 0 {
+                return Err(bad);
+            }
+            let address = take(&mut rest, bus.address_cells).ok_or(bad)?;
+            let size = take(&mut rest, bus.size_cells).ok_or(bad)?;
+            if size != 0 {
+                each(self.translate(address, size)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Translates an address on the node's bus to the board's, through the `ranges` of every bus above.
@@ -237,7 +248,8 @@ fn through(bus: &Bus<'_>, parent_cells: u32, range: Range) -> Option<Range> {
     if rest.is_empty() {
         return Some(range);
     }
-    while !rest.is_empty() {
+    // Without an address nothing would be taken off `rest`.
+    while !rest.is_empty() && bus.address_cells != 0 {
         let child = take(&mut rest, bus.address_cells)?;
         let parent = take(&mut rest, parent_cells)?;
         let size = take(&mut rest, bus.size_cells)?;

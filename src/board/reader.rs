@@ -74,7 +74,10 @@ impl<'a> Reader<'a> {
                 return Ok(Then::Descend);
             }
             1 if is_memory(node) => {
-                self.add_memory(node)?;
+                node.registers(&mut |range| {
+                    self.add_memory(range);
+                    Ok(())
+                })?;
                 return Ok(Then::Skip);
             }
             1 if node.name == b"chosen" => {
@@ -91,9 +94,8 @@ impl<'a> Reader<'a> {
             }
             2 if node.parent() == b"reserved-memory" => {
                 if node.is_enabled() {
-                    for range in node.registers() {
-                        self.reserve(range?, ReservedBy::Node(as_str(node.name)))?;
-                    }
+                    let by = ReservedBy::Node(as_str(node.name));
+                    node.registers(&mut |range| self.reserve(range, by))?;
                 }
                 return Ok(Then::Skip);
             }
@@ -130,14 +132,11 @@ impl<'a> Reader<'a> {
 
     /// Adds the registers of an ITS or an MSI frame.
     fn add_frame(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        for range in node.registers() {
-            let many = BoardError::ManyGicRanges {
-                node: node.name,
-                limit: super::MAX_GIC_RANGES,
-            };
-            self.frames.push(range?).map_err(|_| many)?;
-        }
-        Ok(())
+        let many = BoardError::ManyGicRanges {
+            node: node.name,
+            limit: super::MAX_GIC_RANGES,
+        };
+        node.registers(&mut |range| self.frames.push(range).map_err(|_| many))
     }
 
     /// Adds a reserved range.
@@ -148,32 +147,24 @@ impl<'a> Reader<'a> {
             .map_err(|_| BoardError::ManyReserved { limit })
     }
 
-    /// Adds a memory node's ranges, in order of address and joined with what they touch.
-    fn add_memory(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        for range in node.registers() {
-            let mut range = range?;
-            self.memory.retain(|known| {
-                let joined = join(*known, range);
-                range = joined.unwrap_or(range);
-                joined.is_none()
-            });
-            let after = |known: &Range| known.start() > range.start();
-            let at = self
-                .memory
-                .iter()
-                .position(after)
-                .unwrap_or(self.memory.len());
-            if self.memory.insert(at, range).is_err() {
-                self.ignored.memory += 1;
-            }
+    /// Adds a range of RAM in order of address, joined with what it touches.
+    fn add_memory(&mut self, mut range: Range) {
+        self.memory.retain(|known| {
+            let joined = join(*known, range);
+            range = joined.unwrap_or(range);
+            joined.is_none()
+        });
+        let after = |known: &Range| known.start() > range.start();
+        let end = self.memory.len();
+        let at = self.memory.iter().position(after).unwrap_or(end);
+        if self.memory.insert(at, range).is_err() {
+            self.ignored.memory += 1;
         }
-        Ok(())
     }
 
     /// Adds a CPU.
     fn add_cpu(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        let bad = BoardError::Reg { node: node.name };
-        let (reg, _) = node.reg().next().ok_or(bad)??;
+        let reg = node.address()?;
         let mpidr = Mpidr::from_raw(reg);
         if self.cpus.iter().any(|cpu| cpu.mpidr == mpidr) {
             return Err(BoardError::CpuTwice {
@@ -304,8 +295,14 @@ fn psci_of(node: &Node<'_, '_>, version: PsciVersion) -> Psci {
 }
 
 /// Reads a UART's node, but for its interrupt.
+#[inline(never)]
 fn console_of<'a>(node: &Node<'a, '_>) -> Result<PendingConsole<'a>, BoardError<'a>> {
     let missing = BoardError::ConsoleRegisters { node: node.name };
+    let mut registers = None;
+    node.registers(&mut |range| {
+        registers = registers.or(Some(range));
+        Ok(())
+    })?;
     let console = Console {
         kind: match role(node.facts.compatible) {
             Role::Uart(kind) => kind,
@@ -313,7 +310,7 @@ fn console_of<'a>(node: &Node<'a, '_>) -> Result<PendingConsole<'a>, BoardError<
         },
         compatible: as_str(first(node.facts.compatible)),
         node: node.name,
-        registers: node.registers().next().ok_or(missing)??,
+        registers: registers.ok_or(missing)?,
         interrupt: None,
         reg_shift: node.facts.reg_shift.unwrap_or(0),
         io_width: node.facts.reg_io_width.unwrap_or(1),

@@ -23,31 +23,37 @@ pub(super) enum Role {
 }
 
 /// Returns the role of a node: that of the first of its `compatible` strings, the most specific first, that has one.
+#[inline(never)]
 pub(super) fn role(compatible: &[u8]) -> Role {
     let mut roles = strings(compatible).map(role_of);
     roles.find(|role| *role != Role::None).unwrap_or(Role::None)
 }
 
+/// The roles. A table and not a `match`, which would be three kilobytes of comparisons.
+const ROLES: [(&[u8], Role); 19] = [
+    (b"arm,gic-v3", Role::GicV3),
+    (b"arm,gic-400", Role::GicV2),
+    (b"arm,cortex-a15-gic", Role::GicV2),
+    (b"arm,cortex-a7-gic", Role::GicV2),
+    (b"arm,gic-v2", Role::GicV2),
+    (b"arm,gic-v3-its", Role::GicFrame),
+    (b"arm,gic-v2m-frame", Role::GicFrame),
+    (b"arm,armv8-timer", Role::Timer),
+    (b"arm,psci-1.0", Role::Psci(PsciVersion::V1_0)),
+    (b"arm,psci-0.2", Role::Psci(PsciVersion::V0_2)),
+    (b"arm,psci", Role::Psci(PsciVersion::V0_1(None))),
+    (b"arm,pl011", Role::Uart(UartKind::Pl011)),
+    (b"arm,sbsa-uart", Role::Uart(UartKind::Sbsa)),
+    (b"ns16550a", Role::Uart(UartKind::Ns16550)),
+    (b"ns16550", Role::Uart(UartKind::Ns16550)),
+    (b"snps,dw-apb-uart", Role::Uart(UartKind::Ns16550)),
+    (b"brcm,bcm2835-aux-uart", Role::Uart(UartKind::Ns16550)),
+    (b"nvidia,tegra20-uart", Role::Uart(UartKind::Ns16550)),
+    (b"ti,am654-uart", Role::Uart(UartKind::Ns16550)),
+];
+
 /// Returns the role that a `compatible` string gives.
 fn role_of(name: &[u8]) -> Role {
-    match name {
-        b"arm,gic-v3" => Role::GicV3,
-        b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" | b"arm,gic-v2" => {
-            Role::GicV2
-        }
-        b"arm,gic-v3-its" | b"arm,gic-v2m-frame" => Role::GicFrame,
-        b"arm,armv8-timer" => Role::Timer,
-        b"arm,psci-1.0" => Role::Psci(PsciVersion::V1_0),
-        b"arm,psci-0.2" => Role::Psci(PsciVersion::V0_2),
-        b"arm,psci" => Role::Psci(PsciVersion::V0_1(None)),
-        b"arm,pl011" => Role::Uart(UartKind::Pl011),
-        b"arm,sbsa-uart" => Role::Uart(UartKind::Sbsa),
-        b"ns16550a"
-        | b"ns16550"
-        | b"snps,dw-apb-uart"
-        | b"brcm,bcm2835-aux-uart"
-        | b"nvidia,tegra20-uart"
-        | b"ti,am654-uart" => Role::Uart(UartKind::Ns16550),
-        _ => Role::None,
-    }
+    let known = ROLES.iter().find(|known| known.0 == name);
+    known.map_or(Role::None, |known| known.1)
 }

@@ -396,6 +396,35 @@ fn devices_outside_their_bus_are_refused() {
 }
 
 #[test]
+fn buses_without_addresses_end_the_search() {
+    let change = |sample: &mut Sample| {
+        add_bus(sample);
+        sample.set("/soc", "#address-cells", &cells(&[0]));
+        sample.set("/soc", "#size-cells", &cells(&[0]));
+    };
+    with(change, |tree, board| {
+        let error = board.unwrap().find_device(&tree, "dma0").unwrap_err();
+        let node = b"dma@7e007000";
+        assert_eq!(error, BoardError::Reg { node });
+    });
+    let change = |sample: &mut Sample| {
+        add_bus(sample);
+        sample.node("/soc/bus", &[], &[]);
+        sample.set("/soc/bus", "#address-cells", &cells(&[0]));
+        sample.set("/soc/bus", "#size-cells", &cells(&[0]));
+        sample.set("/soc/bus", "ranges", &cells(&[0, 0]));
+        sample.node("/soc/bus/sub", &["simple-bus"], &[]);
+        sample.set("/soc/bus/sub", "#address-cells", &cells(&[1]));
+        sample.set("/soc/bus/sub", "ranges", &[]);
+        sample.node("/soc/bus/sub/x", &[], &[1, 1]);
+    };
+    with(change, |tree, board| {
+        let error = board.unwrap().find_device(&tree, "/soc/bus/sub/x");
+        assert!(matches!(error, Err(BoardError::NotOnBus { .. })));
+    });
+}
+
+#[test]
 fn says_what_a_tree_lacks() {
     refused(|s| s.remove("memory@40000000"), BoardError::NoMemory);
     refused(|s| s.remove("cpus"), BoardError::NoCpus);
@@ -477,34 +506,4 @@ fn refuses_more_reservations_than_fit() {
     };
     let limit = MAX_RESERVED;
     refused(change, BoardError::ManyReserved { limit });
-}
-
-#[test]
-fn refuses_foreign_and_short_bytes() {
-    let header = |bytes: &[u8]| Tree::new(bytes).map(|_| ()).unwrap_err();
-    assert_eq!(header(&[]), TreeError::Short { bytes: 0 });
-    assert_eq!(header(&[0; 64]), TreeError::Magic { found: 0 });
-    let mut bytes = Sample::virt().flatten();
-    assert_eq!(header(&bytes[..39]), TreeError::Short { bytes: 39 });
-    let cut = bytes.len() - 1;
-    assert!(matches!(header(&bytes[..cut]), TreeError::Block { .. }));
-    bytes[27] = 18;
-    let wanted = TreeError::Version {
-        version: 17,
-        compatible: 18,
-    };
-    assert_eq!(header(&bytes), wanted);
-}
-
-#[test]
-fn refuses_trees_that_nest_too_deep() {
-    let change = |sample: &mut Sample| {
-        let mut path = String::new();
-        for _ in 0..MAX_DEPTH {
-            path.push_str("/a");
-            sample.node(&path, &[], &[]);
-        }
-    };
-    let limit = MAX_DEPTH;
-    refused(change, BoardError::Tree(TreeError::Deep { limit }));
 }

@@ -3,9 +3,39 @@
 use proptest::prelude::*;
 
 use super::super::samples::Sample;
-use super::super::{Board, Tree};
-use super::add_bus;
+use super::super::{Board, BoardError, MAX_DEPTH, Tree, TreeError};
+use super::{add_bus, refused};
 use crate::addr::HostPhysAddr;
+
+#[test]
+fn refuses_foreign_and_short_bytes() {
+    let header = |bytes: &[u8]| Tree::new(bytes).map(|_| ()).unwrap_err();
+    assert_eq!(header(&[]), TreeError::Short { bytes: 0 });
+    assert_eq!(header(&[0; 64]), TreeError::Magic { found: 0 });
+    let mut bytes = Sample::virt().flatten();
+    assert_eq!(header(&bytes[..39]), TreeError::Short { bytes: 39 });
+    let cut = bytes.len() - 1;
+    assert!(matches!(header(&bytes[..cut]), TreeError::Block { .. }));
+    bytes[27] = 18;
+    let wanted = TreeError::Version {
+        version: 17,
+        compatible: 18,
+    };
+    assert_eq!(header(&bytes), wanted);
+}
+
+#[test]
+fn refuses_trees_that_nest_too_deep() {
+    let change = |sample: &mut Sample| {
+        let mut path = String::new();
+        for _ in 0..MAX_DEPTH {
+            path.push_str("/a");
+            sample.node(&path, &[], &[]);
+        }
+    };
+    let limit = MAX_DEPTH;
+    refused(change, BoardError::Tree(TreeError::Deep { limit }));
+}
 
 /// Reads all that can be read from bytes that may be anything.
 fn read_all(bytes: &[u8]) {
