@@ -4,8 +4,9 @@
 //! have is not written; one that it has is always written, since its reset value is unknown.
 //!
 //! # What does not trap, and so must be switched with the vCPU
-//! Every MRS from EL1 was tried with these values on QEMU 7.2 (`cortex-a53`, `max`): what neither traps nor is
-//! undefined is the PSTATE fields, the GIC's virtual interface, `ISR_EL1`, identity and counters, and
+//! Every MRS, SYS and harmless MSR from EL1 was tried with these values on QEMU 7.2 (`cortex-a53`, `max`): all that
+//! traps has a policy, no system instruction traps, and what neither traps nor is undefined is the PSTATE fields, the
+//! GIC's virtual interface, `ISR_EL1`, identity and counters, and
 //! * `SCTLR`, `CPACR`, `TTBR0`, `TTBR1`, `TCR`, `SPSR`, `ELR`, `AFSR0`, `AFSR1`, `ESR`, `FAR`, `PAR`, `MAIR`, `AMAIR`,
 //!   `VBAR`, `CONTEXTIDR`, `TPIDR`, `CNTKCTL`, `CSSELR` (all `_EL1`), `SP_EL0`, `SP_EL1`, `TPIDR_EL0`, `TPIDRRO_EL0`,
 //!   `CNTV_CTL_EL0`, `CNTV_CVAL_EL0`, `FPCR`, `FPSR`;
