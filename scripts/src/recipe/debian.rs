@@ -1,0 +1,149 @@
+//! Packages of Debian for arm64, fetched with apt's own tools but without root and without a change to the system:
+//! lists, cache and architecture are private.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::failure::{Failure, Outcome};
+use crate::setup::find;
+use crate::workspace::{self, capture, make_folder, products};
+
+/// Fetches packages.
+#[derive(Debug)]
+pub struct Mirror {
+    state: PathBuf,
+}
+
+impl Mirror {
+    /// Prepares the private state.
+    ///
+    /// # Errors
+    /// There is no apt here; the message of the caller says what to get by hand.
+    pub fn open() -> Outcome<Self> {
+        let missing = ["apt-get", "apt-cache", "dpkg-deb", "tar"]
+            .into_iter()
+            .find(|p| find(p).is_none());
+        if let Some(program) = missing {
+            return Err(Failure::failed(format!("this machine has no {program}")));
+        }
+        let state = products(&["cache", "apt"]);
+        for part in ["lists/partial", "cache/archives/partial"] {
+            make_folder(&state.join(part))?;
+        }
+        Ok(Self { state })
+    }
+
+    /// Reads the lists of packages anew.
+    ///
+    /// # Errors
+    /// The mirror cannot be reached.
+    pub fn update(&self) -> Outcome {
+        eprintln!("xtask: reading Debian's package lists for arm64");
+        // A foreign source that knows no arm64 makes this fail though Debian's own lists arrived: what counts is
+        // whether the package is found then.
+        let result = capture(self.apt("apt-get").arg("update"), "apt-get update");
+        if self.known() {
+            Ok(())
+        } else {
+            result.map(|_| ())
+        }
+    }
+
+    /// Have lists been read?
+    fn known(&self) -> bool {
+        let entries = fs::read_dir(self.state.join("lists"));
+        entries.is_ok_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().contains("Packages"))
+        })
+    }
+
+    /// Returns the first package that a metapackage depends on.
+    ///
+    /// # Errors
+    /// The metapackage is not known.
+    pub fn dependency(&self, metapackage: &str) -> Outcome<String> {
+        let mut command = self.apt("apt-cache");
+        let text = capture(
+            command.args(["depends", "--important", metapackage]),
+            "apt-cache",
+        )?;
+        let found = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Depends: "));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::failed(format!("apt knows no package {metapackage} for arm64")))
+    }
+
+    /// Fetches a package and unpacks the files that match `pattern` (tar's wildcards) into `folder`.
+    ///
+    /// # Errors
+    /// The package cannot be fetched, or holds no such file.
+    pub fn unpack(&self, package: &str, pattern: &str, folder: &Path) -> Outcome {
+        let downloads = self.state.join("downloads");
+        // Whatever an interrupted run left there.
+        let _ = fs::remove_dir_all(&downloads);
+        make_folder(&downloads)?;
+        make_folder(folder)?;
+        eprintln!("xtask: fetching {package} for arm64");
+        let mut command = self.apt("apt-get");
+        command.args(["download", package]).current_dir(&downloads);
+        capture(&mut command, "apt-get download")?;
+        let file = only_file(&downloads)?;
+        extract(&file, pattern, folder)?;
+        fs::remove_dir_all(&downloads).map_err(|error| Failure::file(&downloads, error))
+    }
+
+    /// Returns a call of one of apt's tools with the private state.
+    fn apt(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let options = [
+            format!("Dir::State::Lists={}", self.state.join("lists").display()),
+            format!("Dir::Cache={}", self.state.join("cache").display()),
+            "APT::Architecture=arm64".to_owned(),
+            "APT::Architectures=arm64".to_owned(),
+            // As root apt would drop to a user that may not write here.
+            "APT::Sandbox::User=root".to_owned(),
+        ];
+        for option in options {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+}
+
+/// Returns the one file in a folder.
+fn only_file(folder: &Path) -> Outcome<PathBuf> {
+    let mut entries = fs::read_dir(folder).map_err(|error| Failure::file(folder, error))?;
+    match entries.next() {
+        Some(Ok(entry)) => Ok(entry.path()),
+        _ => Err(Failure::failed(format!(
+            "{}: nothing was fetched",
+            folder.display()
+        ))),
+    }
+}
+
+/// Unpacks files of a package.
+fn extract(package: &Path, pattern: &str, folder: &Path) -> Outcome {
+    let mut unpacker = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Failure::failed(format!("dpkg-deb: {error}")))?;
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--no-same-owner", "--wildcards", "-C"])
+        .arg(folder)
+        .arg(pattern);
+    if let Some(output) = unpacker.stdout.take() {
+        tar.stdin(output);
+    }
+    let result = workspace::call(&mut tar, &format!("unpacking {}", package.display()));
+    // It fails only with tar, whose failure is told.
+    let _ = unpacker.wait();
+    result
+}
