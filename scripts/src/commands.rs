@@ -2,8 +2,10 @@
 
 pub mod build;
 pub mod check;
+pub mod debug;
 pub mod run;
 pub mod setup;
+pub mod test;
 
 use crate::args::{Action, Cli};
 use crate::failure::{Failure, Outcome};
@@ -15,8 +17,8 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Build(args) => build::run(&args),
         Action::Check(args) => check::run(&args),
         Action::Setup(args) => setup::run(&args),
-        Action::Test(_) | Action::Bench(_) | Action::Debug(_) => {
-            Err(Failure::failed("this command is not built yet"))
-        }
+        Action::Test(args) => test::run(&args),
+        Action::Debug(args) => debug::run(&args),
+        Action::Bench(_) => Err(Failure::failed("this command is not built yet")),
     }
 }

@@ -11,6 +11,7 @@ pub mod console;
 pub mod failure;
 pub mod guests;
 pub mod image;
+pub mod layering;
 pub mod qemu;
 pub mod recipe;
 pub mod selection;

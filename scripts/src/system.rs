@@ -1,7 +1,7 @@
 //! A bootable system: EL2, a compiled table, and the image of both.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use bulkhead_platforms::{Request, System, compile};
 
@@ -45,6 +45,20 @@ impl Built {
             .into_iter()
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Returns the call of QEMU that boots the image, console on standard input and output.
+    ///
+    /// # Errors
+    /// The platform does not run under QEMU.
+    pub fn launch(&self, icount: bool) -> Outcome<Command> {
+        let mut command = self.qemu_board()?.command();
+        command.arg("-kernel").arg(&self.image);
+        command.args(["-serial", "stdio"]);
+        if icount {
+            command.args(crate::qemu::ICOUNT);
+        }
+        Ok(command)
     }
 
     /// Returns the board as QEMU runs it.

@@ -1,1 +1,9 @@
-//! Systems under QEMU.
+//! Integration tests: systems under QEMU.
+//!
+//! A scenario is a file `tests/scenarios/NAME.toml`: a partition table, a machine, what to wait for and to type, and
+//! what must stand on the console at the end. This crate reads scenarios and judges consoles; `cargo xtask test`
+//! builds the systems and drives QEMU. `tests/skips.toml` lists all that may be skipped, and why.
+
+pub mod judge;
+pub mod scenario;
+pub mod skips;

@@ -44,7 +44,7 @@ pub fn run(args: &Run) -> Outcome {
         );
     }
     let plan = Plan {
-        command: command(args, &built)?,
+        command: launch(&built, args)?,
         names,
         script,
         timeout: seconds.map(Duration::from_secs),
@@ -62,13 +62,8 @@ pub fn run(args: &Run) -> Outcome {
 }
 
 /// Returns the call of QEMU.
-fn command(args: &Run, built: &Built) -> Outcome<Command> {
-    let mut command = built.qemu_board()?.command();
-    command.arg("-kernel").arg(&built.image);
-    command.args(["-serial", "stdio"]);
-    if args.icount {
-        command.args(crate::qemu::ICOUNT);
-    }
+fn launch(built: &Built, args: &Run) -> Outcome<Command> {
+    let mut command = built.launch(args.icount)?;
     if let Some(port) = args.gdb {
         command.args(["-S", "-gdb", &format!("tcp::{port}")]);
     }

@@ -1,0 +1,332 @@
+//! Tests that need no QEMU: format, lints, host tests, documentation, layering, Miri.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::{Case, Found};
+use crate::args::{Machine, Target, Test};
+use crate::guests::folders;
+use crate::system::{self, build_hypervisor};
+use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
+use crate::{layering, workspace};
+
+/// Packages that build for the host.
+const HOST: [&str; 4] = ["bulkhead", "bulkhead-platforms", "bulkhead-tests", "xtask"];
+/// Longest build after an edit of a kernel command line.
+const EDIT_TO_BUILT: Duration = Duration::from_secs(10);
+
+/// Returns all gates in the order in which they run: the quickest first.
+pub fn all() -> Vec<Case> {
+    let case = |name: &str, about: &str, run: fn(&Test) -> Found| Case {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        long: false,
+        run: Box::new(run),
+    };
+    vec![
+        case("format", "rustfmt leaves every file as it is", format),
+        case("layering", "modules use only what lies below them", |_| {
+            layers()
+        }),
+        case(
+            "lints",
+            "clippy finds nothing, for the host and for bare metal",
+            |_| lints(),
+        ),
+        case(
+            "host",
+            "unit, property and model tests, and the bad tables, on the host",
+            |_| host(),
+        ),
+        case("docs", "the documentation builds without a warning", |_| {
+            docs()
+        }),
+        case(
+            "miri",
+            "unsafe code that runs on the host, under Miri",
+            |_| miri(),
+        ),
+        case(
+            "same-bytes",
+            "two tables leave EL2's own bytes identical",
+            same_bytes,
+        ),
+        case(
+            "edit",
+            "an edited kernel command line is built within ten seconds",
+            edit,
+        ),
+    ]
+}
+
+/// Runs a command and makes a failure of its messages.
+fn gate(command: &mut Command, what: &str) -> Found {
+    match command.output() {
+        Ok(output) if output.status.success() => Found::pass(),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let mut found = Found::fail(what);
+            found.details = said.lines().map(str::to_owned).collect();
+            found
+        }
+        Err(error) => Found::fail(format!("{what}: {error}")),
+    }
+}
+
+/// Adds up.
+fn sum(parts: impl IntoIterator<Item = Found>) -> Found {
+    let mut all = Found::default();
+    for part in parts {
+        all.passed += part.passed;
+        all.failures.extend(part.failures);
+        all.skipped.extend(part.skipped);
+        all.details.extend(part.details);
+    }
+    all
+}
+
+/// `cargo fmt --check`
+fn format(_: &Test) -> Found {
+    gate(
+        cargo().args(["fmt", "--all", "--check"]),
+        "run `cargo fmt --all`",
+    )
+}
+
+/// The layering check.
+fn layers() -> Found {
+    match layering::check(&root()) {
+        Ok(broken) if broken.is_empty() => Found::pass(),
+        Ok(broken) => Found {
+            failures: broken,
+            ..Found::default()
+        },
+        Err(failure) => Found::fail(failure.message),
+    }
+}
+
+/// `-p NAME` for each name.
+fn packages(names: &[impl AsRef<str>]) -> Vec<String> {
+    let pair = |name: &dyn AsRef<str>| ["--package".to_owned(), name.as_ref().to_owned()];
+    names.iter().flat_map(|name| pair(&name.as_ref())).collect()
+}
+
+/// Returns the crates that guests are made of.
+fn guest_packages() -> Vec<String> {
+    let mut names = folders("guests", "src/main.rs");
+    names.push("guest-runtime".to_owned());
+    names
+}
+
+/// Clippy on all targets.
+fn lints() -> Found {
+    let clippy = |arguments: &[String], target: Option<&str>, what: &str| {
+        let mut command = cargo();
+        command.args(["clippy", "--quiet"]).args(arguments);
+        if let Some(target) = target {
+            command.args(["--target", target]);
+        }
+        gate(command.args(["--", "-D", "warnings"]), what)
+    };
+    let mut host = packages(&HOST);
+    host.push("--all-targets".to_owned());
+    let mut bare = packages(&["bulkhead"]);
+    bare.extend(["--bin", "bulkhead"].map(str::to_owned));
+    sum([
+        clippy(&host, None, "clippy, host"),
+        clippy(&bare, Some(HYPERVISOR_TARGET), "clippy, EL2"),
+        clippy(
+            &packages(&guest_packages()),
+            Some(GUEST_TARGET),
+            "clippy, guests",
+        ),
+    ])
+}
+
+/// `cargo test`, each of its tests counted.
+fn host() -> Found {
+    let mut command = cargo();
+    command
+        .args(["test", "--no-fail-fast"])
+        .args(packages(&HOST));
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return Found::fail(format!("cargo test: {error}")),
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut found = counted(&text);
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        found.details = text
+            .lines()
+            .chain(errors.lines())
+            .map(str::to_owned)
+            .collect();
+        if found.failures.is_empty() {
+            found.failures.push("cargo test failed".to_owned());
+        }
+    }
+    found
+}
+
+/// Reads the output of Rust's test harness.
+fn counted(text: &str) -> Found {
+    let mut found = Found::default();
+    for line in text.lines() {
+        let Some(test) = line.strip_prefix("test ") else {
+            continue;
+        };
+        match test.rsplit_once(" ... ") {
+            Some((_, "ok")) => found.passed += 1,
+            Some((name, "FAILED")) => found.failures.push(name.to_owned()),
+            Some((name, result)) if result.starts_with("ignored") => {
+                found.skipped.push(name.to_owned())
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `cargo doc` with warnings as errors.
+fn docs() -> Found {
+    let doc = |names: &[String], target: Option<&str>, what: &str| {
+        let mut command = cargo();
+        command
+            .args(["doc", "--quiet", "--no-deps"])
+            .args(packages(names));
+        if let Some(target) = target {
+            command.args(["--target", target]);
+        }
+        gate(command.env("RUSTDOCFLAGS", "-D warnings"), what)
+    };
+    let host: Vec<String> = HOST.map(str::to_owned).to_vec();
+    sum([
+        // The library of this name and its binary would overwrite each other's pages.
+        doc(&host, None, "documentation, host"),
+        doc(
+            &guest_packages(),
+            Some(GUEST_TARGET),
+            "documentation, guests",
+        ),
+    ])
+}
+
+/// Miri on EL2's library, where there is one.
+fn miri() -> Found {
+    let there = Command::new("cargo")
+        .args(["+nightly", "miri", "--version"])
+        .output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        return Found::skip("miri");
+    }
+    let mut command = Command::new("cargo");
+    command.args([
+        "+nightly",
+        "miri",
+        "test",
+        "--quiet",
+        "--package",
+        "bulkhead",
+        "--lib",
+    ]);
+    // Few cases for each property: Miri takes a thousand times longer.
+    command.env("PROPTEST_CASES", "2").env(
+        "MIRIFLAGS",
+        "-Zmiri-disable-isolation -Zmiri-strict-provenance",
+    );
+    // Cargo's own variables name the stable toolchain.
+    command
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .env_remove("RUSTC");
+    gate(command.current_dir(root()), "Miri")
+}
+
+/// Returns the command line's part that both builds below share.
+fn target(args: &Test, table: &str) -> Target {
+    Target {
+        partitions: Some(table.to_owned()),
+        kernel: args.kernel.clone(),
+        busybox: args.busybox.clone(),
+        consent: args.consent,
+        ..Target::default()
+    }
+}
+
+/// Builds two tables and compares EL2's bytes in the images.
+fn same_bytes(args: &Test) -> Found {
+    let machine = Machine {
+        qemu: args.qemu.clone(),
+        ..Machine::default()
+    };
+    let bytes = |table: &str| {
+        let built = system::build(&target(args, table), &machine)?;
+        let image = workspace::read(&built.image)?;
+        let end = built.hypervisor.bytes.len();
+        let own = image
+            .get(crate::image::HEADER_BYTES..end)
+            .unwrap_or_default();
+        Ok((own.to_vec(), image.len()))
+    };
+    let both = bytes("hello").and_then(|one| Ok((one, bytes("two-on-one")?)));
+    match both {
+        Ok(((one, _), (other, _))) if one != other => {
+            Found::fail("EL2's bytes depend on the table")
+        }
+        Ok(((_, one), (_, other))) if one == other => {
+            Found::fail("both images have the same size: is there a payload?")
+        }
+        Ok(_) => Found::pass(),
+        Err::<_, crate::failure::Failure>(failure) => Found::fail(failure.message),
+    }
+}
+
+/// Edits a kernel command line and builds.
+fn edit(args: &Test) -> Found {
+    match timed_edit(args) {
+        Ok(time) if time < EDIT_TO_BUILT => Found::pass(),
+        Ok(time) => Found::fail(format!("it took {} s", time.as_secs())),
+        Err(failure) => Found::fail(failure.message),
+    }
+}
+
+/// Returns how long the build after an edit takes.
+fn timed_edit(args: &Test) -> Result<Duration, crate::failure::Failure> {
+    let machine = Machine {
+        qemu: args.qemu.clone(),
+        ..Machine::default()
+    };
+    // All but the edit is built already.
+    build_hypervisor()?;
+    let built = system::build(&target(args, "default"), &machine)?;
+    let text = String::from_utf8_lossy(&workspace::read(&built.selection.table)?).into_owned();
+    let edited = text.replace("cmdline = \"", "cmdline = \"loglevel=5 ");
+    if edited == text {
+        return Err(crate::failure::Failure::failed(
+            "the default table has no kernel command line",
+        ));
+    }
+    let file = products(&["test", "edited.toml"]);
+    workspace::write(&file, edited.as_bytes())?;
+    let started = Instant::now();
+    system::build(&target(args, &file.to_string_lossy()), &machine)?;
+    Ok(started.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_tests_are_counted_one_by_one() {
+        let text =
+            "running 3 tests\ntest a ... ok\ntest b::c ... FAILED\ntest d ... ignored, slow\n";
+        let found = counted(text);
+        assert_eq!(
+            (found.passed, found.failures, found.skipped),
+            (1, vec!["b::c".to_owned()], vec!["d".to_owned()])
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Systems under QEMU, as `tests/scenarios` declares them.
+
+use std::time::Duration;
+
+use bulkhead_tests::judge::{Line, judge};
+use bulkhead_tests::scenario::{Scenario, read_all};
+
+use super::{Case, Found};
+use crate::args::{Machine, Target, Test};
+use crate::commands::run::verdict;
+use crate::console::screen::Style;
+use crate::console::script::Script;
+use crate::failure::{Failure, Outcome};
+use crate::session::{self, Finished, Plan};
+use crate::system::build;
+use crate::workspace::{products, root};
+
+/// Lines of the console shown with a failure.
+const TAIL: usize = 25;
+
+/// Returns all scenarios; with `long` every machine of their matrices too.
+///
+/// # Errors
+/// A file is wrong.
+pub fn all(long: bool) -> Outcome<Vec<Case>> {
+    let scenarios = read_all(&root().join("tests/scenarios")).map_err(Failure::failed)?;
+    let mut cases = Vec::new();
+    for scenario in scenarios {
+        let variants = match long && scenario.has_matrix() {
+            true => scenario.variants(),
+            false => Vec::new(),
+        };
+        cases.push(case(scenario));
+        cases.extend(variants.into_iter().map(case));
+    }
+    Ok(cases)
+}
+
+/// Makes a test of a scenario.
+fn case(scenario: Scenario) -> Case {
+    Case {
+        name: scenario.name.clone(),
+        about: scenario.about.clone(),
+        long: scenario.long,
+        run: Box::new(move |args| match play(&scenario, args) {
+            Ok(found) => found,
+            Err(failure) => Found::fail(failure.message),
+        }),
+    }
+}
+
+/// Builds and runs a scenario and judges its console.
+fn play(scenario: &Scenario, args: &Test) -> Outcome<Found> {
+    let target = Target {
+        platform: scenario.platform.clone(),
+        partitions: Some(scenario.table.clone()),
+        kernel: args.kernel.clone(),
+        busybox: args.busybox.clone(),
+        consent: args.consent,
+        ..Target::default()
+    };
+    let built = match build(&target, &machine(scenario, args)) {
+        Ok(built) => built,
+        // A table that is meant to be refused.
+        Err(failure) if failure.code as u8 == scenario.exit => return Ok(Found::pass()),
+        Err(failure) => return Err(failure),
+    };
+    let names = built.names();
+    let plan = Plan {
+        command: built.launch(scenario.machine.icount)?,
+        script: script(scenario, &names)?,
+        names: names.clone(),
+        timeout: Some(Duration::from_secs(scenario.timeout)),
+        style: Style {
+            hidden: !args.verbose,
+            ..Style::default()
+        },
+        attached: false,
+        log: Some(products(&["test", &format!("{}.log", scenario.name)])),
+        survive_panic: false,
+    };
+    Ok(judged(scenario, &session::run(plan)?, &names))
+}
+
+/// Returns the machine.
+fn machine(scenario: &Scenario, args: &Test) -> Machine {
+    Machine {
+        cpu: scenario.machine.cpu.clone(),
+        cpus: scenario.machine.cpus,
+        memory: scenario.machine.memory.clone(),
+        gic: scenario.machine.gic,
+        qemu: args.qemu.clone(),
+    }
+}
+
+/// Returns the script, its pairs repeated.
+fn script(scenario: &Scenario, names: &[String]) -> Outcome<Script> {
+    let pair = |step: &bulkhead_tests::scenario::Step| {
+        let send = step.send.clone().unwrap_or_else(|| "\\c".to_owned());
+        (step.when.clone(), send)
+    };
+    let once: Vec<_> = scenario.steps.iter().map(pair).collect();
+    let pairs: Vec<_> = (0..scenario.repeat).flat_map(|_| once.clone()).collect();
+    Script::new(&pairs, scenario.until.as_deref(), &scenario.fail_on, names)
+}
+
+/// Judges a run by its end and its console.
+fn judged(scenario: &Scenario, finished: &Finished, names: &[String]) -> Found {
+    let mut found = Found {
+        details: finished.transcript.tail(TAIL),
+        ..Found::default()
+    };
+    let (code, message) = match verdict(finished, scenario.until.is_some()) {
+        Ok(()) => (0, String::new()),
+        Err(failure) => (failure.code as u8, failure.message),
+    };
+    if code != scenario.exit {
+        found.failures.push(format!(
+            "exit code {code}, expected {}: {message}",
+            scenario.exit
+        ));
+    }
+    let lines: Vec<Line<'_>> = finished
+        .transcript
+        .lines
+        .iter()
+        .map(|line| Line {
+            speaker: line.speaker.as_deref(),
+            text: &line.text,
+        })
+        .collect();
+    let verdict = judge(scenario, &lines, names);
+    found.failures.extend(verdict.failures);
+    found.skipped = verdict.skipped;
+    found.passed = verdict.passed + usize::from(found.failures.is_empty());
+    found
+}

@@ -1,0 +1,245 @@
+//! What a scenario file says.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// A system under QEMU and what is expected of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without its ending, and with the variant in brackets.
+    #[serde(skip)]
+    pub name: String,
+    /// What the scenario shows, one line.
+    pub about: String,
+    /// Partition table: a name in the board's folder, or a file relative to the scenario's.
+    pub table: String,
+    /// Board, when the table does not say.
+    pub platform: Option<String>,
+    /// Runs with `test --long` only.
+    #[serde(default)]
+    pub long: bool,
+    /// The machine.
+    #[serde(default)]
+    pub machine: Machine,
+    /// Machines that the scenario runs on too, with `test --long`.
+    #[serde(default)]
+    pub matrix: Matrix,
+    /// Longest time in seconds.
+    pub timeout: u64,
+    /// What to wait for and what to type, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// How often to play `steps`.
+    #[serde(default = "once")]
+    pub repeat: u32,
+    /// Text that ends the run. Without it QEMU must end by itself.
+    pub until: Option<String>,
+    /// Texts that fail the run.
+    #[serde(default)]
+    pub fail_on: Vec<String>,
+    /// Exit code that `run` must end with.
+    #[serde(default)]
+    pub exit: u8,
+    /// Partitions that run a test suite and must reach its `DONE` line.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// What must stand on the console at the end.
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
+}
+
+/// How the machine differs from the platform's description.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// `--cpu`
+    pub cpu: Option<String>,
+    /// `--cpus`
+    pub cpus: Option<u32>,
+    /// `--memory`
+    pub memory: Option<String>,
+    /// `--gic`
+    pub gic: Option<u8>,
+    /// `--icount`
+    #[serde(default)]
+    pub icount: bool,
+}
+
+/// Values to combine; an empty list means the scenario's own value.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// Tables.
+    #[serde(default)]
+    pub table: Vec<String>,
+    /// CPU models.
+    #[serde(default)]
+    pub cpu: Vec<String>,
+    /// RAM sizes.
+    #[serde(default)]
+    pub memory: Vec<String>,
+}
+
+/// A text to wait for and a text to type.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// `--when`
+    pub when: String,
+    /// `--send`; nothing is typed without it.
+    pub send: Option<String>,
+}
+
+/// What must stand on the console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// `REGEX` or `PARTITION:REGEX`, matched against each complete line without its prefix.
+    pub line: String,
+    /// Exact number of lines.
+    pub count: Option<usize>,
+    /// Least number of lines; 1 when nothing else is said.
+    pub at_least: Option<usize>,
+    /// Largest number of lines.
+    pub at_most: Option<usize>,
+    /// Bound on the number that the first group holds, in every line.
+    pub value_at_least: Option<u64>,
+    /// Bound on the number that the first group holds, in every line.
+    pub value_at_most: Option<u64>,
+}
+
+/// The default of `repeat`.
+fn once() -> u32 {
+    1
+}
+
+impl Scenario {
+    /// Returns all machines of the matrix as scenarios of their own, `test --long`.
+    pub fn variants(&self) -> Vec<Self> {
+        let tables = or_own(&self.matrix.table, Some(&self.table));
+        let cpus = or_own(&self.matrix.cpu, self.machine.cpu.as_ref());
+        let memories = or_own(&self.matrix.memory, self.machine.memory.as_ref());
+        let mut all = Vec::new();
+        for table in &tables {
+            for cpu in &cpus {
+                for memory in &memories {
+                    all.push(self.variant(table.as_ref(), cpu.as_ref(), memory.as_ref()));
+                }
+            }
+        }
+        all
+    }
+
+    /// Returns one machine of the matrix.
+    fn variant(
+        &self,
+        table: Option<&String>,
+        cpu: Option<&String>,
+        memory: Option<&String>,
+    ) -> Self {
+        let mut variant = self.clone();
+        let parts: Vec<&str> = [table, cpu, memory]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        variant.name = format!("{}[{}]", self.name, parts.join(","));
+        variant.table = table.unwrap_or(&self.table).clone();
+        variant.machine.cpu = cpu.cloned();
+        variant.machine.memory = memory.cloned();
+        variant
+    }
+
+    /// Has it a matrix?
+    pub fn has_matrix(&self) -> bool {
+        let Matrix { table, cpu, memory } = &self.matrix;
+        !(table.is_empty() && cpu.is_empty() && memory.is_empty())
+    }
+}
+
+/// Returns the list's values, or the scenario's own.
+fn or_own(list: &[String], own: Option<&String>) -> Vec<Option<String>> {
+    if list.is_empty() {
+        return vec![own.cloned()];
+    }
+    list.iter().cloned().map(Some).collect()
+}
+
+/// Reads all scenarios in a folder, sorted by name.
+///
+/// # Errors
+/// A file cannot be read, or says something unknown: the file and what is wrong.
+pub fn read_all(folder: &Path) -> Result<Vec<Scenario>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
+    files.sort();
+    files.iter().map(|file| read(file)).collect()
+}
+
+/// Reads one scenario.
+fn read(file: &Path) -> Result<Scenario, String> {
+    let bad = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let text = fs::read_to_string(file).map_err(|error| bad(&error))?;
+    let mut scenario: Scenario = toml::from_str(&text).map_err(|error| bad(&error))?;
+    scenario.name = file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let beside = file.with_file_name(&scenario.table);
+    if scenario.table.contains('/') {
+        scenario.table = beside.display().to_string();
+    }
+    Ok(scenario)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(text: &str) -> Scenario {
+        let mut scenario: Scenario = toml::from_str(text).unwrap();
+        scenario.name = "s".to_owned();
+        scenario
+    }
+
+    #[test]
+    fn every_scenario_of_the_project_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        assert!(!read_all(&folder).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_matrix_combines_every_value() {
+        let scenario = scenario(
+            "about = ''\ntable = 't'\ntimeout = 1\n[matrix]\ncpu = ['a', 'b']\nmemory = ['1G', '2G', '3G']",
+        );
+        let variants = scenario.variants();
+        let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "s[t,a,1G]",
+                "s[t,a,2G]",
+                "s[t,a,3G]",
+                "s[t,b,1G]",
+                "s[t,b,2G]",
+                "s[t,b,3G]"
+            ]
+        );
+        assert_eq!(variants[4].machine.memory.as_deref(), Some("2G"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let text = "about = ''\ntable = 't'\ntimeout = 1\nuntill = 'x'";
+        assert!(toml::from_str::<Scenario>(text).is_err());
+    }
+}
