@@ -60,6 +60,16 @@ impl Arena {
         unsafe { core::slice::from_raw_parts_mut(place, count) }
     }
 
+    /// Reserves room for `count` values that are made one by one, while the pool serves what they refer to.
+    pub fn reserve<T>(&mut self, count: usize) -> Reserved<T> {
+        let first = self.carve(size_of::<T>() * count, align_of::<T>()) as *mut T;
+        Reserved {
+            first,
+            count,
+            filled: 0,
+        }
+    }
+
     /// Carves whole pages and returns where they are on the board.
     pub fn pages(&mut self, count: u64) -> HostPhysAddr {
         let at = self.carve((count * PAGE_BYTES) as usize, PAGE_BYTES as usize);
@@ -104,5 +114,30 @@ impl TableStore for Arena {
     fn write(&mut self, table: HostPhysAddr, index: usize, descriptor: u64) {
         // SAFETY: as for `read`; no CPU walks the tables before start-up ends.
         unsafe { self.address(table, index).write_volatile(descriptor) };
+    }
+}
+
+/// Room for values that are made one by one.
+pub struct Reserved<T> {
+    first: *mut T,
+    count: usize,
+    filled: usize,
+}
+
+impl<T: 'static> Reserved<T> {
+    /// Puts the next value in; one too many is dropped.
+    #[inline(always)]
+    pub fn push(&mut self, value: T) {
+        if self.filled < self.count {
+            // SAFETY: inside what `reserve` carved, not written before.
+            unsafe { self.first.add(self.filled).write(value) };
+            self.filled += 1;
+        }
+    }
+
+    /// Returns the values that were put in.
+    pub fn finish(self) -> &'static mut [T] {
+        // SAFETY: the first `filled` values are written, and nobody else has them.
+        unsafe { core::slice::from_raw_parts_mut(self.first, self.filled) }
     }
 }

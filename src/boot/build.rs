@@ -84,21 +84,11 @@ pub fn autostarted(inputs: &Inputs) -> impl Iterator<Item = usize> + '_ {
 fn partitions(arena: &mut Arena, inputs: &Inputs, plan: &Plan) -> &'static [Partition] {
     let records: &'static [PartitionRecord] = inputs.payload.partitions();
     let mut regions = plan.regions.iter().copied();
-    let mut built = heapless::Vec::<Partition, { bulkhead::ids::MAX_PARTITIONS }>::new();
+    let mut built = arena.reserve(records.len());
     for (index, record) in records.iter().enumerate() {
-        let partition = partition(arena, inputs, index, record, &mut regions);
-        if built.push(partition).is_err() {
-            refuse(format_args!(
-                "the table has more than {} partitions",
-                bulkhead::ids::MAX_PARTITIONS
-            ));
-        }
+        built.push(partition(arena, inputs, index, record, &mut regions));
     }
-    let mut built = built.into_iter();
-    arena.slice(records.len(), |_| match built.next() {
-        Some(partition) => partition,
-        None => unreachable!("one was built for each record"),
-    })
+    built.finish()
 }
 
 fn partition(
@@ -246,7 +236,7 @@ fn vgic(arena: &mut Arena, inputs: &Inputs, record: &PartitionRecord) -> Vgic<'s
     let mut vgic = Vgic::new(cpus, spis, Shape::of_this_pcpu().count.into());
     vgic.own_ppi(VIRTUAL_TIMER, true);
     vgic.own_ppi(PHYSICAL_TIMER, false);
-    for intid in console {
+    if let Some(intid) = console {
         vgic.own_spi(intid as u16, false, false);
     }
     for interrupt in interrupts {

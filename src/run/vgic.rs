@@ -40,7 +40,7 @@ impl Pcpu {
         let vmcr = read::ich_vmcr_el2() as u32;
         let mut state = partition.state.lock();
         let refill = state.vgic.refill(id, vmcr);
-        let mut changed = refill.changed;
+        let mut changed = u32::from(refill.changed) & ((1 << self.shape.count) - 1);
         let registers = state.vgic.list_registers(id);
         while changed != 0 {
             let index = changed.trailing_zeros();
