@@ -87,6 +87,9 @@ pub struct Pl011 {
     /// The level that the vGIC was last told.
     line: bool,
     overflow: Overflow,
+    /// Room came after the guest last looked. It drains in bursts on another CPU, so a guest that found the UART
+    /// full and then clears the interrupt would otherwise clear the very one that it is about to wait for.
+    room_unseen: bool,
     received_first: u8,
     received_count: u8,
     received: [u8; FIFO_BYTES],
@@ -107,6 +110,7 @@ impl Pl011 {
             mask: 0,
             line: false,
             overflow,
+            room_unseen: false,
             received_first: 0,
             received_count: 0,
             received: [0; FIFO_BYTES],
@@ -131,6 +135,7 @@ impl Pl011 {
     pub fn read<const N: usize>(&mut self, offset: u64, width: Width, ring: &TxRing<N>) -> u64 {
         // Polled without end by boot loaders: decided first.
         if offset == offset::FR && width as u32 <= Width::Word as u32 {
+            self.room_unseen = false;
             return self.flags(ring).into();
         }
         if offset & 3 != 0 || width == Width::Double {
@@ -181,6 +186,7 @@ impl Pl011 {
     /// Hears that the ring has room again, as [`super::ring::Reader::advance`] says.
     pub const fn transmit_room(&mut self) {
         self.raw |= TX;
+        self.room_unseen = true;
     }
 
     /// Returns the level of the interrupt line.
@@ -227,6 +233,7 @@ impl Pl011 {
             self.raw |= TX;
             return false;
         }
+        self.room_unseen = false;
         let fifo = FIFO_BYTES as u32;
         let left = ring.put(byte);
         let more = left.is_some_and(|left| left >= fifo);
@@ -268,8 +275,14 @@ impl Pl011 {
             offset::CR => self.control.into(),
             offset::IFLS => self.fifo_levels.into(),
             offset::IMSC => self.mask.into(),
-            offset::RIS => self.raw.into(),
-            offset::MIS => (self.raw & self.mask).into(),
+            offset::RIS => {
+                self.room_unseen = false;
+                self.raw.into()
+            }
+            offset::MIS => {
+                self.room_unseen = false;
+                (self.raw & self.mask).into()
+            }
             offset::DMACR => self.dma_control.into(),
             offset::ID_FIRST..WINDOW_BYTES => {
                 let at = (offset - offset::ID_FIRST) as usize / 4;
@@ -291,10 +304,19 @@ impl Pl011 {
             offset::CR => self.control = (value & CR_MASK) as u16,
             offset::IFLS => self.fifo_levels = (value & 0x3f) as u8,
             offset::IMSC => self.mask = (value & INTERRUPTS) as u16,
-            offset::ICR => self.raw &= !(value as u16),
+            offset::ICR => self.clear(value as u16),
             offset::DMACR => self.dma_control = (value & 7) as u8,
             offset::RSR => {}
             _ => {}
+        }
+    }
+
+    /// Clears interrupts; the transmitter's stays, once, when the guest cannot know why it rose.
+    const fn clear(&mut self, interrupts: u16) {
+        let kept = if self.room_unseen { TX } else { 0 };
+        self.raw &= !interrupts | kept;
+        if interrupts & TX != 0 {
+            self.room_unseen = false;
         }
     }
 
