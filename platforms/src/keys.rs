@@ -218,3 +218,60 @@ pub static FAULT: Group = Group {
         key("within", "within = \"10s\""),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Groups with the name of their definition in the schema.
+    const DEFINITIONS: [(&Group, &str); 12] = [
+        (&ROOT, ""),
+        (&SYSTEM, "system"),
+        (&PCPU, "pcpu"),
+        (&PARTITION, "partition"),
+        (&IMAGE, "image"),
+        (&REGION, "region"),
+        (&VCPU, "vcpu"),
+        (&CPU, "cpu"),
+        (&CONSOLE, "console"),
+        (&DEVICE, "device"),
+        (&TREE, "dtb"),
+        (&FAULT, "on_fault"),
+    ];
+
+    /// Collects the keys that a definition has, in its variants if it has some.
+    fn keys(definition: &Value) -> BTreeSet<String> {
+        let own = definition["properties"].as_object().into_iter().flatten();
+        let variants = definition["oneOf"].as_array().into_iter().flatten();
+        let own = own.map(|(key, _)| key.clone());
+        own.chain(variants.flat_map(keys)).collect()
+    }
+
+    #[test]
+    fn schema_has_the_keys_that_are_built_and_no_other() {
+        let schema: Value = serde_json::from_str(include_str!("../schema.json")).unwrap();
+        assert_eq!(DEFINITIONS.len(), GROUPS.len());
+        for (group, name) in DEFINITIONS {
+            let definition = match name {
+                "" => &schema,
+                name => &schema["definitions"][name],
+            };
+            let built: BTreeSet<String> = group.names().into_iter().map(str::to_owned).collect();
+            assert_eq!(keys(definition), built, "{}", group.place);
+        }
+    }
+
+    #[test]
+    fn examples_start_with_their_key() {
+        for group in GROUPS {
+            for key in group.keys.iter().filter(|key| key.later.is_none()) {
+                let start = key.example.trim_start_matches('[');
+                assert!(start.starts_with(key.name), "{}", key.example);
+            }
+        }
+    }
+}
