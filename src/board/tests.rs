@@ -409,6 +409,7 @@ fn buses_without_addresses_end_the_search() {
     });
     let change = |sample: &mut Sample| {
         add_bus(sample);
+        sample.set("/soc", "#address-cells", &cells(&[0]));
         sample.node("/soc/bus", &[], &[]);
         sample.set("/soc/bus", "#address-cells", &cells(&[0]));
         sample.set("/soc/bus", "#size-cells", &cells(&[0]));

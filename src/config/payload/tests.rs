@@ -81,7 +81,7 @@ type Change = fn(&mut Sample);
 
 #[test]
 fn refuses_values_without_meaning() {
-    let cases: [(PayloadError, Change); 17] = [
+    let cases: [(PayloadError, Change); 18] = [
         (value("region gpa", 0x4000_0800), |s| {
             s.regions[0].gpa = 0x4000_0800
         }),
@@ -118,6 +118,7 @@ fn refuses_values_without_meaning() {
         (value("segment offset", 0x2000), |s| {
             s.segments[0].offset = 0x2000
         }),
+        (value("segment offset", 0), |s| s.segments[0].offset = 0),
         (value("seed gpa", 0x401f_fff0), |s| {
             s.seeds[0].gpa = 0x401f_fff0
         }),

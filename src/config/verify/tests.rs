@@ -148,6 +148,22 @@ fn keeps_what_is_el2s() {
 }
 
 #[test]
+fn keeps_the_rest_of_a_page_that_is_el2s() {
+    let change = |sample: &mut Sample| {
+        sample.text = "";
+        let (gpa, hpa, size) = (0x0900_0800, 0x0900_0800, 4);
+        sample.windows[0] = WindowRecord { gpa, hpa, size };
+    };
+    let small = |tree: &mut samples::Sample| {
+        tree.set("/pl011@9000000", "reg", &cells(&[0, 0x900_0000, 0, 0x100]));
+    };
+    let wanted = [
+        "linux: device registers 0x9000800..=0x9000803 share a page with the console's UART at 0x9000000..=0x90000ff",
+    ];
+    assert_eq!(mismatches(change, small), wanted);
+}
+
+#[test]
 fn gives_an_interrupt_once_and_only_what_is_there() {
     let change = |sample: &mut Sample| {
         sample.text = "";
