@@ -1,4 +1,5 @@
 //! Addresses as types: guest-physical, host-physical and EL2-virtual never mix, and ranges never wrap.
+#![forbid(unsafe_code)]
 
 use core::fmt;
 

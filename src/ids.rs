@@ -1,4 +1,5 @@
 //! Names of CPUs, partitions and interrupts as types, so that no bare integer crosses a module.
+#![forbid(unsafe_code)]
 
 use core::fmt;
 

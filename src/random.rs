@@ -1,4 +1,5 @@
 //! Random bytes for guests, from a generator seeded by the board's own seed.
+#![forbid(unsafe_code)]
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
