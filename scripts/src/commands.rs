@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+pub mod bench;
 pub mod build;
 pub mod check;
 pub mod debug;
@@ -8,7 +9,7 @@ pub mod setup;
 pub mod test;
 
 use crate::args::{Action, Cli};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Outcome {
@@ -19,6 +20,6 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Setup(args) => setup::run(&args),
         Action::Test(args) => test::run(&args),
         Action::Debug(args) => debug::run(&args),
-        Action::Bench(_) => Err(Failure::failed("this command is not built yet")),
+        Action::Bench(args) => bench::run(&args),
     }
 }
