@@ -22,7 +22,8 @@ pub struct HostBoard<'a> {
     pub board: Board<'a>,
     /// The tree as nodes.
     pub nodes: DeviceTree,
-    tree: Tree<'a>,
+    /// The tree as EL2 reads it.
+    pub tree: Tree<'a>,
     /// Full paths of all nodes that have registers, with these; looked up when first asked for, one by one.
     places: OnceCell<Vec<(String, Vec<Range>)>>,
 }

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bulkhead::board::UartKind;
+use bulkhead::config::payload::Payload;
 use bulkhead::config::record::uart_kind;
+use bulkhead::config::verify::{Actual, verify};
 use bulkhead::ids::MAX_PARTITIONS;
+use zerocopy::IntoBytes;
 
 use crate::board::HostBoard;
 use crate::check;
@@ -20,6 +23,9 @@ use crate::report;
 use crate::resolve::resolve;
 use crate::rule::Rule;
 use crate::table::Table;
+
+/// First INTID behind the shared peripheral interrupts: the tree does not tell how many of them the board has.
+const SPI_END: u32 = 1020;
 
 /// Where guest images come from: the host tool builds and fetches them on demand.
 pub trait Images {
@@ -146,6 +152,9 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         Some(fixed) => place_all(&mut plans, &board, &fixed, &payload, &mut out),
         None => Map::default(),
     };
+    if !out.has_errors() {
+        check_as_el2(&payload, &board, &mut out);
+    }
     if out.has_errors() {
         return Err(out);
     }
@@ -158,6 +167,29 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         payload,
         out,
     ))
+}
+
+/// Runs EL2's own checks: what it would refuse at start-up is refused here, whether or not a rule above covers it.
+fn check_as_el2(payload: &[u8], board: &HostBoard<'_>, out: &mut Diagnostics) {
+    let mut refuse = |why: String| {
+        let title = format!("EL2 would not start: {why}");
+        out.push(Diagnostic::outside(Rule::RefusedAtStart, title));
+    };
+    let words = payload::words(payload);
+    match Payload::new(words.as_bytes()) {
+        Ok(payload) => {
+            let actual = Actual {
+                board: &board.board,
+                tree: &board.tree,
+                boot_cpu: None,
+                intid_end: SPI_END,
+            };
+            verify(&payload, &actual, &mut |mismatch| {
+                refuse(mismatch.to_string())
+            });
+        }
+        Err(error) => refuse(error.to_string()),
+    }
 }
 
 /// Reads the table's file.

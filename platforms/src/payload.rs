@@ -9,7 +9,7 @@ use bulkhead::config::record::{
     VcpuRecord, WindowRecord, console_model, on_fault, on_panic, partition_flags, record_checksum,
     system_flags,
 };
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::plan::{Device, Plan, Vcpu};
 use crate::table::OnFault;
@@ -33,6 +33,14 @@ pub struct Globals {
     pub uart_kind: u32,
     /// Where its registers are.
     pub uart_hpa: u64,
+}
+
+/// Copies the record area of a payload to memory that is aligned as EL2's reader wants it.
+pub fn words(payload: &[u8]) -> Vec<u64> {
+    let length = Header::read_from_prefix(payload).map_or(0, |(header, _)| header.record_bytes);
+    let records = payload.get(..length as usize).unwrap_or(payload);
+    let (words, _) = records.as_chunks::<8>();
+    words.iter().map(|word| u64::from_ne_bytes(*word)).collect()
 }
 
 /// The record tables as they grow.

@@ -9,9 +9,11 @@ use bulkhead::config::placement::{
 };
 use bulkhead::config::record::ANYWHERE;
 use bulkhead::ids::PartitionId;
+use zerocopy::IntoBytes;
 
 use crate::board::HostBoard;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::payload::words;
 use crate::plan::{Plan, Region};
 use crate::platform::Platform;
 use crate::rule::Rule;
@@ -120,10 +122,7 @@ pub fn place_all(
 
 /// Returns the bytes of EL2's pool; a payload with errors in it gets a guess.
 fn pool(plans: &[Plan], payload: &[u8], pcpus: usize) -> u64 {
-    let (words, _) = payload.as_chunks::<8>();
-    let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-    let bytes = zerocopy::IntoBytes::as_bytes(words.as_slice());
-    match Payload::new(bytes) {
+    match Payload::new(words(payload).as_bytes()) {
         Ok(payload) => pool_bytes(&payload, pcpus),
         Err(_) => {
             let each = PARTITION_BYTES + VCPU_BYTES + CONSOLE_BYTES + 4 * PAGE_BYTES;

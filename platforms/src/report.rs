@@ -180,7 +180,7 @@ pub fn users(plans: &[Plan], position: u32) -> Vec<(&str, usize, &crate::plan::V
 /// Says what lies where in the board's memory.
 fn memory_rows(subject: &Subject<'_>) -> Vec<Row> {
     let row = |(range, what): &(Range, String)| Row {
-        place: range.to_string(),
+        place: range_words(*range),
         what: round_size(range.size()),
         remark: what.clone(),
     };
@@ -215,11 +215,21 @@ fn interrupt_rows(subject: &Subject<'_>) -> Vec<Row> {
     }
     rows.sort();
     let row = |(intid, trigger, who): (u32, &str, String)| Row {
-        place: format!("INTID {intid} (SPI {})", intid.saturating_sub(32)),
+        place: intid_words(intid),
         what: trigger.to_owned(),
         remark: who,
     };
     rows.into_iter().map(row).collect()
+}
+
+/// Writes a range with addresses of at least eight digits.
+fn range_words(range: Range) -> String {
+    format!("{:#010x}..={:#010x}", range.start(), range.last())
+}
+
+/// Names an interrupt both ways.
+fn intid_words(intid: u32) -> String {
+    format!("INTID {intid} (SPI {})", intid.saturating_sub(32))
 }
 
 /// Says what a guest sees where.
@@ -229,7 +239,7 @@ fn guest_rows(plan: &Plan) -> Vec<Row> {
         rows.push((
             seen.range.start(),
             Row {
-                place: seen.range.to_string(),
+                place: range_words(seen.range),
                 what: show_size(seen.range.size()),
                 remark: seen_remark(plan, &seen.what, seen.range),
             },
@@ -240,7 +250,7 @@ fn guest_rows(plan: &Plan) -> Vec<Row> {
         rows.push((
             range.start(),
             Row {
-                place: format!("  {range}"),
+                place: format!("  {}", range_words(range)),
                 what: format!("  {}", round_size(range.size())),
                 remark: format!("  {}", load.what),
             },
@@ -248,12 +258,12 @@ fn guest_rows(plan: &Plan) -> Vec<Row> {
     }
     rows.sort_by_key(|(start, _)| *start);
     let entry = Row {
-        place: format!("{:#x}", plan.entry),
+        place: format!("{:#010x}", plan.entry),
         what: "entry".to_owned(),
         remark: if plan.dtb == 0 {
             "x0 = 0".into()
         } else {
-            format!("x0 = {:#x}", plan.dtb)
+            format!("x0 = {:#010x}", plan.dtb)
         },
     };
     let rows = rows.into_iter().map(|(_, row)| row);
@@ -265,11 +275,11 @@ fn seen_remark(plan: &Plan, what: &str, range: Range) -> String {
     if what == "memory" {
         let region = plan.regions.iter().find(|region| region.guest == range);
         return region.map_or_else(String::new, |region| {
-            format!("memory {} at host {:#x}", region.rights(), region.placed)
+            format!("memory {} at host {:#010x}", region.rights(), region.placed)
         });
     }
     if let Some(console) = plan.console.as_ref().filter(|c| c.gpa == range.start()) {
-        return format!("{what}, INTID {}", console.intid);
+        return format!("{what}, {}", intid_words(console.intid));
     }
     let device = plan
         .devices
@@ -278,13 +288,7 @@ fn seen_remark(plan: &Plan, what: &str, range: Range) -> String {
     let Some(device) = device else {
         return what.to_owned();
     };
-    let interrupts: Vec<String> = device
-        .interrupts
-        .iter()
-        .map(|i| i.intid.to_string())
-        .collect();
-    match interrupts.len() {
-        0 => device.label(),
-        _ => format!("{}, INTID {}", device.label(), interrupts.join(", ")),
-    }
+    let interrupts = device.interrupts.iter().map(|i| intid_words(i.intid));
+    let words: Vec<String> = [device.label()].into_iter().chain(interrupts).collect();
+    words.join(", ")
 }

@@ -166,6 +166,8 @@ rules! {
     InterruptClash = Error "interrupt-clash",
     /// A device that reaches memory by the board's addresses has a guest whose addresses are the same.
     DmaNeedsIdentity = Error "dma-needs-identity",
+    /// Nothing else is left that EL2 would refuse at start-up on this board.
+    RefusedAtStart = Error "refused-at-start",
     /// A device that reaches memory unchecked can reach all of it.
     DmaUnprotected = Warning "dma-unprotected",
     /// Another device's registers lie in a page that a guest is given.

@@ -14,6 +14,8 @@ pub struct Seen {
     pub what: String,
     /// Where it is, in whole pages.
     pub range: Range,
+    /// For registers: what to add to a guest address for the board's.
+    moved: Option<u64>,
     /// Where the table says so.
     pub span: Span,
 }
@@ -22,48 +24,63 @@ pub struct Seen {
 pub fn seen(plan: &Plan) -> Vec<Seen> {
     let layout = &plan.layout;
     let redistributors = GICR_BYTES * plan.vcpus.len().max(1) as u64;
-    let mut all: Vec<(String, Option<Range>, Span)> = vec![
-        (
-            "the GIC distributor".into(),
-            Range::new(layout.gicd, GICD_BYTES),
-            plan.span.clone(),
-        ),
-        (
-            "the GIC redistributors".into(),
-            Range::new(layout.gicr, redistributors),
-            plan.span.clone(),
-        ),
-    ];
+    let mut seen = Vec::new();
+    let mut add = |what: String, start, bytes, span: &Span, moved| {
+        if let Some(range) = Range::new(start, bytes) {
+            seen.push(Seen {
+                what,
+                range: range.align_out(PAGE_BYTES),
+                moved,
+                span: span.clone(),
+            });
+        }
+    };
+    add(
+        "the GIC distributor".into(),
+        layout.gicd,
+        GICD_BYTES,
+        &plan.span,
+        None,
+    );
+    add(
+        "the GIC redistributors".into(),
+        layout.gicr,
+        redistributors,
+        &plan.span,
+        None,
+    );
     if let Some(console) = &plan.console {
-        let range = Range::new(console.gpa, UART_BYTES);
-        all.push(("the console's UART".into(), range, console.span.clone()));
+        add(
+            "the console's UART".into(),
+            console.gpa,
+            UART_BYTES,
+            &console.span,
+            None,
+        );
     }
     for region in &plan.regions {
-        all.push(("memory".into(), Some(region.guest), region.span.clone()));
+        let (start, bytes) = (region.guest.start(), region.guest.size());
+        add("memory".into(), start, bytes, &region.span, None);
     }
     for device in &plan.devices {
         for window in &device.windows {
-            let range = Range::new(window.gpa, window.host.size());
-            all.push((format!("`{}`", device.label()), range, device.span.clone()));
+            let moved = Some(window.host.start().wrapping_sub(window.gpa));
+            let what = format!("`{}`", device.label());
+            add(what, window.gpa, window.host.size(), &device.span, moved);
         }
     }
-    let ranged = all.into_iter().filter_map(|(what, range, span)| {
-        let range = range?.align_out(PAGE_BYTES);
-        Some(Seen { what, range, span })
-    });
-    let mut seen: Vec<Seen> = ranged.collect();
     seen.sort_by_key(|s| (s.range.start(), s.range.last()));
     seen
 }
 
 /// Refuses things that lie on each other in a guest's address space, and a console outside it. Registers of devices
-/// may share a page: they keep their place in it.
+/// may share a page of the guest where they share one of the board.
 pub fn check_guest(plan: &Plan, out: &mut Diagnostics) {
     let seen = seen(plan);
     for (index, one) in seen.iter().enumerate() {
         for other in &seen[..index] {
-            let devices = one.what.starts_with('`') && other.what.starts_with('`');
-            if devices || !one.range.overlaps(other.range) {
+            let same_page = one.moved.is_some() && one.moved == other.moved;
+            if same_page || !one.range.overlaps(other.range) {
                 continue;
             }
             let title = format!(

@@ -1,6 +1,6 @@
 //! One bad table for each rule: `tests/tables/RULE.toml`, and what it gets: `tests/tables/RULE.txt`.
 //!
-//! A first line `#: WORD VALUE ...` of a table says what board it meets: `cpus N`, `memory BYTES`, `seed no`, `gic no`,
+//! A first line `#: WORD VALUE ...` of a table says what board it meets: `cpus N`, `memory BYTES`, `seed no`, `gic no`, `conduit hvc`,
 //! `qemu no`,
 //! `platform NAME`. With the environment variable `BLESS` set, the messages are written instead of compared: read them.
 
@@ -32,6 +32,7 @@ fn found(bench: &mut Bench, name: &str) -> (Diagnostics, String) {
             "memory" => board.memory = value.parse().expect("a number"),
             "seed" => board.seed = false,
             "gic" => board.gic = false,
+            "conduit" => board.conduit = "hvc",
             "qemu" => platform.qemu = None,
             "platform" => {
                 platform.name = value.to_owned();

@@ -13,6 +13,8 @@ pub struct Board {
     pub seed: bool,
     /// Whether there is a GIC.
     pub gic: bool,
+    /// How the firmware is called.
+    pub conduit: &'static str,
 }
 
 impl Default for Board {
@@ -22,6 +24,7 @@ impl Default for Board {
             memory: 1 << 30,
             seed: true,
             gic: true,
+            conduit: "smc",
         }
     }
 }
@@ -199,7 +202,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
     let root = &mut tree.root;
     let psci = [
         ("compatible", texts(&["arm,psci-1.0"])),
-        ("method", texts(&["smc"])),
+        ("method", texts(&[board.conduit])),
     ];
     root.add_child(node("psci", &psci));
     let size = [
