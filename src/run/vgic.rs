@@ -8,6 +8,8 @@ use bulkhead::vgic::{Effects, hcr};
 
 /// `ICH_HCR_EL2.EOIcount`.
 const EOI_COUNT_SHIFT: u32 = 27;
+/// `ICH_VMCR_EL2.VEOIM`: the guest's EOImode.
+const VEOIM: u64 = 1 << 9;
 /// `ICH_HCR_EL2.TC`: traps the common registers, for CPUs that cannot trap `ICC_DIR_EL1` alone.
 const TC: u64 = 1 << 10;
 
@@ -21,10 +23,10 @@ impl Pcpu {
         let Some((partition, id)) = self.current_identity() else {
             return;
         };
-        let eoi_count = read::ich_hcr_el2() >> EOI_COUNT_SHIFT;
+        let eoi_count = ends_of_spilled();
         let kick = partition.state.lock().vgic.fold(
             id,
-            eoi_count as u32,
+            eoi_count,
             |index| list_registers::read_list_register(index as u8),
             |intid| gicv3::deactivate(intid.into()),
         );
@@ -130,5 +132,16 @@ impl Pcpu {
     pub fn current_identity(&self) -> Option<(&'static Partition, bulkhead::ids::VcpuId)> {
         let vcpu = self.vcpus.get(self.current?.index())?;
         Some((vcpu.partition, vcpu.id))
+    }
+}
+
+/// Returns how many interrupts outside of the list registers the guest has ended. With the guest's EOImode at 1 an end
+/// only drops the priority, though some implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
+fn ends_of_spilled() -> u32 {
+    let count = (read::ich_hcr_el2() >> EOI_COUNT_SHIFT) as u32;
+    if count != 0 && read::ich_vmcr_el2() & VEOIM != 0 {
+        0
+    } else {
+        count
     }
 }
