@@ -165,13 +165,23 @@ impl<'m> Vgic<'m> {
     /// the guest. The caller has disabled, un-pended and deactivated the physical interrupts, and routes them to
     /// vCPU 0 with the trigger that the table names.
     pub fn reset(&mut self) {
-        self.groups = 0;
-        for cpu in &mut *self.cpus {
-            cpu.reset();
+        let mut step = 0;
+        while self.reset_step(step) {
+            step += 1;
         }
-        for spis in &mut *self.spis {
+    }
+
+    /// Does one step of [`Vgic::reset`], a vCPU or a bank of SPIs, so that the caller can yield in between: `step` counts
+    /// from 0. Returns whether there are more. No other call may come before the last step.
+    pub fn reset_step(&mut self, step: usize) -> bool {
+        self.groups = 0;
+        let bank = step.wrapping_sub(self.cpus.len());
+        if let Some(cpu) = self.cpus.get_mut(step) {
+            cpu.reset();
+        } else if let Some(spis) = self.spis.get_mut(bank) {
             spis.reset();
         }
+        step + 1 < self.cpus.len() + self.spis.len()
     }
 
     /// Gives the guest an SPI: edge-triggered or level-sensitive at reset, with or without the physical interrupt of the

@@ -56,6 +56,19 @@ impl CpuInterface {
     }
 }
 
+/// INTIDs at the two ends of a list, [`NIL`] when it is empty.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: u16,
+    last: u16,
+}
+
+/// The ends of an empty list.
+const EMPTY: Ends = Ends {
+    first: NIL,
+    last: NIL,
+};
+
 /// Bits of [`Stage::flags`]: together, so that one test finds that there is nothing special.
 pub(super) mod flag {
     /// The hardware may be ahead of the model: from `refill` to `fold`.
@@ -83,8 +96,7 @@ pub(super) struct Stage {
     pub flags: u8,
     /// For each [`Kind`], the priority levels whose list is not empty.
     pub levels: [u32; 3],
-    heads: [u16; LISTS],
-    tails: [u16; LISTS],
+    ends: [Ends; LISTS],
 }
 
 impl Stage {
@@ -95,18 +107,18 @@ impl Stage {
             changed: 0,
             flags: 0,
             levels: [0; 3],
-            heads: [NIL; LISTS],
-            tails: [NIL; LISTS],
+            ends: [EMPTY; LISTS],
         }
     }
 
-    /// Empties all; list ends mean nothing while `levels` has them empty, so they stay.
+    /// Empties all.
     fn reset(&mut self) {
         self.list_registers = [0; MAX_LIST_REGISTERS];
         self.used = 0;
         self.changed = u16::MAX;
         self.flags = 0;
         self.levels = [0; 3];
+        self.ends = [EMPTY; LISTS];
     }
 
     /// Returns the priority levels at which interrupts of a kind wait.
@@ -131,7 +143,8 @@ impl Stage {
         if level >= LEVELS {
             return None;
         }
-        self.heads.get(kind as usize * LEVELS + level).copied()
+        let ends = self.ends.get(kind as usize * LEVELS + level)?;
+        Some(ends.first)
     }
 
     /// Notes whether a list has members; called when its first one comes or its last one goes.
@@ -144,19 +157,6 @@ impl Stage {
         if group0 | group1 | spilled != 0 {
             self.flags |= flag::WAITING;
         }
-    }
-
-    /// Returns the two ends of a list; those of an empty one mean nothing.
-    fn ends(&self, list: usize) -> (u16, u16) {
-        let filled = self
-            .levels
-            .get(list / LEVELS)
-            .is_some_and(|levels| levels & 1 << (list % LEVELS) != 0);
-        if !filled {
-            return (NIL, NIL);
-        }
-        let head = self.heads.get(list).copied().unwrap_or(NIL);
-        (head, self.tails.get(list).copied().unwrap_or(NIL))
     }
 }
 
@@ -175,31 +175,33 @@ impl Vgic<'_> {
     /// Puts an unlisted interrupt into a list of a vCPU, at its end or, `first`, at its front.
     #[inline(never)]
     pub(super) fn link(&mut self, irq: Irq, vcpu: u8, list: u8, first: bool) {
-        let number = list as usize;
         let Some(stage) = self.stage(vcpu) else {
             return;
         };
-        let (head, tail) = stage.ends(number);
-        if head == NIL {
-            stage.mark(number, true);
+        let Some(ends) = stage.ends.get_mut(list as usize) else {
+            return;
+        };
+        let old = *ends;
+        let (previous, next) = if first {
+            ends.first = irq.intid;
+            (NIL, old.first)
+        } else {
+            ends.last = irq.intid;
+            (old.last, NIL)
+        };
+        if old.first == NIL {
+            (ends.first, ends.last) = (irq.intid, irq.intid);
+            stage.mark(list as usize, true);
         }
-        if (head == NIL || first)
-            && let Some(end) = stage.heads.get_mut(number)
-        {
-            *end = irq.intid;
-        }
-        if (head == NIL || !first)
-            && let Some(end) = stage.tails.get_mut(number)
-        {
-            *end = irq.intid;
-        }
-        let (previous, next) = if first { (NIL, head) } else { (tail, NIL) };
-        self.join(vcpu, previous, irq.intid);
-        self.join(vcpu, irq.intid, next);
         if let Some(bank) = self.bank_of(irq) {
-            put(&mut bank.list, irq.index(), list);
-            put(&mut bank.home, irq.index(), vcpu);
+            let index = irq.index();
+            put(&mut bank.list, index, list);
+            put(&mut bank.home, index, vcpu);
+            put(&mut bank.next, index, next);
+            put(&mut bank.previous, index, previous);
         }
+        self.set_next(vcpu, previous, irq.intid);
+        self.set_previous(vcpu, next, irq.intid);
     }
 
     /// Takes an interrupt out of the list that it is in, if any.
@@ -214,45 +216,46 @@ impl Vgic<'_> {
             return;
         }
         put(&mut bank.list, index, UNLISTED);
-        let (vcpu, next, previous) = (
-            at(&bank.home, index),
-            at(&bank.next, index),
-            at(&bank.previous, index),
-        );
-        if next != NIL || previous != NIL {
-            self.join(vcpu, previous, next);
-        }
+        let vcpu = at(&bank.home, index);
+        let (next, previous) = (at(&bank.next, index), at(&bank.previous, index));
+        self.set_next(vcpu, previous, next);
+        self.set_previous(vcpu, next, previous);
         let Some(stage) = self.stage(vcpu) else {
             return;
         };
+        let Some(ends) = stage.ends.get_mut(list as usize) else {
+            return;
+        };
+        if previous == NIL {
+            ends.first = next;
+        }
+        if next == NIL {
+            ends.last = previous;
+        }
         if next == NIL && previous == NIL {
             stage.mark(list as usize, false);
         }
-        if previous == NIL
-            && let Some(end) = stage.heads.get_mut(list as usize)
+    }
+
+    /// Sets what comes behind an interrupt in a vCPU's list, unless that is the list's end.
+    #[inline]
+    fn set_next(&mut self, vcpu: u8, intid: u16, next: u16) {
+        let irq = Irq { vcpu, intid };
+        if intid != NIL
+            && let Some(bank) = self.bank_of(irq)
         {
-            *end = next;
-        }
-        if next == NIL
-            && let Some(end) = stage.tails.get_mut(list as usize)
-        {
-            *end = previous;
+            put(&mut bank.next, irq.index(), next);
         }
     }
 
-    /// Makes two interrupts of a vCPU's list neighbours; either may be the end.
-    #[inline(never)]
-    fn join(&mut self, vcpu: u8, left: u16, right: u16) {
-        let (before, after) = (Irq { vcpu, intid: left }, Irq { vcpu, intid: right });
-        if left != NIL
-            && let Some(bank) = self.bank_of(before)
+    /// Sets what comes before an interrupt in a vCPU's list, unless that is the list's end.
+    #[inline]
+    fn set_previous(&mut self, vcpu: u8, intid: u16, previous: u16) {
+        let irq = Irq { vcpu, intid };
+        if intid != NIL
+            && let Some(bank) = self.bank_of(irq)
         {
-            put(&mut bank.next, before.index(), right);
-        }
-        if right != NIL
-            && let Some(bank) = self.bank_of(after)
-        {
-            put(&mut bank.previous, after.index(), left);
+            put(&mut bank.previous, irq.index(), previous);
         }
     }
 }

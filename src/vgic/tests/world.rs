@@ -1,7 +1,9 @@
 //! What surrounds the virtual GIC in a test: vCPUs with a small model of the hardware's virtual CPU interface, and a
 //! physical GIC as far as passed-through interrupts need it. Each vCPU has a pCPU of its own.
 
+use super::super::bank::Irq;
 use super::super::list_register::{ACTIVE, EOI, GROUP1, HW, PENDING, STATE};
+use super::super::queue::flag;
 use super::super::{CpuInterface, Effects, SgiGroup, SpiBank, Vgic, hcr};
 use crate::ids::VcpuId;
 use std::collections::BTreeMap;
@@ -236,6 +238,7 @@ impl World {
             self.deactivated(vcpu, intid);
         }
         self.kicks |= kick;
+        self.check_images(vcpu);
     }
 
     /// A vCPU enters the guest.
@@ -250,8 +253,29 @@ impl World {
         }
         cpu.hcr = refill.hcr;
         cpu.inside = true;
+        self.check_images(vcpu);
         self.kicks |= refill.kick & !(1 << vcpu);
         self.kicks &= !(1 << vcpu);
+    }
+
+    /// Every list register that the model owns holds what the state says, whichever way it was filled.
+    fn check_images(&self, vcpu: u8) {
+        let stage = &self.vgic.cpus[vcpu as usize].stage;
+        for slot in (0..16).filter(|slot| stage.used & 1 << slot != 0) {
+            let held = stage.list_registers[slot];
+            let irq = Irq {
+                vcpu,
+                intid: held as u16,
+            };
+            let said = self.vgic.image(irq, vcpu).unwrap_or(0);
+            // What was shown as active alone because others waited may stay so when none does any more.
+            let shortened = said & STATE == STATE && held == said & !PENDING | EOI;
+            let later = stage.is(flag::RESTAGE);
+            assert!(
+                held == said || shortened || later,
+                "{held:#x}, not {said:#x}"
+            );
+        }
     }
 
     /// A vCPU is interrupted by EL2.
