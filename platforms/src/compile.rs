@@ -181,7 +181,8 @@ fn check_as_el2(payload: &[u8], board: &HostBoard<'_>, out: &mut Diagnostics) {
             let actual = Actual {
                 board: &board.board,
                 tree: &board.tree,
-                boot_cpu: None,
+                // Which CPU starts the board is not in its tree; firmware takes the first.
+                boot_cpu: board.board.cpus.first().map(|cpu| cpu.mpidr),
                 intid_end: SPI_END,
             };
             verify(&payload, &actual, &mut |mismatch| {
