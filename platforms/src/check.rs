@@ -25,12 +25,7 @@ pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
     if let Some(extra) = table.partitions.get(MAX_PARTITIONS) {
         let title = format!("a table has at most {MAX_PARTITIONS} partitions");
         let text = format!("partition number {}", MAX_PARTITIONS + 1);
-        out.push(Diagnostic::new(
-            Rule::TooManyPartitions,
-            title,
-            extra.name.span.clone(),
-            text,
-        ));
+        out.refuse(Rule::TooManyPartitions, title, &extra.name.span, text);
     }
     let mut first: BTreeMap<&str, Span> = BTreeMap::new();
     for partition in &table.partitions {

@@ -137,13 +137,7 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
     };
     let mut store = Store::new(request.table, request.images);
     let mut plans = plan(&table, &board, request.platform, &mut store, &mut out);
-    // QEMU's tree is made without a seed here, and with one when it runs.
-    let seeded = !board.board.rng_seed.is_empty() || !board.board.kaslr_seed.is_empty();
-    if !seeded && request.platform.qemu.is_none() {
-        let title = "the board gives no random seed: guests get seeds that can be guessed";
-        let found = Diagnostic::outside(Rule::NoBoardSeed, title);
-        out.push(found.help("a boot loader adds `rng-seed` to `/chosen`"));
-    }
+    warn_of_missing_seed(&board, request.platform, &mut out);
     let globals = globals(&table, &board, request.platform);
     // A table with errors gets no payload, yet what is known of it is placed, so that all violations show.
     let payload = payload::write(&globals, &plans);
@@ -167,6 +161,16 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         payload,
         out,
     ))
+}
+
+/// Warns of a board without randomness. QEMU's tree is made without a seed here, and with one when it runs.
+fn warn_of_missing_seed(board: &HostBoard<'_>, platform: &Platform, out: &mut Diagnostics) {
+    let seeded = !board.board.rng_seed.is_empty() || !board.board.kaslr_seed.is_empty();
+    if !seeded && platform.qemu.is_none() {
+        let title = "the board gives no random seed: guests get seeds that can be guessed";
+        let found = Diagnostic::outside(Rule::NoBoardSeed, title);
+        out.push(found.help("a boot loader adds `rng-seed` to `/chosen`"));
+    }
 }
 
 /// Runs EL2's own checks: what it would refuse at start-up is refused here, whether or not a rule above covers it.

@@ -141,6 +141,17 @@ impl Diagnostics {
         }
     }
 
+    /// Adds a diagnostic that has one place and needs no help.
+    pub(crate) fn refuse(
+        &mut self,
+        rule: Rule,
+        title: impl Into<String>,
+        span: &Range<usize>,
+        text: impl Into<String>,
+    ) {
+        self.push(Diagnostic::new(rule, title, span.clone(), text));
+    }
+
     /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.list.len()

@@ -7,7 +7,7 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::DeviceTree;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
-use crate::image::{Store, behind};
+use crate::image::{Loaded, Store, behind};
 use crate::plan::{Load, Plan, Region};
 use crate::reader::{At, Span};
 use crate::rule::Rule;
@@ -36,34 +36,42 @@ pub fn fit(
     let (Some(mut loaded), Some(main)) = (store.load(image, ram, out), main) else {
         return;
     };
-    let span = image.span.clone();
-    let initrd = loaded.initrd.take();
-    plan.entry = loaded.entry;
-    plan.loads = std::mem::take(&mut loaded.loads);
-    let more = initrd.as_ref().map_or(0, |initrd| initrd.len() as u64);
-    if !check_inside(plan, &span, more, out) {
+    let cmdline = loaded.cmdline.take();
+    let Some(initrd) = fit_image(plan, &main, image, loaded, out) else {
         return;
-    }
-    check_apart(plan, &span, out);
-    check_entry(plan, image, out);
-    let initrd = match initrd {
-        Some(bytes) => match add_initrd(plan, &main, bytes, &span, out) {
-            Some(range) => Some(range),
-            None => return,
-        },
-        None => None,
     };
     match &partition.tree.value {
         Tree::None => {}
         Tree::File { file, at } => add_tree_file(plan, file, at, store, out),
         Tree::Generated => {
-            let words = Words {
-                cmdline: loaded.cmdline.as_deref(),
-                initrd,
-            };
-            let generated = tree::generate(plan, cpus, board, words);
+            let cmdline = cmdline.as_deref();
+            let generated = tree::generate(plan, cpus, board, Words { cmdline, initrd });
             add_generated(plan, &main, generated, &partition.tree.span, out);
         }
+    }
+}
+
+/// Puts image and RAM disk into memory. Returns where the RAM disk is, if there is one; `None` when something has no
+/// room, so that a device tree would be a guess.
+fn fit_image(
+    plan: &mut Plan,
+    main: &Region,
+    image: &At<Image>,
+    loaded: Loaded,
+    out: &mut Diagnostics,
+) -> Option<Option<(u64, u64)>> {
+    plan.entry = loaded.entry;
+    plan.loads = loaded.loads;
+    let initrd = loaded.initrd;
+    let more = initrd.as_ref().map_or(0, |initrd| initrd.len() as u64);
+    if !check_inside(plan, &image.span, more, out) {
+        return None;
+    }
+    check_apart(plan, &image.span, out);
+    check_entry(plan, image, out);
+    match initrd {
+        Some(bytes) => add_initrd(plan, main, bytes, &image.span, out).map(Some),
+        None => Some(None),
     }
 }
 
@@ -301,10 +309,8 @@ fn add_tree_file(
         return;
     };
     if let Err(error) = Fdt::new(&bytes) {
-        let title = format!(
-            "`{}` is not a device tree: {error}",
-            shown_path(&file.value)
-        );
+        let name = shown_path(&file.value);
+        let title = format!("`{name}` is not a device tree: {error}");
         let found = Diagnostic::new(Rule::NotATree, title, file.span.clone(), "this file");
         out.push(found.help("a flattened tree is meant (`.dtb`), as `dtc` makes it from source"));
         return;
@@ -315,30 +321,28 @@ fn add_tree_file(
         memory_bytes: bytes.len() as u64,
         bytes,
     };
-    let range = load.range();
-    if !range.is_some_and(|range| plan.regions.iter().any(|r| r.guest.contains(range))) {
-        out.push(outside(&load, plan, &at.span));
-        return;
-    }
-    if !at.value.is_multiple_of(8) {
-        let title = "`at` of a device tree is a multiple of 8";
-        let text = format!("{:#x} is not", at.value);
-        out.push(Diagnostic::new(
-            Rule::MemoryMisaligned,
-            title,
-            at.span.clone(),
-            text,
-        ));
-    }
-    for other in &plan.loads {
-        if let (Some(a), Some(b)) = (range, other.range())
-            && a.overlaps(b)
-        {
-            out.push(on_each_other(&load, a, other, b, &at.span));
-        }
-    }
+    check_tree_place(plan, &load, &at.span, out);
     plan.dtb = at.value;
     plan.loads.push(load);
+}
+
+/// Refuses a tree that lies outside memory, on something else, or at an odd address.
+fn check_tree_place(plan: &Plan, load: &Load, span: &Span, out: &mut Diagnostics) {
+    if !load.gpa.is_multiple_of(8) {
+        let title = "`at` of a device tree is a multiple of 8";
+        let text = format!("{:#x} is not", load.gpa);
+        out.refuse(Rule::MemoryMisaligned, title, span, text);
+    }
+    let inside = |range: &Range| plan.regions.iter().any(|r| r.guest.contains(*range));
+    let Some(range) = load.range().filter(inside) else {
+        out.push(outside(load, plan, span));
+        return;
+    };
+    for other in &plan.loads {
+        if let Some(taken) = other.range().filter(|taken| taken.overlaps(range)) {
+            out.push(on_each_other(load, range, other, taken, span));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -161,12 +161,7 @@ impl<'a> Store<'a> {
             Ok(program) => program,
             Err(why) => {
                 let title = format!("`{}` is not an ELF program for AArch64: {why}", shown(file));
-                out.push(Diagnostic::new(
-                    Rule::NotAnElf,
-                    title,
-                    file.span.clone(),
-                    "this file",
-                ));
+                out.refuse(Rule::NotAnElf, title, &file.span, "this file");
                 return None;
             }
         };
@@ -235,12 +230,7 @@ impl<'a> Store<'a> {
             }
             Err(why) => {
                 let title = format!("`{}` is not an arm64 kernel `Image`: {why}", shown(file));
-                out.push(Diagnostic::new(
-                    Rule::NotAKernel,
-                    title,
-                    file.span.clone(),
-                    "this file",
-                ));
+                out.refuse(Rule::NotAKernel, title, &file.span, "this file");
                 None
             }
         }

@@ -137,26 +137,17 @@ impl Tables {
 
     /// Adds a partition.
     fn add(&mut self, plan: &Plan) {
-        let mut name = [0; NAME_BYTES];
-        let bytes = plan.name.as_bytes().iter().take(NAME_BYTES - 1);
-        name.iter_mut()
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
+        let seed = |&(gpa, bytes): &(u64, u64)| SeedRecord { gpa, bytes };
         let (fault, restart_limit, restart_within_ns) = fault(plan.on_fault);
         let console = plan.console.as_ref();
         let record = PartitionRecord {
-            name,
+            name: name(&plan.name),
             regions: extend(&mut self.regions, plan.regions.iter().map(region)),
             vcpus: extend(&mut self.vcpus, plan.vcpus.iter().map(vcpu)),
             devices: self.add_devices(&plan.devices),
             interrupts: extend(&mut self.interrupts, interrupts(&plan.devices)),
             segments: self.add_segments(plan),
-            seeds: extend(
-                &mut self.seeds,
-                plan.seeds
-                    .iter()
-                    .map(|&(gpa, bytes)| SeedRecord { gpa, bytes }),
-            ),
+            seeds: extend(&mut self.seeds, plan.seeds.iter().map(seed)),
             entry: plan.entry,
             dtb: plan.dtb,
             gicd: plan.layout.gicd,
@@ -212,8 +203,8 @@ impl Tables {
         extend(&mut self.segments, records)
     }
 
-    /// Writes everything, with all offsets and the checksum in place.
-    fn write(mut self, header: &mut Header) -> Vec<u8> {
+    /// Gives everything its place: the record tables behind the header, then the texts, then the blobs.
+    fn arrange(&mut self, header: &mut Header) {
         let mut place = size_of::<Header>() as u32;
         header.partitions = table(&self.partitions, &mut place);
         header.regions = table(&self.regions, &mut place);
@@ -224,17 +215,21 @@ impl Tables {
         header.segments = table(&self.segments, &mut place);
         header.seeds = table(&self.seeds, &mut place);
         header.platform.offset += place;
-        self.devices
-            .iter_mut()
-            .for_each(|device| device.path.offset += place);
+        for device in &mut self.devices {
+            device.path.offset += place;
+        }
         let record_bytes = u64::from(place) + self.strings.len() as u64;
         header.record_bytes = record_bytes.next_multiple_of(8);
         let blobs = header.record_bytes.next_multiple_of(PAGE_BYTES);
-        self.segments
-            .iter_mut()
-            .for_each(|segment| segment.offset += blobs);
+        for segment in &mut self.segments {
+            segment.offset += blobs;
+        }
         header.total_bytes = blobs + self.blobs.bytes;
+    }
 
+    /// Writes everything, with all offsets and the checksum in place.
+    fn write(mut self, header: &mut Header) -> Vec<u8> {
+        self.arrange(header);
         let mut out = Vec::with_capacity(header.total_bytes as usize);
         out.extend(header.as_bytes());
         append(&mut out, &self.partitions);
@@ -271,6 +266,17 @@ fn table<T>(records: &[T], place: &mut u32) -> Table {
 /// Appends records.
 fn append<T: IntoBytes + Immutable>(out: &mut Vec<u8>, records: &[T]) {
     out.extend(records.as_bytes());
+}
+
+/// Pads a name; what is too long has been refused.
+fn name(name: &str) -> [u8; NAME_BYTES] {
+    let mut padded = [0; NAME_BYTES];
+    let bytes = name.as_bytes().iter().take(NAME_BYTES - 1);
+    padded
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
+    padded
 }
 
 /// Makes the record of a region.

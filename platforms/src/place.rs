@@ -179,54 +179,55 @@ fn owner_words(owner: &Owner<'_>, plans: &[Plan]) -> String {
 
 /// Words a violation.
 fn diagnose(violation: &Violation<'_>, plans: &[Plan], board: &HostBoard<'_>) -> Diagnostic {
-    match violation {
+    match *violation {
         Violation::OutsideMemory { owner, range } => {
             let ram = board.board.memory.iter().map(|ram| ram.to_string());
             let ram = ram.collect::<Vec<_>>().join(", ");
-            let title = format!("{} is not all in RAM", subject(owner, plans));
+            let title = format!("{} is not all in RAM", subject(&owner, plans));
             let text = format!("host addresses {range}");
-            blame(Rule::MemoryOutsideRam, title, owner, text, plans)
+            blame(Rule::MemoryOutsideRam, title, &owner, text, plans)
                 .help(format!("the board has RAM at {ram}"))
         }
         Violation::OverlapsHypervisor {
             owner,
             range,
             hypervisor,
-        } => {
-            let title = format!("{} lies on EL2 and its payload", subject(owner, plans));
-            let text = format!("host addresses {range}, EL2 has {hypervisor}");
-            blame(Rule::MemoryReserved, title, owner, text, plans).help(OPEN)
-        }
+        } => taken(&owner, range, "EL2 with its payload", hypervisor, plans),
         Violation::OverlapsReserved {
             owner,
             range,
             reserved,
-        } => {
-            let by = reserved_words(reserved);
-            let title = format!("{} lies on {by}", subject(owner, plans));
-            let text = format!("host addresses {range}, {by} has {}", reserved.range);
-            blame(Rule::MemoryReserved, title, owner, text, plans).help(OPEN)
-        }
+        } => taken(
+            &owner,
+            range,
+            &reserved_words(&reserved),
+            reserved.range,
+            plans,
+        ),
         Violation::OverlapsOther {
             owner,
             range,
             other,
             other_range,
-        } => overlap(owner, range, other, other_range, plans),
+        } => overlap(&owner, &range, &other, &other_range, plans),
         Violation::NoRoom {
             owner,
             size,
             largest,
-        } => no_room(owner, *size, *largest, plans, board),
-        Violation::NoRange { owner, .. } | Violation::Incongruent { owner, .. } => blame(
-            Rule::MemoryIncongruent,
-            violation.to_string(),
-            owner,
-            "this place".into(),
-            plans,
-        ),
+        } => no_room(&owner, size, largest, plans, board),
+        Violation::NoRange { owner, .. } | Violation::Incongruent { owner, .. } => {
+            let (title, text) = (violation.to_string(), "this place".to_owned());
+            blame(Rule::MemoryIncongruent, title, &owner, text, plans)
+        }
         Violation::TooMany { .. } => Diagnostic::outside(Rule::NoRoom, violation.to_string()),
     }
+}
+
+/// Words a fixed place that somebody else has.
+fn taken(owner: &Owner<'_>, range: Range, by: &str, theirs: Range, plans: &[Plan]) -> Diagnostic {
+    let title = format!("{} lies on {by}", subject(owner, plans));
+    let text = format!("host addresses {range}, {by} has {theirs}");
+    blame(Rule::MemoryReserved, title, owner, text, plans).help(OPEN)
 }
 
 /// What to do about a fixed place that is taken.

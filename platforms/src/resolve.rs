@@ -1,20 +1,23 @@
 //! From a partition as the table has it to a plan: what it names is looked up on the board.
 
-use bulkhead::addr::Range;
+use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::payload::{GUEST_END, MAX_REGIONS};
 use bulkhead::ids::MAX_VCPUS;
 
-use crate::board::{HostBoard, is_memory};
+use crate::board::{Found, HostBoard, is_memory};
 use crate::check::devices::may_pass;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::nearest::suggestion;
 use crate::plan::{Console, Device, Interrupt, Layout, Plan, Region, Vcpu, Window};
+use crate::reader::Span;
 use crate::rule::Rule;
 use crate::table::{self, CpuName, DeviceSource, Partition, Place};
 use crate::units::show_size;
 
 /// Guest addresses lie below this.
 pub const GUEST_SPACE: u64 = GUEST_END;
+/// The bits of an address within its page.
+const PAGE_MASK: u64 = PAGE_BYTES - 1;
 /// INTIDs of shared peripheral interrupts.
 const SPIS: std::ops::Range<u32> = 32..1020;
 
@@ -33,12 +36,7 @@ pub fn resolve(
     if let Some(extra) = partition.memory.get(MAX_REGIONS) {
         let title = format!("a partition has at most {MAX_REGIONS} pieces of memory");
         let text = format!("piece number {}", MAX_REGIONS + 1);
-        out.push(Diagnostic::new(
-            Rule::TooManyRegions,
-            title,
-            extra.span.clone(),
-            text,
-        ));
+        out.refuse(Rule::TooManyRegions, title, &extra.span, text);
     }
     let regions = partition.memory.iter().take(MAX_REGIONS);
     let devices = partition.devices.iter();
@@ -116,12 +114,7 @@ fn vcpus(
     if let Some(extra) = partition.vcpus.get(MAX_VCPUS) {
         let title = format!("a partition has at most {MAX_VCPUS} vCPUs");
         let text = format!("vCPU {MAX_VCPUS} of `{}`", partition.name.value);
-        out.push(Diagnostic::new(
-            Rule::TooManyVcpus,
-            title,
-            extra.span.clone(),
-            text,
-        ));
+        out.refuse(Rule::TooManyVcpus, title, &extra.span, text);
     }
     let vcpus = partition.vcpus.iter().take(MAX_VCPUS);
     vcpus
@@ -230,48 +223,49 @@ fn look_up(
     device: &table::Device,
     board: &HostBoard<'_>,
     out: &mut Diagnostics,
-) -> Option<(String, crate::board::Found)> {
-    let span = || device.span.clone();
+) -> Option<(String, Found)> {
     let full = board.full_path(path);
     let found = match board.find(path) {
         Ok(found) => found,
         Err(Some(why)) => {
             let title = format!("device `{path}` cannot be passed through: {why}");
-            out.push(Diagnostic::new(
-                Rule::UnknownDevice,
-                title,
-                span(),
-                "this device",
-            ));
+            out.refuse(Rule::UnknownDevice, title, &device.span, "this device");
             return None;
         }
         Err(None) => {
             let title = format!("the board's device tree has no device `{path}`");
-            let found = Diagnostic::new(Rule::UnknownDevice, title, span(), "no such device");
+            let span = device.span.clone();
+            let found = Diagnostic::new(Rule::UnknownDevice, title, span, "no such device");
             let names = board.names(path);
             let names = names.iter().map(String::as_str);
             out.push(found.help(suggestion(path, names, "it has no devices")));
             return None;
         }
     };
-    let timer = found
-        .compatible
-        .iter()
-        .any(|c| c.ends_with("-timer") && c.starts_with("arm,"));
-    let psci = found.compatible.iter().any(|c| c.starts_with("arm,psci"));
-    if is_memory(&full) || timer || psci {
-        let title = format!("`{full}` is EL2's own and cannot be passed through");
-        let text = "every guest has its own of this";
-        out.push(Diagnostic::new(Rule::DeviceIsEl2s, title, span(), text));
-        return None;
+    is_usable(&full, &found, &device.span, out).then_some((full, found))
+}
+
+/// Refuses a node that is no device, or one that is not in use; returns whether it is neither.
+fn is_usable(path: &str, found: &Found, span: &Span, out: &mut Diagnostics) -> bool {
+    let own = |name: &String| {
+        name.starts_with("arm,psci") || name.starts_with("arm,") && name.ends_with("-timer")
+    };
+    if is_memory(path) || found.compatible.iter().any(own) {
+        let title = format!("`{path}` is EL2's own and cannot be passed through");
+        out.refuse(
+            Rule::DeviceIsEl2s,
+            title,
+            span,
+            "every guest has its own of this",
+        );
+        return false;
     }
     if !found.enabled {
-        let title = format!("the board's device tree says that `{full}` is not in use");
+        let title = format!("the board's device tree says that `{path}` is not in use");
         let text = "its `status`, or that of a bus above it, is not \"okay\"";
-        out.push(Diagnostic::new(Rule::DeviceDisabled, title, span(), text));
-        return None;
+        out.refuse(Rule::DeviceDisabled, title, span, text);
     }
-    Some((full, found))
+    found.enabled
 }
 
 /// Gives every register window its guest address: all are moved by as much as the first one.
@@ -283,26 +277,20 @@ fn windows(
     let Some(first) = registers.first() else {
         let title = "a device without registers cannot be passed through";
         let text = "there is nothing to map";
-        out.push(Diagnostic::new(
-            Rule::DeviceWithoutRegisters,
-            title,
-            device.span.clone(),
-            text,
-        ));
+        out.refuse(Rule::DeviceWithoutRegisters, title, &device.span, text);
         return None;
     };
     let gpa = device.gpa.as_ref();
     let moved = gpa.map_or(0, |gpa| gpa.value.wrapping_sub(first.start()));
-    if let Some(gpa) = gpa.filter(|_| moved & 0xfff != 0) {
+    if let Some(gpa) = gpa.filter(|_| moved & PAGE_MASK != 0) {
         let title = "`gpa` of a device keeps the place within the 4 KiB page";
         let text = format!("the registers lie at {:#x}", first.start());
-        let near = (gpa.value & !0xfff) | (first.start() & 0xfff);
+        let near = (gpa.value & !PAGE_MASK) | (first.start() & PAGE_MASK);
         let found = Diagnostic::new(Rule::DeviceIncongruent, title, gpa.span.clone(), text);
         out.push(found.help(format!("`gpa = {near:#x}` would do")));
         return None;
     }
-    let mut windows = Vec::new();
-    for host in registers {
+    let windows = registers.iter().map(|host| {
         let gpa = host.start().wrapping_add(moved);
         let guest = Range::new(gpa, host.size()).filter(|range| range.last() < GUEST_SPACE);
         if guest.is_none() {
@@ -310,11 +298,10 @@ fn windows(
             let text = format!("registers at {host} do not fit");
             let found = Diagnostic::new(Rule::OutsideGuestSpace, title, device.span.clone(), text);
             out.push(found.help("give the device a lower `gpa`"));
-            return None;
         }
-        windows.push(Window { gpa, host: *host });
-    }
-    Some(windows)
+        guest.map(|_| Window { gpa, host: *host })
+    });
+    windows.collect()
 }
 
 /// Keeps interrupts that can be passed through.
@@ -331,12 +318,7 @@ fn spis(
         }
         let title = format!("INTID {intid} is private to each CPU and cannot be passed through");
         let text = format!("this device has INTID {intid}");
-        out.push(Diagnostic::new(
-            Rule::NotAnSpi,
-            title,
-            device.span.clone(),
-            text,
-        ));
+        out.refuse(Rule::NotAnSpi, title, &device.span, text);
     }
     kept
 }

@@ -5,6 +5,7 @@ use bulkhead::addr::{PAGE_BYTES, Range};
 use crate::board::HostBoard;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plan::{Device, Plan, Window};
+use crate::reader::Span;
 use crate::rule::Rule;
 
 /// A device and its partition.
@@ -61,12 +62,7 @@ fn is_memory(device: &Device, board: &HostBoard<'_>, out: &mut Diagnostics) -> b
         if let Some(ram) = board.board.memory.iter().find(|ram| ram.overlaps(page)) {
             let title = format!("the registers of `{}` lie in memory", device.label());
             let text = format!("{} is in RAM {ram}", window.host);
-            out.push(Diagnostic::new(
-                Rule::DeviceInMemory,
-                title,
-                device.span.clone(),
-                text,
-            ));
+            out.refuse(Rule::DeviceInMemory, title, &device.span, text);
             return true;
         }
     }
@@ -197,52 +193,35 @@ fn check_console_interrupt(
     board: &HostBoard<'_>,
     out: &mut Diagnostics,
 ) {
-    let el2s = board
-        .board
-        .console
-        .as_ref()
-        .and_then(|c| c.interrupt)
-        .map(|i| i.intid);
+    let uart = board.board.console.as_ref().and_then(|c| c.interrupt);
     for interrupt in &device.interrupts {
         let (intid, label) = (interrupt.intid, device.label());
-        if el2s == Some(intid) && !is_console(device, board) {
-            let title = format!(
-                "INTID {intid} (SPI {}) of `{label}` belongs to EL2",
-                intid - 32
-            );
+        if uart.is_some_and(|uart| uart.intid == intid) {
+            let spi = intid - 32;
+            let title = format!("INTID {intid} (SPI {spi}) of `{label}` belongs to EL2");
             let text = "the console's UART has it";
-            let span = device.span.clone();
-            out.push(Diagnostic::new(Rule::InterruptTwoOwners, title, span, text));
+            out.refuse(Rule::InterruptTwoOwners, title, &device.span, text);
         }
         if let Some(console) = plan.console.as_ref().filter(|c| c.intid == intid) {
-            let title = format!(
-                "the console of `{}` and `{label}` both have INTID {intid} (SPI {})",
-                plan.name,
-                intid - 32
-            );
-            let text = format!("`{label}` has INTID {intid}");
-            let found = Diagnostic::new(Rule::InterruptClash, title, device.span.clone(), text);
-            let found = found.and(
-                console.span.clone(),
-                format!("the console has INTID {intid}"),
-            );
-            let used = |intid: &u32| {
-                plan.devices
-                    .iter()
-                    .any(|d| d.interrupts.iter().any(|i| i.intid == *intid))
-            };
-            let free = (33..1020).find(|intid| !used(intid)).unwrap_or(33);
-            out.push(found.help(format!(
-                "give the console another one: `console = {{ model = \"pl011\", intid = {free} }}`"
-            )));
+            out.push(clash(plan, device, intid, &console.span));
         }
     }
 }
 
-/// Says whether a device is the physical console, which another rule refuses.
-fn is_console(device: &Device, board: &HostBoard<'_>) -> bool {
-    let console = board.board.console.as_ref();
-    console.is_some_and(|c| device.windows.iter().any(|w| w.host.overlaps(c.registers)))
+/// Words a virtual UART on the interrupt of a device.
+fn clash(plan: &Plan, device: &Device, intid: u32, console: &Span) -> Diagnostic {
+    let (name, label, spi) = (&plan.name, device.label(), intid - 32);
+    let title =
+        format!("the console of `{name}` and `{label}` both have INTID {intid} (SPI {spi})");
+    let text = format!("`{label}` has INTID {intid}");
+    let found = Diagnostic::new(Rule::InterruptClash, title, device.span.clone(), text);
+    let found = found.and(console.clone(), format!("the console has INTID {intid}"));
+    let all = plan.devices.iter().flat_map(|device| &device.interrupts);
+    let used: Vec<u32> = all.map(|interrupt| interrupt.intid).collect();
+    let free = (33..1020).find(|intid| !used.contains(intid)).unwrap_or(33);
+    found.help(format!(
+        "give the console another one: `console = {{ model = \"pl011\", intid = {free} }}`"
+    ))
 }
 
 /// Warns of devices that nobody was given but that lie in a page which a guest gets.

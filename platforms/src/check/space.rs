@@ -22,55 +22,51 @@ pub struct Seen {
 
 /// Lists everything that a guest sees, sorted by address.
 pub fn seen(plan: &Plan) -> Vec<Seen> {
-    let layout = &plan.layout;
-    let redistributors = GICR_BYTES * plan.vcpus.len().max(1) as u64;
-    let mut seen = Vec::new();
-    let mut add = |what: String, start, bytes, span: &Span, moved| {
-        if let Some(range) = Range::new(start, bytes) {
-            seen.push(Seen {
-                what,
-                range: range.align_out(PAGE_BYTES),
-                moved,
-                span: span.clone(),
-            });
-        }
-    };
-    add(
-        "the GIC distributor".into(),
-        layout.gicd,
-        GICD_BYTES,
-        &plan.span,
-        None,
-    );
-    add(
-        "the GIC redistributors".into(),
-        layout.gicr,
-        redistributors,
-        &plan.span,
-        None,
-    );
-    if let Some(console) = &plan.console {
-        add(
-            "the console's UART".into(),
-            console.gpa,
-            UART_BYTES,
-            &console.span,
-            None,
-        );
-    }
-    for region in &plan.regions {
-        let (start, bytes) = (region.guest.start(), region.guest.size());
-        add("memory".into(), start, bytes, &region.span, None);
-    }
-    for device in &plan.devices {
-        for window in &device.windows {
-            let moved = Some(window.host.start().wrapping_sub(window.gpa));
-            let what = format!("`{}`", device.label());
-            add(what, window.gpa, window.host.size(), &device.span, moved);
-        }
-    }
+    let mut seen: Vec<Seen> = emulated(plan).chain(given(plan)).flatten().collect();
     seen.sort_by_key(|s| (s.range.start(), s.range.last()));
     seen
+}
+
+impl Seen {
+    /// Describes something without registers of the board behind it; `None` when there is no such range.
+    fn new(what: impl Into<String>, start: u64, bytes: u64, span: &Span) -> Option<Self> {
+        Some(Self {
+            what: what.into(),
+            range: Range::new(start, bytes)?.align_out(PAGE_BYTES),
+            moved: None,
+            span: span.clone(),
+        })
+    }
+}
+
+/// Lists what EL2 emulates for a guest.
+fn emulated(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
+    let (layout, span) = (&plan.layout, &plan.span);
+    let redistributors = GICR_BYTES * plan.vcpus.len().max(1) as u64;
+    let console = plan.console.as_ref();
+    [
+        Seen::new("the GIC distributor", layout.gicd, GICD_BYTES, span),
+        Seen::new("the GIC redistributors", layout.gicr, redistributors, span),
+        console.and_then(|c| Seen::new("the console's UART", c.gpa, UART_BYTES, &c.span)),
+    ]
+    .into_iter()
+}
+
+/// Lists what of the board a guest is given.
+fn given(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
+    let regions = plan.regions.iter().map(|region| {
+        let guest = region.guest;
+        Seen::new("memory", guest.start(), guest.size(), &region.span)
+    });
+    let windows = plan.devices.iter().flat_map(|device| {
+        device.windows.iter().map(|window| {
+            let what = format!("`{}`", device.label());
+            let seen = Seen::new(what, window.gpa, window.host.size(), &device.span)?;
+            let moved = Some(window.host.start().wrapping_sub(window.gpa));
+            Some(Seen { moved, ..seen })
+        })
+    });
+    regions.chain(windows)
 }
 
 /// Refuses things that lie on each other in a guest's address space, and a console outside it. Registers of devices
@@ -107,20 +103,10 @@ fn check_console_place(gpa: u64, span: &Span, out: &mut Diagnostics) {
     if !inside {
         let title = format!("a guest's address space ends at {GUEST_SPACE:#x}");
         let text = format!("the console's UART at {gpa:#x} does not fit");
-        out.push(Diagnostic::new(
-            Rule::OutsideGuestSpace,
-            title,
-            span.clone(),
-            text,
-        ));
+        out.refuse(Rule::OutsideGuestSpace, title, &span, text);
     } else if !gpa.is_multiple_of(PAGE_BYTES) {
         let title = "`gpa` of a console is a multiple of 4 KiB";
         let text = format!("{gpa:#x} is not");
-        out.push(Diagnostic::new(
-            Rule::MemoryMisaligned,
-            title,
-            span.clone(),
-            text,
-        ));
+        out.refuse(Rule::MemoryMisaligned, title, &span, text);
     }
 }

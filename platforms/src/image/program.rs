@@ -36,41 +36,43 @@ pub fn read(file: &[u8]) -> Result<Program, String> {
     }
     let elf = ElfBytes::<LittleEndian>::minimal_parse(file)
         .map_err(|error| format!("it cannot be read: {error}"))?;
+    check_kind(&elf)?;
+    let segments: Vec<ProgramHeader> = elf.segments().into_iter().flatten().collect();
+    if segments.iter().any(|segment| segment.p_type == PT_INTERP) {
+        return Err("it is dynamically linked".to_owned());
+    }
+    let is_loaded = |segment: &&ProgramHeader| segment.p_type == PT_LOAD && segment.p_memsz > 0;
+    let loaded: Vec<&ProgramHeader> = segments.iter().filter(is_loaded).collect();
+    if loaded.is_empty() {
+        return Err("nothing in it is to be loaded".to_owned());
+    }
+    let pieces = loaded.iter().map(|segment| piece(file, segment));
+    let pieces = pieces.collect::<Result<_, _>>()?;
+    let virtual_entry = elf.ehdr.e_entry;
+    let entry = loaded
+        .iter()
+        .find_map(|segment| physical(segment, virtual_entry));
+    let outside = || format!("its entry {virtual_entry:#x} lies in nothing that is loaded");
+    Ok(Program {
+        pieces,
+        entry: entry.ok_or_else(outside)?,
+    })
+}
+
+/// Refuses other files than linked 64-bit programs for AArch64.
+fn check_kind(elf: &ElfBytes<'_, LittleEndian>) -> Result<(), String> {
     let header = &elf.ehdr;
     if header.class != Class::ELF64 {
         return Err("it is a 32-bit program".to_owned());
     }
     if header.e_machine != EM_AARCH64 {
-        return Err(format!(
-            "it is for machine {}, not AArch64 (183)",
-            header.e_machine
-        ));
+        let machine = header.e_machine;
+        return Err(format!("it is for machine {machine}, not AArch64 (183)"));
     }
     if header.e_type != ET_EXEC && header.e_type != ET_DYN {
         return Err("it is not linked: an object or a core file".to_owned());
     }
-    let segments: Vec<ProgramHeader> = elf.segments().into_iter().flatten().collect();
-    if segments.iter().any(|segment| segment.p_type == PT_INTERP) {
-        return Err("it is dynamically linked".to_owned());
-    }
-    let loaded = segments
-        .iter()
-        .filter(|s| s.p_type == PT_LOAD && s.p_memsz > 0);
-    let pieces: Vec<Piece> = loaded
-        .clone()
-        .map(|s| piece(file, s))
-        .collect::<Result<_, _>>()?;
-    if pieces.is_empty() {
-        return Err("nothing in it is to be loaded".to_owned());
-    }
-    let entry = loaded.clone().find_map(|s| physical(s, header.e_entry));
-    let entry = entry.ok_or_else(|| {
-        format!(
-            "its entry {:#x} lies in nothing that is loaded",
-            header.e_entry
-        )
-    })?;
-    Ok(Program { pieces, entry })
+    Ok(())
 }
 
 /// Takes one segment out of the file.

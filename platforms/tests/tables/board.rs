@@ -156,7 +156,10 @@ fn add_devices(root: &mut DeviceTreeNode) {
         let spi = Some([0, 16 + index, 1]);
         root.add_child(device(&name, &["virtio,mmio"], address, 0x200, spi));
     }
-    // Devices that QEMU does not have, for the rules about them.
+}
+
+/// Adds devices that QEMU does not have, for the rules about them.
+fn add_odd_devices(root: &mut DeviceTreeNode) {
     root.add_child(device(
         "twin@b000000",
         &["test,twin"],
@@ -214,6 +217,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
     let memory = [("device_type", texts(&["memory"])), ("reg", cells(&size))];
     root.add_child(node("memory@40000000", &memory));
     add_devices(root);
+    add_odd_devices(root);
     if board.gic {
         root.add_child(gic());
     }
