@@ -152,15 +152,8 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
     if out.has_errors() {
         return Err(out);
     }
-    Ok(finish(
-        request.table,
-        &plans,
-        &board,
-        &globals,
-        &map,
-        payload,
-        out,
-    ))
+    let parts = (globals, map, payload);
+    Ok(finish(request.table, &plans, &board, parts, out))
 }
 
 /// Warns of a board without randomness. QEMU's tree is made without a seed here, and with one when it runs.
@@ -267,17 +260,15 @@ fn finish(
     path: &Path,
     plans: &[Plan],
     board: &HostBoard<'_>,
-    globals: &Globals,
-    map: &Map,
-    payload: Vec<u8>,
+    (globals, map, payload): (Globals, Map, Vec<u8>),
     warnings: Diagnostics,
 ) -> System {
     let subject = report::Subject {
         table: shown_path(path),
         plans,
         board,
-        globals,
-        map,
+        globals: &globals,
+        map: &map,
         payload_bytes: payload.len() as u64,
     };
     System {

@@ -180,14 +180,7 @@ fn owner_words(owner: &Owner<'_>, plans: &[Plan]) -> String {
 /// Words a violation.
 fn diagnose(violation: &Violation<'_>, plans: &[Plan], board: &HostBoard<'_>) -> Diagnostic {
     match *violation {
-        Violation::OutsideMemory { owner, range } => {
-            let ram = board.board.memory.iter().map(|ram| ram.to_string());
-            let ram = ram.collect::<Vec<_>>().join(", ");
-            let title = format!("{} is not all in RAM", subject(&owner, plans));
-            let text = format!("host addresses {range}");
-            blame(Rule::MemoryOutsideRam, title, &owner, text, plans)
-                .help(format!("the board has RAM at {ram}"))
-        }
+        Violation::OutsideMemory { owner, range } => outside(&owner, range, plans, board),
         Violation::OverlapsHypervisor {
             owner,
             range,
@@ -221,6 +214,16 @@ fn diagnose(violation: &Violation<'_>, plans: &[Plan], board: &HostBoard<'_>) ->
         }
         Violation::TooMany { .. } => Diagnostic::outside(Rule::NoRoom, violation.to_string()),
     }
+}
+
+/// Words a fixed place where there is no memory.
+fn outside(owner: &Owner<'_>, range: Range, plans: &[Plan], board: &HostBoard<'_>) -> Diagnostic {
+    let ram = board.board.memory.iter().map(|ram| ram.to_string());
+    let ram = ram.collect::<Vec<_>>().join(", ");
+    let title = format!("{} is not all in RAM", subject(owner, plans));
+    let text = format!("host addresses {range}");
+    let found = blame(Rule::MemoryOutsideRam, title, owner, text, plans);
+    found.help(format!("the board has RAM at {ram}"))
 }
 
 /// Words a fixed place that somebody else has.

@@ -103,10 +103,10 @@ fn check_console_place(gpa: u64, span: &Span, out: &mut Diagnostics) {
     if !inside {
         let title = format!("a guest's address space ends at {GUEST_SPACE:#x}");
         let text = format!("the console's UART at {gpa:#x} does not fit");
-        out.refuse(Rule::OutsideGuestSpace, title, &span, text);
+        out.refuse(Rule::OutsideGuestSpace, title, span, text);
     } else if !gpa.is_multiple_of(PAGE_BYTES) {
         let title = "`gpa` of a console is a multiple of 4 KiB";
         let text = format!("{gpa:#x} is not");
-        out.refuse(Rule::MemoryMisaligned, title, &span, text);
+        out.refuse(Rule::MemoryMisaligned, title, span, text);
     }
 }

@@ -85,15 +85,16 @@ fn cpus(count: u32) -> DeviceTreeNode {
         ],
     );
     for index in 0..count {
-        cpus.add_child(node(
-            &format!("cpu@{index:x}"),
-            &[
-                ("device_type", texts(&["cpu"])),
-                ("compatible", texts(&["arm,cortex-a53"])),
-                ("reg", cells(&[index])),
-                ("enable-method", texts(&["psci"])),
-            ],
-        ));
+        let mut properties = vec![
+            ("device_type", texts(&["cpu"])),
+            ("compatible", texts(&["arm,cortex-a53"])),
+            ("reg", cells(&[index])),
+        ];
+        // QEMU names no way to start the only CPU of a board.
+        if count > 1 {
+            properties.push(("enable-method", texts(&["psci"])));
+        }
+        cpus.add_child(node(&format!("cpu@{index:x}"), &properties));
     }
     cpus
 }
