@@ -59,7 +59,7 @@ impl Vgic<'_> {
             return false;
         };
         let then = stage.list_register(slot);
-        if now & PENDING != 0 || then & STATE == STATE || then & (HW | EOI) == EOI {
+        if now & PENDING != 0 || then & (HW | EOI) == EOI {
             return false;
         }
         let bit = 1 << (intid(then) & 31);
@@ -114,17 +114,7 @@ impl Vgic<'_> {
             intid: intid(then),
         };
         let bit = irq.bit();
-        if now != then {
-            if then & PENDING != 0 && now & PENDING == 0 {
-                bank.latch = bank.latch & !bit | bank.again & bit;
-            }
-            set(&mut bank.active, bit, now & ACTIVE != 0);
-        }
-        bank.active = (bank.active | bank.forced & bit) & !(bank.dropped & bit);
-        let renewed = bank.again & bit;
-        bank.again &= !bit;
-        bank.forced &= !bit;
-        bank.dropped &= !bit;
+        let renewed = bank.take_state(bit, then, now);
         if then & HW != 0 && free {
             // The hardware deactivated the physical one too, but for one that came anew since.
             bank.physical &= !bit | renewed;
@@ -177,5 +167,24 @@ impl Vgic<'_> {
             }
             self.place(irq, kick);
         }
+    }
+}
+
+impl Bank {
+    /// Takes over what became of an interrupt in a list register, and what was asked of it meanwhile; returns `bit` when
+    /// it was pended anew.
+    fn take_state(&mut self, bit: u32, then: u64, now: u64) -> u32 {
+        if now != then {
+            if then & PENDING != 0 && now & PENDING == 0 {
+                self.latch = self.latch & !bit | self.again & bit;
+            }
+            set(&mut self.active, bit, now & ACTIVE != 0);
+        }
+        self.active = (self.active | self.forced & bit) & !(self.dropped & bit);
+        let renewed = self.again & bit;
+        self.again &= !bit;
+        self.forced &= !bit;
+        self.dropped &= !bit;
+        renewed
     }
 }

@@ -46,6 +46,47 @@ impl Bank {
         }
     }
 
+    /// Writes a register with one bit for each interrupt as far as a whole word can be; returns the interrupts that must be
+    /// looked at one by one. `value` names owned ones alone; those in `hardware` are the physical GIC's to pend.
+    #[inline(always)]
+    fn write_bits(
+        &mut self,
+        register: BitRegister,
+        value: u32,
+        hardware: u32,
+        effects: &mut Effects,
+    ) -> u32 {
+        match register {
+            BitRegister::SetEnable => {
+                let new = value & !self.enabled;
+                self.enabled |= new;
+                effects.enable = new & hardware;
+                new & self.deliverable()
+            }
+            BitRegister::ClearEnable => {
+                let gone = value & self.enabled;
+                self.enabled &= !gone;
+                effects.disable = gone & hardware;
+                gone & self.deliverable()
+            }
+            BitRegister::Group => {
+                let changed = self.group & self.owned ^ value;
+                self.group ^= changed;
+                changed & (self.deliverable() | self.resident | self.active)
+            }
+            BitRegister::SetPending => {
+                effects.set_pending = value & hardware;
+                value & !hardware
+            }
+            BitRegister::ClearPending => {
+                effects.clear_pending = value & hardware;
+                value & self.latch
+            }
+            BitRegister::SetActive => value & (!self.active | self.resident),
+            BitRegister::ClearActive => value & (self.active | self.resident),
+        }
+    }
+
     /// Reads `count` bytes of IPRIORITYR from the one of the interrupt at `index`.
     pub fn read_priorities(&self, index: usize, count: usize) -> u32 {
         let bytes = (index..index + count).rev();
@@ -96,53 +137,16 @@ impl Vgic<'_> {
             BankId::Private(vcpu) => (vcpu.0, 0),
             BankId::Shared(_) => (0, bank.hardware),
         };
-        let named = value & hardware;
-        let (mut enable, mut disable, mut set_pending, mut clear_pending) = (0, 0, 0, 0);
-        // Those whose place may change.
-        let moved = match register {
-            BitRegister::SetEnable => {
-                let new = value & !bank.enabled;
-                bank.enabled |= new;
-                enable = new & hardware;
-                new & bank.deliverable()
-            }
-            BitRegister::ClearEnable => {
-                let gone = value & bank.enabled;
-                bank.enabled &= !gone;
-                disable = gone & hardware;
-                gone & bank.deliverable()
-            }
-            BitRegister::Group => {
-                let changed = bank.group & bank.owned ^ value;
-                bank.group ^= changed;
-                changed & (bank.deliverable() | bank.resident | bank.active)
-            }
-            BitRegister::SetPending => {
-                set_pending = named;
-                value & !hardware
-            }
-            BitRegister::ClearPending => {
-                clear_pending = named;
-                value & bank.latch
-            }
-            BitRegister::SetActive => value & (!bank.active | bank.resident),
-            BitRegister::ClearActive => value & (bank.active | bank.resident),
-        };
-        let (kick, deactivate) = match moved {
-            0 => (0, 0),
-            _ => self.write_each(id, register, moved),
-        };
-        Effects {
-            kick,
+        let mut effects = Effects {
             first: id.first(),
             vcpu,
-            enable,
-            disable,
-            set_pending,
-            clear_pending,
-            deactivate,
             ..Effects::NONE
+        };
+        let moved = bank.write_bits(register, value, hardware, &mut effects);
+        if moved != 0 {
+            (effects.kick, effects.deactivate) = self.write_each(id, register, moved);
         }
+        effects
     }
 
     /// Does what a write of one means for each interrupt of a mask; returns vCPUs to kick and physical interrupts to

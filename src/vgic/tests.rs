@@ -3,6 +3,7 @@
 
 mod levels_and_masks;
 mod model;
+mod races;
 mod reference;
 mod rules;
 mod sweep;

@@ -10,8 +10,6 @@ use crate::ids::VcpuId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const ICACTIVER: u64 = 0x380;
-
 /// Something that happens: what, on which vCPU, to which interrupt, with what value.
 #[derive(Clone, Copy, Debug)]
 struct Event {

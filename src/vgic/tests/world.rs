@@ -16,6 +16,7 @@ pub const ICENABLER: u64 = 0x180;
 pub const ISPENDR: u64 = 0x200;
 pub const ICPENDR: u64 = 0x280;
 pub const ISACTIVER: u64 = 0x300;
+pub const ICACTIVER: u64 = 0x380;
 pub const IPRIORITYR: u64 = 0x400;
 pub const ICFGR: u64 = 0xc00;
 /// Where a redistributor's SGI frame begins.
@@ -43,6 +44,17 @@ pub enum Deactivation {
 }
 
 impl Cpu {
+    fn new(list_registers: usize) -> Self {
+        Self {
+            lr: vec![0; list_registers],
+            vmcr: OPEN,
+            active: [0; 2],
+            hcr: 0,
+            eoi_count: 0,
+            inside: false,
+        }
+    }
+
     fn group_open(&self, lr: u64) -> bool {
         self.vmcr & if lr & GROUP1 != 0 { 2 } else { 1 } != 0
     }
@@ -176,17 +188,9 @@ impl World {
             };
             physical.insert(timer(vcpu), state);
         }
-        let cpu = Cpu {
-            lr: vec![0; list_registers],
-            vmcr: OPEN,
-            active: [0; 2],
-            hcr: 0,
-            eoi_count: 0,
-            inside: false,
-        };
         let mut world = Self {
             vgic,
-            cpus: vec![cpu; vcpus],
+            cpus: vec![Cpu::new(list_registers); vcpus],
             physical,
             kicks: 0,
             prompt: true,

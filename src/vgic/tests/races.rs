@@ -1,0 +1,135 @@
+//! What one vCPU does to an interrupt that is in another's list register, while that one is in the guest.
+
+use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
+use super::super::{Vgic, hcr};
+use super::world::*;
+use crate::ids::VcpuId;
+
+/// vCPU 1 writes a word of vCPU 0's SGI frame.
+fn write_to_vcpu_0(world: &mut World, offset: u64, value: u32) {
+    world.access(1, offset, |vgic: &mut Vgic<'static>| {
+        vgic.redistributor_write(VcpuId(0), SGI_FRAME + offset, 4, value.into())
+    });
+}
+
+#[test]
+fn an_active_state_that_another_vcpu_clears_before_the_model_saw_it_is_gone() {
+    let mut world = World::ready(2, 4);
+    world.physical.get_mut(&41).unwrap().pending = true;
+    world.settle();
+    assert_eq!(world.acknowledge(0), Some(41));
+    world.write(1, ICACTIVER + 4, 1 << 9);
+    assert_eq!(world.lr(0, 41), None);
+    assert!(!world.physical[&41].active);
+    assert_eq!(world.read(0, ISACTIVER + 4) | world.read(0, ISPENDR + 4), 0);
+}
+
+#[test]
+fn an_active_state_that_another_vcpu_sets_outlasts_an_earlier_eoi() {
+    let mut world = World::ready(2, 4);
+    world.write(0, ISPENDR + 4, 1 << 3);
+    assert_eq!(world.acknowledge(0), Some(35));
+    world.eoi(0, 35);
+    world.write(1, ISACTIVER + 4, 1 << 3);
+    assert_eq!(world.read(0, ISACTIVER + 4), 1 << 3);
+    assert_eq!(world.lr(0, 35).map(|lr| lr & STATE), Some(ACTIVE));
+}
+
+#[test]
+fn a_timer_un_pended_from_afar_is_deactivated_by_its_own_vcpu() {
+    let mut world = World::ready(2, 4);
+    world.write_private(0, ICENABLER, 1 << 27);
+    world.physical.get_mut(&timer(0)).unwrap().pending = true;
+    world.settle();
+    assert!(
+        world.physical[&timer(0)].active,
+        "pending in the model, disabled"
+    );
+    world.prompt = false;
+    write_to_vcpu_0(&mut world, ICPENDR, 1 << 27);
+    assert!(
+        world.physical[&timer(0)].active,
+        "banked: only its own pCPU can"
+    );
+    world.deliver_kicks();
+    assert!(!world.physical[&timer(0)].active);
+    assert!(!world.vgic.hardware_in_flight(VcpuId(0), 27));
+}
+
+#[test]
+fn a_second_occurrence_of_an_active_timer_waits_without_hw_and_without_pending() {
+    let mut world = World::ready(2, 4);
+    world.physical.get_mut(&timer(0)).unwrap().pending = true;
+    world.settle();
+    assert_eq!(world.acknowledge(0), Some(27));
+    world.write_private(0, ISPENDR, 1 << 27);
+    assert_eq!(
+        world.lr(0, 27).map(|lr| lr & (STATE | HW | EOI)),
+        Some(ACTIVE | EOI)
+    );
+    // Un-pended from afar and ended before the kick comes: no hardware link did it, so the fold does.
+    world.prompt = false;
+    write_to_vcpu_0(&mut world, ICPENDR, 1 << 27);
+    world.eoi(0, 27);
+    assert!(world.physical[&timer(0)].active);
+    world.deliver_kicks();
+    assert!(!world.physical[&timer(0)].active);
+    assert_eq!(world.signalled(0), None);
+}
+
+#[test]
+fn a_group_that_the_guest_unmasks_or_masks_while_others_wait_is_looked_at_again() {
+    // 33 in group 0 and 39 in group 1; 33 is the more urgent.
+    let mut world = World::ready(1, 1);
+    world.write(0, IGROUPR + 4, 1 << 7);
+    world.write(0, IPRIORITYR + 32, 0xa0a0_10a0);
+    world.cpus[0].vmcr &= !1;
+    world.bounce(0);
+    world.write(0, ISPENDR + 4, 1 << 1 | 1 << 7);
+    world.settle();
+    assert_eq!(world.signalled(0), Some(39));
+    assert_eq!(world.cpus[0].hcr, hcr::VGRP0EIE | hcr::VGRP1DIE);
+    world.cpus[0].vmcr |= 1;
+    world.settle();
+    assert_eq!(world.signalled(0), Some(33));
+    assert_eq!(world.cpus[0].hcr, hcr::NPIE | hcr::VGRP0DIE | hcr::VGRP1DIE);
+    world.cpus[0].vmcr &= !1;
+    world.settle();
+    assert_eq!(world.signalled(0), Some(39));
+}
+
+#[test]
+fn an_sgi_pended_again_while_active_is_shown_as_both() {
+    let mut world = World::ready(1, 4);
+    world.send(0, 3 << 24 | 1);
+    assert_eq!(world.acknowledge(0), Some(3));
+    world.send(0, 3 << 24 | 1);
+    assert_eq!(
+        world.lr(0, 3).map(|lr| lr & (STATE | EOI)),
+        Some(PENDING | ACTIVE)
+    );
+    world.eoi(0, 3);
+    assert_eq!(world.acknowledge(0), Some(3), "without another exit");
+}
+
+#[test]
+fn the_level_of_the_timer_is_shown_and_never_delivered() {
+    let mut world = World::ready(1, 4);
+    world.exit(0);
+    _ = world.vgic.set_ppi_level(VcpuId(0), 27, true);
+    world.enter(0);
+    world.write_private(0, ICENABLER, 1 << 27);
+    world.write_private(0, ISENABLER, 1 << 27);
+    assert_eq!(world.signalled(0), None);
+    assert_eq!(world.read_private(0, ISPENDR), 1 << 27);
+}
+
+#[test]
+fn triggers_of_sgis_and_of_the_timer_are_fixed() {
+    let mut world = World::new(1, 4);
+    world.write_private(0, ICFGR, 0);
+    assert_eq!(world.read_private(0, ICFGR), 0xaaaa_aaaa);
+    world.write_private(0, ICFGR + 4, 0xffff_ffff);
+    // PPI 30 is emulated: bit 2 x 14 + 1.
+    assert_eq!(world.read_private(0, ICFGR + 4), 1 << 29);
+}
