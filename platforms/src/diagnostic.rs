@@ -308,3 +308,69 @@ impl Diagnostics {
         (line, column)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list with one warning and one error, pushed in this order.
+    fn sample() -> Diagnostics {
+        let mut list = Diagnostics::new(Path::new("t.toml"), "a = 1\n\u{e9} = [2, 3]\n");
+        let warning = Diagnostic::outside(Rule::NoBoardSeed, "no seed");
+        list.push(warning.clone());
+        list.push(warning);
+        let error = Diagnostic::new(Rule::OutOfRange, "bad", 12..13, "this");
+        list.push(error.and(4..5, "and that").help("mend it"));
+        list
+    }
+
+    #[test]
+    fn shows_errors_first_and_each_once() {
+        let wanted = "\
+error[out-of-range]: bad
+ --> t.toml:2:6
+  |
+1 | a = 1
+  |     - and that
+2 | \u{e9} = [2, 3]
+  |      ^ this
+  |
+  = help: mend it
+
+warning[no-board-seed]: no seed
+--> t.toml
+
+t.toml: 1 error, 1 warning
+";
+        assert_eq!(sample().render(false), wanted);
+        assert_eq!(sample().len(), 2);
+    }
+
+    #[test]
+    fn json_counts_lines_and_columns_from_one() {
+        let json: Value = serde_json::from_str(&sample().to_json()).unwrap();
+        assert_eq!((&json["errors"], &json["warnings"]), (&json!(1), &json!(1)));
+        let first = &json["diagnostics"][0];
+        assert_eq!(first["rule"], "out-of-range");
+        assert_eq!(first["labels"][0]["line"], 2);
+        assert_eq!(first["labels"][0]["column"], 6);
+        assert_eq!(first["help"], json!(["mend it"]));
+    }
+
+    #[test]
+    fn place_outside_the_text_is_shown_at_its_end() {
+        let mut list = Diagnostics::new(Path::new("t.toml"), "\u{e9}");
+        list.push(Diagnostic::new(Rule::Syntax, "bad", 1..90, "this"));
+        assert!(list.render(false).contains("t.toml:1:1"));
+    }
+
+    #[test]
+    fn long_help_is_broken_between_words() {
+        let lines = wrapped(&"word ".repeat(40));
+        assert!(lines.lines().all(
+            |line| line.len() <= 95 && line.ends_with("word") || line.trim().ends_with("word")
+        ));
+        assert_eq!(lines.split_whitespace().count(), 40);
+        assert_eq!(wrapped("a\nb"), "a\nb");
+    }
+}

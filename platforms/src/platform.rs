@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use crate::nearest::suggestion;
+
 /// A board that systems are built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
@@ -109,6 +111,7 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
     let text = fs::read_to_string(file).map_err(|error| refusal(file, error))?;
     let table = DeTable::parse(&text).map_err(|error| refusal(file, error))?;
     let table = table.get_ref();
+    check_keys(table, &["description", "qemu"], file)?;
     let name = directory
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -126,8 +129,25 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
     })
 }
 
+/// Refuses keys that are not among the known ones.
+fn check_keys(table: &DeTable<'_>, known: &[&str], file: &Path) -> Result<(), PlatformError> {
+    let strange = table
+        .keys()
+        .find(|key| !known.contains(&key.get_ref().as_ref()));
+    match strange {
+        None => Ok(()),
+        Some(key) => {
+            let key: &str = key.get_ref();
+            let help = suggestion(key, known.iter().copied(), "");
+            Err(refusal(file, format!("there is no key `{key}`: {help}")))
+        }
+    }
+}
+
 /// Reads the `[qemu]` table of a board.
 fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformError> {
+    let keys = ["machine", "cpu", "cpus", "memory", "load_offset", "options"];
+    check_keys(table, &keys, file)?;
     let options = match table.get("options").map(|v| v.get_ref()) {
         Some(DeValue::Array(list)) => list
             .iter()
@@ -176,15 +196,94 @@ pub fn platform_named_in(table: &Path) -> Option<String> {
 pub fn cpus_needed(table: &Path) -> Option<u32> {
     let text = fs::read_to_string(table).ok()?;
     let (table, _) = DeTable::parse_recoverable(&text);
-    let partitions = table.get_ref().get("partition")?.get_ref().as_array()?;
-    let vcpus = partitions.iter().filter_map(|partition| {
-        let vcpus = partition.get_ref().as_table()?.get("vcpus")?;
-        vcpus.get_ref().as_array()
-    });
-    let positions = vcpus.flat_map(|list| list.iter()).filter_map(|vcpu| {
-        let pcpu = vcpu.get_ref().as_table()?.get("pcpu")?;
-        let pcpu = pcpu.get_ref().as_integer()?;
-        u32::from_str_radix(pcpu.as_str(), pcpu.radix()).ok()
-    });
-    positions.max()?.checked_add(1)
+    let table = table.get_ref();
+    let vcpus = tables(table, "partition").flat_map(|partition| tables(partition, "vcpus"));
+    let named = vcpus.filter_map(|vcpu| position(vcpu, "pcpu"));
+    let described = tables(table, "pcpu").filter_map(|pcpu| position(pcpu, "id"));
+    let system = table
+        .get("system")
+        .and_then(|system| system.get_ref().as_table());
+    let console = system.and_then(|system| position(system, "console_pcpu"));
+    named.chain(described).chain(console).max()?.checked_add(1)
+}
+
+/// Returns the tables of a list, none when there is no such list.
+fn tables<'a>(table: &'a DeTable<'a>, key: &str) -> impl Iterator<Item = &'a DeTable<'a>> {
+    let list = table.get(key).and_then(|value| value.get_ref().as_array());
+    let values = list.into_iter().flat_map(|list| list.iter());
+    values.filter_map(|value| value.get_ref().as_table())
+}
+
+/// Reads the position of a CPU.
+fn position(table: &DeTable<'_>, key: &str) -> Option<u32> {
+    let number = table.get(key)?.get_ref().as_integer()?;
+    u32::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a file into a folder of its own and calls `then` with the folder.
+    fn with_file<T>(name: &str, file: &str, text: &str, then: impl FnOnce(&Path) -> T) -> T {
+        let folder = format!("bulkhead-platform-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let result = then(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+        result
+    }
+
+    #[test]
+    fn board_that_ships_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let boards = platforms(root).unwrap();
+        let board = boards
+            .iter()
+            .find(|board| board.name == "qemu-virt")
+            .unwrap();
+        let qemu = board.qemu.as_ref().unwrap();
+        assert_eq!((qemu.cpus, qemu.load_offset), (2, 0x20_0000));
+        assert_eq!(qemu.options, ["-nic", "none"]);
+        assert!(board.tables().contains(&"default".to_owned()));
+        assert!(!board.tables().contains(&"board".to_owned()));
+    }
+
+    #[test]
+    fn wrong_board_names_the_file_and_the_key() {
+        let says = |name, text| {
+            with_file(name, "platforms/x/board.toml", text, |root| {
+                platforms(root).unwrap_err().to_string()
+            })
+        };
+        let error = says("missing", "[qemu]\nmachine = \"virt\"\n");
+        assert!(
+            error.contains("board.toml") && error.contains("`cpus`"),
+            "{error}"
+        );
+        let error = says("unknown", "description = \"x\"\nqmeu = 1\n");
+        assert!(error.contains("did you mean `qemu`?"), "{error}");
+    }
+
+    #[test]
+    fn cpus_are_counted_by_the_highest_position() {
+        let needed = |name, text| {
+            with_file(name, "t.toml", text, |folder| {
+                cpus_needed(&folder.join("t.toml"))
+            })
+        };
+        let vcpus = "[[partition]]\nvcpus = [{ pcpu = 0 }, { pcpu = 3 }]\n";
+        assert_eq!(needed("vcpus", vcpus), Some(4));
+        assert_eq!(needed("console", "[system]\nconsole_pcpu = 1\n"), Some(2));
+        assert_eq!(
+            needed(
+                "mpidr",
+                "[[partition]]\nvcpus = [{ pcpu = { mpidr = 1 } }]\n"
+            ),
+            None
+        );
+        assert_eq!(needed("broken", "[[partition]\nvcpus"), None);
+    }
 }

@@ -25,6 +25,7 @@ fn every_table_that_ships_is_good_on_small_and_large_boards() {
     for name in tables {
         let table = platform.table(&name);
         let cpus = cpus_needed(&table).expect("a pCPU");
+        let mut payloads = Vec::new();
         for memory in [512 << 20, 1 << 30, 8 << 30] {
             let board = Board {
                 cpus,
@@ -41,18 +42,30 @@ fn every_table_that_ships_is_good_on_small_and_large_boards() {
             assert_eq!(payload.partitions().len(), system.partition_names().len());
             assert_eq!(payload.platform(), "qemu-virt");
             assert_eq!(platform_named_in(&table).as_deref(), Some("qemu-virt"));
+            payloads.push(system.payload().to_vec());
         }
+        payloads.dedup();
+        assert_eq!(
+            payloads.len(),
+            1,
+            "{name}: the image depends on how much RAM there is"
+        );
     }
 }
 
 #[test]
-fn default_table_is_reported() {
+fn default_table_is_reported_in_narrow_lines() {
     let mut bench = Bench::new("report");
     let platform = qemu_virt();
     let system = bench
         .compile(&platform.table("default"), &platform, &Board::default())
         .unwrap_or_else(|list| panic!("{}", list.render(false)));
     let report = system.report();
-    println!("{report}\n{}", system.warnings().render(false));
+    let has = |line: &str| assert!(report.contains(line), "no {line:?} in\n{report}");
+    has("2 CPUs, 1 GiB of RAM, GICv3; 2 partitions");
+    has("shared by loop and linux");
+    has("0x40200000..=0x4023ffff  256 KiB   EL2: image");
+    has("INTID 34 (SPI 2)  level  linux: /pl031@9010000");
+    has("Partition `linux` sees");
     assert!(report.lines().all(|line| line.chars().count() <= 110));
 }
