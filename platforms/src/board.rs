@@ -198,6 +198,8 @@ pub struct Found {
     pub registers: Vec<Range>,
     /// Its interrupts: number, and whether an edge raises it.
     pub interrupts: Vec<(u32, bool)>,
+    /// Number of further interrupts, which go to another controller than the GIC.
+    pub foreign_interrupts: u32,
     /// Whether it is in use.
     pub enabled: bool,
     /// Position of its node in the tree.
@@ -215,6 +217,7 @@ impl Found {
         Self {
             registers: device.registers.iter().copied().collect(),
             interrupts: interrupts.map(|i| (i.intid, i.trigger == edge)).collect(),
+            foreign_interrupts: device.foreign_interrupts,
             enabled: device.enabled,
             ordinal: device.ordinal,
             compatible: compatible

@@ -47,6 +47,13 @@ pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
         }
     }
     check_focus(table, out);
+    for partition in &table.partitions {
+        if let Some(span) = &partition.stopped {
+            let title = format!("nothing can start `{}`", partition.name.value);
+            let found = Diagnostic::new(Rule::NeverStarted, title, span.clone(), "not at start");
+            out.push(found.help("partitions that start others come with a later version"));
+        }
+    }
 }
 
 /// Refuses a board that there is not, or that is not the one the table is built for.

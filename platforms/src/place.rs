@@ -17,7 +17,7 @@ use crate::payload::words;
 use crate::plan::{Plan, Region};
 use crate::platform::Platform;
 use crate::rule::Rule;
-use crate::units::show_size;
+use crate::units::{round_size, show_size};
 
 /// Where a boot loader puts EL2 when the board does not say: as far into RAM as QEMU does.
 const LOAD_OFFSET: u64 = BLOCK_2M_BYTES;
@@ -92,6 +92,7 @@ pub fn place_all(
         reserved: &fixed.reserved,
         hypervisor: fixed.hypervisor,
     };
+    check_hypervisor(&ground, out);
     let pool = pool(plans, payload, board.board.cpus.len());
     let demands = demands(plans, pool);
     let mut places = vec![ANYWHERE; demands.len()];
@@ -118,6 +119,17 @@ pub fn place_all(
         region.placed = place;
     }
     map(used, board, fixed)
+}
+
+/// Refuses a payload that reaches past the end of RAM.
+fn check_hypervisor(ground: &Ground<'_>, out: &mut Diagnostics) {
+    let range = ground.hypervisor;
+    if !ground.memory.iter().any(|ram| ram.contains(range)) {
+        let size = round_size(range.size());
+        let title = format!("EL2 with its payload takes {size} at {range}: there is not all RAM");
+        let found = Diagnostic::outside(Rule::NoRoom, title);
+        out.push(found.help("the payload holds all images: make them smaller"));
+    }
 }
 
 /// Returns the bytes of EL2's pool; a payload with errors in it gets a guess.

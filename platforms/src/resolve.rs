@@ -53,7 +53,7 @@ pub fn resolve(
         dtb: 0,
         seeds: Vec::new(),
         on_fault: partition.on_fault,
-        autostart: partition.autostart,
+        autostart: partition.stopped.is_none(),
     }
 }
 
@@ -242,7 +242,18 @@ fn look_up(
             return None;
         }
     };
-    is_usable(&full, &found, &device.span, out).then_some((full, found))
+    if !is_usable(&full, &found, &device.span, out) {
+        return None;
+    }
+    if found.foreign_interrupts > 0 {
+        let count = found.foreign_interrupts;
+        let title = format!("`{full}` has an interrupt that the guest does not get");
+        let text = format!("{count} of its interrupts go to another controller than the GIC");
+        let span = device.span.clone();
+        let found = Diagnostic::new(Rule::ForeignInterrupt, title, span, text);
+        out.push(found.help("a guest cannot be given a part of that controller: it has to poll"));
+    }
+    Some((full, found))
 }
 
 /// Refuses a node that is no device, or one that is not in use; returns whether it is neither.

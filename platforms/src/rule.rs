@@ -170,6 +170,10 @@ rules! {
     RefusedAtStart = Error "refused-at-start",
     /// A device that reaches memory unchecked can reach all of it.
     DmaUnprotected = Warning "dma-unprotected",
+    /// All interrupts of a device go to the GIC, so that the guest gets them.
+    ForeignInterrupt = Warning "foreign-interrupt",
+    /// A partition that does not start with the system can be started by another.
+    NeverStarted = Warning "never-started",
     /// Another device's registers lie in a page that a guest is given.
     PageHasNeighbour = Warning "page-has-neighbour",
     /// A vCPU of a guest with several is held up by a more urgent one that nothing limits.

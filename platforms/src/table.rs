@@ -82,8 +82,8 @@ pub struct Partition {
     pub tree: At<Tree>,
     /// What a fault does.
     pub on_fault: OnFault,
-    /// Whether it starts with the system.
-    pub autostart: bool,
+    /// Where the table says that it does not start with the system.
+    pub stopped: Option<Span>,
 }
 
 /// Where an image comes from.

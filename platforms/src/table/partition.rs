@@ -48,7 +48,10 @@ fn partition(value: Value<'_>, index: usize, out: &mut Diagnostics) -> Option<Pa
         board_layout: keys.word("layout", &layout, out).is_some_and(|w| w.value),
         tree: tree(&keys, &name, out),
         on_fault: on_fault(&keys, out).unwrap_or(OnFault::Stop),
-        autostart: keys.boolean("autostart", out).is_none_or(|t| t.value),
+        stopped: keys
+            .boolean("autostart", out)
+            .filter(|truth| !truth.value)
+            .map(|truth| truth.span),
         name,
     })
 }

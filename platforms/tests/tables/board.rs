@@ -31,6 +31,8 @@ impl Default for Board {
 
 /// Handle of the interrupt controller.
 const GIC: u32 = 0x8003;
+/// Handle of a controller of other interrupts.
+const GPIO: u32 = 0x8005;
 /// Handle of the clock.
 const CLOCK: u32 = 0x8000;
 
@@ -143,13 +145,21 @@ fn add_devices(root: &mut DeviceTreeNode) {
         Some([0, 2, 4]),
     );
     root.add_child(clocked(clock, &["apb_pclk"]));
-    let gpio = device(
+    let mut gpio = device(
         "pl061@9030000",
         &["arm,pl061", "arm,primecell"],
         0x0903_0000,
         0x1000,
         Some([0, 7, 4]),
     );
+    for (name, value) in [
+        ("interrupt-controller", vec![]),
+        ("#interrupt-cells", cells(&[2])),
+        ("phandle", cells(&[GPIO])),
+    ] {
+        let property = DeviceTreeProperty::new(name, value.as_slice());
+        gpio.add_property(property.expect("a property's name"));
+    }
     root.add_child(clocked(gpio, &["apb_pclk"]));
     for index in 0..16 {
         let address = 0x0a00_0000 + 0x200 * index;
@@ -182,6 +192,12 @@ fn add_odd_devices(root: &mut DeviceTreeNode) {
         0x1000,
         Some([1, 5, 4]),
     ));
+    let mut led = device("led@b004000", &["test,led"], 0x0b00_4000, 0x1000, None);
+    let parent = DeviceTreeProperty::new("interrupt-parent", cells(&[GPIO]).as_slice());
+    led.add_property(parent.expect("a property's name"));
+    let line = DeviceTreeProperty::new("interrupts", cells(&[3, 4]).as_slice());
+    led.add_property(line.expect("a property's name"));
+    root.add_child(led);
     root.add_child(node("nothing", &[("compatible", texts(&["test,nothing"]))]));
     let mut off = device("off@b003000", &["test,off"], 0x0b00_3000, 0x1000, None);
     let status = DeviceTreeProperty::new("status", texts(&["disabled"]).as_slice());

@@ -268,6 +268,22 @@ fn the_same_image_is_in_the_payload_once() {
 }
 
 #[test]
+fn payload_beyond_the_end_of_memory_is_refused() {
+    let mut bench = Bench::new("beyond");
+    let table = bench.put("table.toml", format!("{HEAD}{LINUX}").as_bytes());
+    let board = Board {
+        memory: 3 << 20,
+        ..Board::default()
+    };
+    let list = bench.compile(&table, &qemu_virt(), &board).unwrap_err();
+    let shown = list.render(false);
+    assert!(
+        shown.contains("EL2 with its payload takes 2312 KiB at 0x40200000..="),
+        "{shown}"
+    );
+}
+
+#[test]
 fn board_layout_follows_the_board() {
     let text = LINUX.replace("devices", "layout  = \"board\"\ndevices");
     read(&good("layout", &text), |payload, _| {
