@@ -45,9 +45,6 @@ fn fresh_gic() {
     recorder::quiet(guest_runtime::layout::PHYSICAL_TIMER_INTID);
     recorder::quiet(guest_runtime::layout::UART_INTID);
     gic::init();
-    let private = gic::bank(0);
-    private.write32(gic::ICPENDR, u32::MAX);
-    private.write32(gic::ICACTIVER, u32::MAX);
     gic::write_bit(gic::ICPENDR, guest_runtime::layout::UART_INTID);
     gic::write_bit(gic::ICACTIVER, guest_runtime::layout::UART_INTID);
     recorder::start();

@@ -86,12 +86,15 @@ pub fn init_distributor() {
     DISTRIBUTOR.write32(GICD_CTLR, 0x12);
 }
 
-/// Sets this vCPU's redistributor and CPU interface up: awake, SGIs and PPIs in group 1 and disabled, nothing masked.
+/// Sets this vCPU's redistributor and CPU interface up: awake, SGIs and PPIs in group 1, disabled and
+/// inactive, nothing masked.
 pub fn init_cpu() {
     let frame = redistributor();
     frame.write32(GICR_WAKER, frame.read32(GICR_WAKER) & !2);
     timer::wait_until(10_000_000, || frame.read32(GICR_WAKER) & 4 == 0);
     frame.write32(SGI_FRAME + ICENABLER, u32::MAX);
+    frame.write32(SGI_FRAME + ICPENDR, u32::MAX);
+    frame.write32(SGI_FRAME + ICACTIVER, u32::MAX);
     frame.write32(SGI_FRAME + IGROUPR, u32::MAX);
     // SAFETY: the CPU interface changes no memory; interrupts are masked or have a handler.
     unsafe {
@@ -99,6 +102,9 @@ pub fn init_cpu() {
         isb();
         write_sysreg!("icc_ctlr_el1", 0);
         write_sysreg!("icc_bpr1_el1", 0);
+        // Priorities that were left active would hold everything back. Five bits of priority: one register of each.
+        write_sysreg!("icc_ap0r0_el1", 0);
+        write_sysreg!("icc_ap1r0_el1", 0);
         write_sysreg!("icc_pmr_el1", MASK_NONE);
         write_sysreg!("icc_igrpen1_el1", 1);
     }
