@@ -132,9 +132,14 @@ fn unmet(expectation: &Expectation, lines: &[Line<'_>], names: &[String]) -> Vec
         .filter(|line| speaker.is_none() || line.speaker == speaker);
     let found: Vec<_> = heard.filter_map(|line| regex.captures(line.text)).collect();
     let mut all: Vec<String> = wrong_count(expectation, found.len()).into_iter().collect();
-    for captures in &found {
-        let value = captures.get(1).and_then(|text| text.as_str().parse().ok());
-        all.extend(wrong_value(expectation, value));
+    let values = found
+        .iter()
+        .map(|captures| captures.get(1).and_then(|text| text.as_str().parse().ok()));
+    let wrong: Vec<_> = values
+        .filter_map(|value| wrong_value(expectation, value))
+        .collect();
+    if let Some(last) = wrong.last() {
+        all.push(format!("{last} ({} of {} lines)", wrong.len(), found.len()));
     }
     all
 }
@@ -235,10 +240,9 @@ mod tests {
     fn bounds_hold_for_every_line() {
         let expect = "expect = [{ line = 'w=(\\d+)', value_at_most = 5 }]";
         assert_eq!(verdict(expect, &["a w=5"]).failures.len(), 0);
-        assert_eq!(
-            verdict(expect, &["a w=5", "a w=6", "a w=7"]).failures.len(),
-            2
-        );
+        let failures = verdict(expect, &["a w=5", "a w=6", "a w=7"]).failures;
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].contains("7 is not within 0..=5 (2 of 3 lines)"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bulkhead::config::payload::Payload;
 use bulkhead_platforms::Images;
 use regex::Regex;
+use zerocopy::IntoBytes;
 
 use super::machine;
 use crate::args::{Bench, Target};
@@ -124,7 +125,14 @@ fn native(built: &Built, args: &Bench) -> Outcome<Command> {
 fn guest_tree(built: &Built) -> Outcome<PathBuf> {
     let bytes = built.system.payload();
     let bad = || Failure::failed("the payload holds no device tree for Linux");
-    let payload = Payload::new(bytes).map_err(|_| bad())?;
+    // Records are read in place, so the bytes must be aligned as EL2 finds them.
+    let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+    let aligned = words.as_mut_bytes();
+    aligned
+        .get_mut(..bytes.len())
+        .ok_or_else(bad)?
+        .copy_from_slice(bytes);
+    let payload = Payload::new(aligned).map_err(|_| bad())?;
     let partition = payload.partitions().first().ok_or_else(bad)?;
     let mut segments = payload.segments(partition).iter();
     let segment = segments
