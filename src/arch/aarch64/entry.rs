@@ -21,9 +21,9 @@ const TCR: u64 = 1 << 31 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 25;
 /// `SCTLR_EL2`: its RES1 bits, then WXN, I, SA, C and M.
 const SCTLR: u64 = 0x30c5_0830 | 1 << 19 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
 
-/// A page or block of normal memory: access flag, inner-shareable, AP[1] (RES1 at EL2), without type bits.
+/// A page or block of normal memory: access flag, inner-shareable, `AP[1]` (RES1 at EL2), without type bits.
 const NORMAL: u64 = 1 << 10 | 0b11 << 8 | 1 << 6;
-/// AP[2]: no writes.
+/// `AP[2]`: no writes.
 const READ_ONLY: u64 = 1 << 7;
 /// XN.
 const NEVER_EXECUTE: u64 = 1 << 54;
