@@ -1,12 +1,12 @@
 //! Reads, checks and compiles partition tables.
 //!
-//! A table is a TOML file that a person edits. [`compile`] turns it, the board's device tree and the guests' images
+//! A table is a TOML file that a person edits. [`compile()`] turns it, the board's device tree and the guests' images
 //! into a [`System`]: the payload that follows EL2's image in memory, and a report of who owns what. A table that
 //! breaks a rule yields [`Diagnostics`] instead: every violation of the table in one go, each with its place in the
 //! file, the parties, and what to do. [`Rule`] lists the rules.
 //!
 //! The way of a table through the crate: `reader` (TOML with the place of every key and value) -> `table` (typed, still
-//! with places) -> `check` (rules within the table) -> `board` (what the table names on the board) -> `image` (guest
+//! with places) -> `check` (rules within the table) -> `resolve` (what it names, found on the `board`) -> `image` (guest
 //! images, inflated and placed) -> `tree` (guest device trees) -> `payload`, `report`.
 #![forbid(unsafe_code)]
 
