@@ -13,6 +13,8 @@ pub struct Board {
     pub seed: bool,
     /// Whether there is a GIC.
     pub gic: bool,
+    /// Position of a CPU whose `status` says that it failed.
+    pub failed: Option<u32>,
     /// How the firmware is called.
     pub conduit: &'static str,
 }
@@ -24,6 +26,7 @@ impl Default for Board {
             memory: 1 << 30,
             seed: true,
             gic: true,
+            failed: None,
             conduit: "smc",
         }
     }
@@ -78,7 +81,7 @@ fn device(
 }
 
 /// Makes the CPUs.
-fn cpus(count: u32) -> DeviceTreeNode {
+fn cpus(board: &Board) -> DeviceTreeNode {
     let mut cpus = node(
         "cpus",
         &[
@@ -86,15 +89,18 @@ fn cpus(count: u32) -> DeviceTreeNode {
             ("#size-cells", cells(&[0])),
         ],
     );
-    for index in 0..count {
+    for index in 0..board.cpus {
         let mut properties = vec![
             ("device_type", texts(&["cpu"])),
             ("compatible", texts(&["arm,cortex-a53"])),
             ("reg", cells(&[index])),
         ];
         // QEMU names no way to start the only CPU of a board.
-        if count > 1 {
+        if board.cpus > 1 {
             properties.push(("enable-method", texts(&["psci"])));
+        }
+        if board.failed == Some(index) {
+            properties.push(("status", texts(&["fail"])));
         }
         cpus.add_child(node(&format!("cpu@{index:x}"), &properties));
     }
@@ -238,7 +244,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
     if board.gic {
         root.add_child(gic());
     }
-    root.add_child(cpus(board.cpus));
+    root.add_child(cpus(board));
     let lines = [[1, 13, 4], [1, 14, 4], [1, 11, 4], [1, 10, 4]].concat();
     let timer = [
         ("compatible", texts(&["arm,armv8-timer"])),

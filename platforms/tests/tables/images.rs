@@ -49,6 +49,9 @@ impl Folder {
     pub fn fill(path: &Path) -> Self {
         let write = |name: &str, bytes: &[u8]| fs::write(path.join(name), bytes).expect("a file");
         write("Image", &kernel(34 << 20, 1 << 20));
+        let mut offset = kernel(1 << 20, 1 << 16);
+        offset[8..16].copy_from_slice(&0x8_0000u64.to_le_bytes());
+        write("offset.img", &offset);
         write("initrd.img", &vec![0x33; 1 << 20]);
         write("program.elf", &program(&[0x4000_0000], 0x8000, 0x1_0000));
         write("large.elf", &program(&[0x4000_0000], 0x8000, 4 << 20));

@@ -2,7 +2,7 @@
 
 use bulkhead::config::payload::Payload;
 use bulkhead::config::record::{PartitionRecord, SegmentRecord, access};
-use bulkhead_platforms::System;
+use bulkhead_platforms::{Rule, System};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode};
 use dtoolkit::{Node, Property};
@@ -95,6 +95,64 @@ fn linux_lies_as_its_boot_protocol_wants() {
 }
 
 #[test]
+fn kernel_goes_behind_the_next_2_mib_boundary() {
+    let text = r#"
+[[partition]]
+name   = "one"
+image  = { kernel = "offset.img" }
+memory = [{ gpa = 0x4010_0000, size = "8M" }]
+vcpus  = [{ pcpu = 0, priority = 10 }]
+"#;
+    read(&good("boundary", text), |payload, _| {
+        let of = &payload.partitions()[0];
+        assert_eq!(of.entry, 0x4028_0000);
+        assert_eq!(payload.segments(of)[0].gpa, 0x4028_0000);
+    });
+}
+
+#[test]
+fn interrupt_shared_by_two_devices_of_a_partition_is_one() {
+    let text = LINUX.replace("/pl031@9010000\"", "/twin@b000000\", \"/twin@b001000\"");
+    read(&good("shared", &text), |payload, all| {
+        let of = &payload.partitions()[0];
+        let [interrupt] = payload.interrupts(of) else {
+            panic!("one interrupt");
+        };
+        assert_eq!(interrupt.intid, 92);
+        let tree = tree(payload, of, all);
+        for path in ["/twin@b000000", "/twin@b001000"] {
+            let node = tree.find_node(path).expect("a device");
+            assert_eq!(cells(node, "interrupts"), [0, 60, 4]);
+        }
+    });
+}
+
+#[test]
+fn memory_that_is_read_alone_is_not_shown_as_memory() {
+    let text = LINUX.replace(
+        "\"256M\"",
+        "[{ gpa = 0x4000_0000, size = \"256M\" }, { gpa = 0x6000_0000, size = \"1M\", access = \"r\" }]",
+    );
+    read(&good("reading", &text), |payload, all| {
+        let tree = tree(payload, &payload.partitions()[0], all);
+        assert!(tree.find_node("/memory@40000000").is_some());
+        assert!(tree.find_node("/memory@60000000").is_none());
+    });
+}
+
+#[test]
+fn cpu_that_failed_is_not_there() {
+    let mut bench = Bench::new("failed");
+    let table = bench.put("table.toml", format!("{HEAD}{LINUX}").as_bytes());
+    let board = Board {
+        failed: Some(1),
+        ..Board::default()
+    };
+    let list = bench.compile(&table, &qemu_virt(), &board).unwrap_err();
+    assert!(list.iter().any(|found| found.rule == Rule::UnknownPcpu));
+}
+
+#[test]
 fn tree_shows_what_is_there_and_nothing_else() {
     read(&good("tree", LINUX), |payload, all| {
         let tree = tree(payload, &payload.partitions()[0], all);
@@ -123,6 +181,8 @@ fn tree_shows_what_is_there_and_nothing_else() {
             [0, 0x0800_0000, 0, 0x1_0000, 0, 0x080a_0000, 0, 0x4_0000]
         );
         assert_eq!(cells(at("/pl011@9000000"), "interrupts"), [0, 1, 4]);
+        let timers = [[1, 13, 4], [1, 14, 4], [1, 11, 4], [1, 10, 4]].concat();
+        assert_eq!(cells(at("/timer"), "interrupts"), timers);
         assert_eq!(texts(at("/psci"), "method"), ["hvc"]);
         assert_eq!(texts(at("/cpus/cpu@1"), "compatible"), ["arm,cortex-a53"]);
         assert_eq!(texts(at("/cpus/cpu@1"), "enable-method"), ["psci"]);
