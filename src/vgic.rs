@@ -10,7 +10,8 @@
 //! [`Vgic::fold`] (after an exit) the vCPU is *live*: the hardware may have moved on. In that time the model does not
 //! touch its list registers; it notes the change and asks for a kick. An exit that asks nothing of the virtual GIC may
 //! skip both calls: the vCPU simply stays live. After a `fold` there must be a `refill` before the next entry, and a
-//! vCPU that leaves its pCPU must be folded. Accesses for which [`Vgic::wants_fold`] holds, and
+//! vCPU that leaves its pCPU must be folded. [`Vgic::deliver_directly`] is the way in between: it adds one interrupt to a
+//! vCPU that stays live. Accesses for which [`Vgic::wants_fold`] holds, and
 //! [`Vgic::physical_pending`] and [`Vgic::sgi`], are exact or cheaper when the current vCPU is folded first.
 //!
 //! # What is promised
@@ -30,6 +31,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod bank;
+mod direct;
 mod distributor;
 mod fold;
 pub mod list_register;
@@ -212,9 +214,11 @@ impl<'m> Vgic<'m> {
     /// Calls `visit` with every SPI that the guest owns and whether a physical interrupt stands behind it. Takes time for
     /// every bank: for start-up and tear-down.
     pub fn for_each_owned_spi(&self, mut visit: impl FnMut(u16, bool)) {
-        for (spis, first) in self.spis.iter().zip((32u16..).step_by(32)) {
+        for (index, spis) in self.spis.iter().enumerate() {
+            let id = bank::BankId::Shared(index as u8);
             for bit in bank::bits(spis.bank.owned) {
-                visit(first + bit as u16, spis.bank.hardware & 1 << bit != 0);
+                let irq = id.irq(bit);
+                visit(irq.intid, spis.bank.hardware & irq.bit() != 0);
             }
         }
     }

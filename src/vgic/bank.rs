@@ -51,7 +51,7 @@ impl BankId {
     pub const fn first(self) -> u16 {
         match self {
             Self::Private(_) => 0,
-            Self::Shared(index) => (index as u16 + 1) * PER_BANK as u16,
+            Self::Shared(index) => ((index & 31) as u16 + 1) * PER_BANK as u16,
         }
     }
 
@@ -63,7 +63,7 @@ impl BankId {
         };
         Irq {
             vcpu,
-            intid: self.first() + (bit & 31) as u16,
+            intid: self.first() | (bit & 31) as u16,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! does not support, and a misaligned access read as zero and ignore writes: the choice that the architecture allows for
 //! all of them, and the one that cannot surprise a guest with an abort.
 
-use super::bank::{BankId, Irq, NOBODY, at, put};
+use super::bank::{BankId, Irq, NOBODY, at, put, vcpu_bit};
 use super::queue::flag;
 use super::registers::BitRegister;
 use super::{Effects, LAST_SPI, Route, Vgic};
@@ -171,10 +171,10 @@ impl Vgic<'_> {
             return effects;
         }
         self.groups = groups;
-        for (cpu, number) in self.cpus.iter_mut().zip(0u32..) {
+        for (number, cpu) in self.cpus.iter_mut().enumerate() {
             if cpu.stage.used != 0 || cpu.stage.is(flag::WAITING) {
                 cpu.stage.flags |= flag::RESTAGE;
-                effects.kick |= 1 << number;
+                effects.kick |= vcpu_bit(number as u8);
             }
         }
         effects

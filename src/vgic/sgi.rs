@@ -1,6 +1,6 @@
 //! Interrupts that vCPUs send each other: `ICC_SGI1R_EL1`, `ICC_SGI0R_EL1`, `ICC_ASGI1R_EL1`.
 
-use super::bank::{Irq, bits};
+use super::bank::{Irq, bits, vcpu_bit};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
 
@@ -46,9 +46,9 @@ impl Vgic<'_> {
         const ANY: u64 = 1 << 40;
         const AFFINITY_3_2: u64 = 0x00ff_00ff_0000_0000;
         const RANGE: u64 = 0xf << 44;
-        let everyone = (1u32 << self.cpus.len()) - 1;
+        let everyone = 1u32.wrapping_shl(self.cpus.len() as u32).wrapping_sub(1);
         if value & ANY != 0 {
-            return everyone & !(1u32.checked_shl(from.0.into()).unwrap_or(0));
+            return everyone & !u32::from(vcpu_bit(from.0));
         }
         let cluster = value >> 16 & 0xff;
         if value & (AFFINITY_3_2 | RANGE) != 0 || cluster != 0 {

@@ -121,7 +121,7 @@ impl Vgic<'_> {
             return self.pend_anywhere(irq, kick);
         };
         bank.latch |= irq.bit();
-        if stage.present(bank, irq, groups, slots) {
+        if stage.present(bank, irq, groups, slots, flag::LIVE | flag::WAITING) {
             put(&mut bank.home, irq.index(), target);
             *kick |= vcpu_bit(target);
         } else if bank.resident & irq.bit() == 0 {
@@ -144,7 +144,7 @@ impl Vgic<'_> {
 
     /// Returns the bank of an interrupt, and list registers and number of the vCPU that takes it.
     #[inline]
-    fn at_target(&mut self, irq: Irq) -> Option<(&mut Bank, &mut Stage, u8)> {
+    pub(super) fn at_target(&mut self, irq: Irq) -> Option<(&mut Bank, &mut Stage, u8)> {
         if irq.is_private() {
             let cpu = self.cpus.get_mut(irq.vcpu as usize)?;
             return Some((&mut cpu.private, &mut cpu.stage, irq.vcpu));
@@ -363,17 +363,24 @@ impl Bank {
 
 impl Stage {
     /// Puts a pending interrupt that is routed here straight into a free list register, when nothing else is to be weighed:
-    /// the vCPU is not live, nothing waits, and the interrupt is enabled, not active and in no list register. Returns
+    /// no flag of `blocked` is set, and the interrupt is enabled, not active and in no list register. Returns
     /// false, with nothing changed, when the long way is to be taken. The model test finds every list register as
     /// [`Vgic::image`] says, whichever way it was filled.
     #[inline]
-    pub fn present(&mut self, bank: &mut Bank, irq: Irq, groups: u8, slots: u16) -> bool {
+    pub fn present(
+        &mut self,
+        bank: &mut Bank,
+        irq: Irq,
+        groups: u8,
+        slots: u16,
+        blocked: u8,
+    ) -> bool {
         let bit = irq.bit();
         let free = slots & !self.used;
         let group1 = bank.group & bit != 0;
         let open = groups >> u8::from(group1) & 1 != 0;
         let plain = bank.enabled & !(bank.resident | bank.active) & bit != 0;
-        if self.is(flag::LIVE | flag::WAITING) || free == 0 || !open || !plain {
+        if self.is(blocked) || free == 0 || !open || !plain {
             return false;
         }
         let register = ListRegister {

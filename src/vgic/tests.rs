@@ -1,6 +1,7 @@
 //! Tests of the virtual GIC as a whole: the rules that hypervisors most often break, every register offset, and random
 //! events against a plain reference.
 
+mod interface;
 mod levels_and_masks;
 mod model;
 mod races;

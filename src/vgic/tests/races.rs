@@ -133,3 +133,51 @@ fn triggers_of_sgis_and_of_the_timer_are_fixed() {
     // PPI 30 is emulated: bit 2 x 14 + 1.
     assert_eq!(world.read_private(0, ICFGR + 4), 1 << 29);
 }
+
+#[test]
+fn one_more_interrupt_for_the_running_vcpu_needs_neither_fold_nor_refill() {
+    let mut world = World::ready(1, 4);
+    let timer_level = |world: &mut World, level| {
+        world.physical.get_mut(&timer(0)).unwrap().level = level;
+        world.settle();
+    };
+    for round in 1..=3 {
+        world.send(0, 3 << 24 | 1);
+        assert_eq!(world.acknowledge(0), Some(3));
+        timer_level(&mut world, true);
+        world.eoi(0, 3);
+        assert_eq!(
+            world.lr(0, 27).map(|lr| lr & (STATE | HW)),
+            Some(PENDING | HW)
+        );
+        assert_eq!(world.acknowledge(0), Some(27));
+        timer_level(&mut world, false);
+        world.eoi(0, 27);
+        assert_eq!(world.direct_count, 2 * round);
+    }
+    assert!(!world.physical[&timer(0)].active);
+    world.bounce(0);
+    assert!(!world.vgic.hardware_in_flight(VcpuId(0), 27));
+    assert_eq!(
+        world.read_private(0, ISPENDR) | world.read_private(0, ISACTIVER),
+        0
+    );
+}
+
+#[test]
+fn the_shortest_way_is_refused_where_something_must_be_weighed() {
+    let mut world = World::ready(1, 1);
+    world.write_private(0, ICENABLER, 1 << 3);
+    assert!(!world.deliver(0, 3, false), "disabled");
+    world.write(0, ISPENDR + 4, 1 << 1);
+    assert!(!world.deliver(0, 4, false), "no list register is free");
+    assert!(!world.deliver(0, 33, false), "still pending there");
+    assert_eq!(world.acknowledge(0), Some(33));
+    assert!(!world.deliver(0, 33, false), "active there");
+    world.eoi(0, 33);
+    assert!(world.deliver(0, 33, false));
+    assert_eq!(world.acknowledge(0), Some(33));
+    world.write(0, GICD_CTLR, 0);
+    world.eoi(0, 33);
+    assert!(!world.deliver(0, 33, false), "its group is disabled");
+}

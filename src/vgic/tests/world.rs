@@ -1,10 +1,12 @@
-//! What surrounds the virtual GIC in a test: vCPUs with a small model of the hardware's virtual CPU interface, and a
-//! physical GIC as far as passed-through interrupts need it. Each vCPU has a pCPU of its own.
+//! What surrounds the virtual GIC in a test: vCPUs with their hardware's virtual CPU interfaces, and a physical GIC as
+//! far as passed-through interrupts need it. Each vCPU has a pCPU of its own.
 
 use super::super::bank::Irq;
-use super::super::list_register::{ACTIVE, EOI, GROUP1, HW, PENDING, STATE};
+use super::super::list_register::{EOI, PENDING, STATE};
 use super::super::queue::flag;
 use super::super::{CpuInterface, Effects, SgiGroup, SpiBank, Vgic, hcr};
+pub use super::interface::OPEN;
+use super::interface::{Cpu, Deactivation};
 use crate::ids::VcpuId;
 use std::collections::BTreeMap;
 
@@ -21,107 +23,6 @@ pub const IPRIORITYR: u64 = 0x400;
 pub const ICFGR: u64 = 0xc00;
 /// Where a redistributor's SGI frame begins.
 pub const SGI_FRAME: u64 = 0x1_0000;
-/// `ICH_VMCR_EL2`: VPMR = 0xf8, VBPR0 = 2, VBPR1 = 3, both groups enabled.
-pub const OPEN: u32 = 0xf8 << 24 | 2 << 21 | 3 << 18 | 3;
-
-/// Hardware of one CPU's virtual interface.
-#[derive(Clone, Debug)]
-pub struct Cpu {
-    pub lr: Vec<u64>,
-    pub vmcr: u32,
-    pub active: [u32; 2],
-    pub hcr: u32,
-    pub eoi_count: u32,
-    /// In the guest.
-    pub inside: bool,
-}
-
-/// What the guest's writes to EOIR and DIR make the hardware do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deactivation {
-    Nothing,
-    Physical(u16),
-}
-
-impl Cpu {
-    fn new(list_registers: usize) -> Self {
-        Self {
-            lr: vec![0; list_registers],
-            vmcr: OPEN,
-            active: [0; 2],
-            hcr: 0,
-            eoi_count: 0,
-            inside: false,
-        }
-    }
-
-    fn group_open(&self, lr: u64) -> bool {
-        self.vmcr & if lr & GROUP1 != 0 { 2 } else { 1 } != 0
-    }
-
-    pub fn running(&self) -> u32 {
-        match self.active[0] | self.active[1] {
-            0 => 0x100,
-            active => active.trailing_zeros() << 3,
-        }
-    }
-
-    /// Returns the list register that is signalled now.
-    pub fn signalled(&self) -> Option<usize> {
-        let slot = (0..self.lr.len())
-            .filter(|&slot| self.lr[slot] & STATE == PENDING && self.group_open(self.lr[slot]))
-            .min_by_key(|&slot| self.lr[slot] >> 48 & 0xff)?;
-        let priority = (self.lr[slot] >> 48 & 0xff) as u32;
-        (priority < self.vmcr >> 24 && priority < self.running()).then_some(slot)
-    }
-
-    /// Reads IAR.
-    pub fn acknowledge(&mut self) -> Option<u16> {
-        let slot = self.signalled()?;
-        let lr = &mut self.lr[slot];
-        *lr = *lr & !STATE | ACTIVE;
-        self.active[usize::from(*lr & GROUP1 != 0)] |= 1 << (*lr >> 51 & 31);
-        Some(*lr as u16)
-    }
-
-    /// Drops the running priority.
-    pub fn drop_priority(&mut self) {
-        let lowest = (self.active[0] | self.active[1]).trailing_zeros();
-        for active in &mut self.active {
-            *active &= !1u32.checked_shl(lowest).unwrap_or(0);
-        }
-    }
-
-    /// Deactivates as EOIR (with EOImode = 0) and an untrapped DIR do.
-    pub fn deactivate(&mut self, intid: u16) -> Deactivation {
-        let slot = self
-            .lr
-            .iter()
-            .position(|lr| *lr as u16 == intid && lr & ACTIVE != 0);
-        let Some(slot) = slot else {
-            self.eoi_count = (self.eoi_count + 1) & 31;
-            return Deactivation::Nothing;
-        };
-        self.lr[slot] &= !ACTIVE;
-        match self.lr[slot] & HW {
-            0 => Deactivation::Nothing,
-            _ => Deactivation::Physical((self.lr[slot] >> 32 & 0x1fff) as u16),
-        }
-    }
-
-    /// Says whether the maintenance interrupt is asserted.
-    pub fn maintenance(&self) -> bool {
-        let eoi = |lr: &u64| lr & (STATE | HW) == 0 && lr & EOI != 0;
-        let asks = |bit: u32, when: bool| self.hcr & bit != 0 && when;
-        self.lr.iter().any(eoi)
-            || asks(hcr::LRENPIE, self.eoi_count != 0)
-            || asks(hcr::NPIE, self.lr.iter().all(|lr| lr & PENDING == 0))
-            || asks(hcr::VGRP0EIE, self.vmcr & 1 != 0)
-            || asks(hcr::VGRP0DIE, self.vmcr & 1 == 0)
-            || asks(hcr::VGRP1EIE, self.vmcr & 2 != 0)
-            || asks(hcr::VGRP1DIE, self.vmcr & 2 == 0)
-    }
-}
 
 /// A physical interrupt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,6 +52,8 @@ pub struct World {
     pub prompt: bool,
     /// Physical interrupts taken, in order: whose, and which.
     pub taken: Vec<(u8, u16)>,
+    /// Interrupts that took the shortest way.
+    pub direct_count: usize,
     /// Maintenance interrupts taken.
     pub maintenance_count: usize,
 }
@@ -195,6 +98,7 @@ impl World {
             kicks: 0,
             prompt: true,
             taken: Vec::new(),
+            direct_count: 0,
             maintenance_count: 0,
         };
         (0..vcpus as u8).for_each(|vcpu| world.enter(vcpu));
@@ -316,10 +220,30 @@ impl World {
             None => (self.vgic.spi_target(key).map_or(0, |vcpu| vcpu.0), key),
         };
         self.taken.push((vcpu, intid));
+        if self.deliver(vcpu, intid, true) {
+            return;
+        }
         self.exit(vcpu);
         let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
         self.apply(effects);
         self.enter(vcpu);
+    }
+
+    /// Tries the shortest way for an interrupt of a vCPU that is in the guest.
+    pub fn deliver(&mut self, vcpu: u8, intid: u16, physical: bool) -> bool {
+        let lrs = &mut self.cpus[vcpu as usize].lr;
+        let read = |slot: usize| lrs[slot];
+        let direct = self
+            .vgic
+            .deliver_directly(VcpuId(vcpu), intid, physical, read);
+        let Some((slot, value)) = direct else {
+            return false;
+        };
+        assert_eq!(lrs[slot] & STATE, 0, "not free");
+        lrs[slot] = value;
+        self.check_images(vcpu);
+        self.direct_count += 1;
+        true
     }
 
     /// The physical interrupt is deactivated on a vCPU's pCPU.
@@ -426,6 +350,10 @@ impl World {
 
     /// A vCPU sends an SGI by `ICC_SGI1R_EL1`.
     pub fn send(&mut self, vcpu: u8, value: u64) {
+        let alone = value & 0xffff == 1 << vcpu;
+        if alone && self.deliver(vcpu, (value >> 24) as u16 & 0xf, false) {
+            return;
+        }
         self.exit(vcpu);
         let effects = self.vgic.sgi(VcpuId(vcpu), value, SgiGroup::Group1);
         self.enter(vcpu);
