@@ -1,6 +1,7 @@
 //! The board as tables are checked against it.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use bulkhead::addr::Range;
 use bulkhead::board::{Board, Device, GicVersion, Tree, UartKind};
@@ -121,7 +122,16 @@ impl<'a> HostBoard<'a> {
         };
         let places = self.places().iter();
         let places = places.filter(|(path, ranges)| !is_memory(path) && free(ranges));
-        places.map(|(path, _)| path.clone()).collect()
+        let mut names: Vec<String> = places.map(|(path, _)| path.clone()).collect();
+        // One of each kind comes first, so that a list cut short still shows what there is.
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        names.sort_by_cached_key(|path| {
+            let kind = path.split('@').next().unwrap_or(path).to_owned();
+            let count = seen.entry(kind).or_default();
+            *count += 1;
+            *count
+        });
+        names
     }
 
     /// Returns the devices whose registers overlap `range`.
