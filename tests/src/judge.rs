@@ -61,10 +61,36 @@ struct Suite {
     passed: usize,
     failed: Vec<String>,
     skipped: Vec<String>,
-    done: Option<(usize, usize, usize)>,
+    /// Passed, failed, skipped since the partition was started last.
+    this_life: (usize, usize, usize),
+    /// What `DONE` says, and what was counted by then.
+    done: Option<[(usize, usize, usize); 2]>,
 }
 
 impl Suite {
+    /// Takes a line of the guest.
+    fn take(&mut self, word: &str, rest: &str) {
+        match word {
+            "PASS" => {
+                self.passed += 1;
+                self.this_life.0 += 1;
+            }
+            "FAIL" => {
+                self.failed.push(rest.to_owned());
+                self.this_life.1 += 1;
+            }
+            "SKIP" => {
+                let name = rest.split(':').next().unwrap_or(rest).to_owned();
+                if !self.skipped.contains(&name) {
+                    self.skipped.push(name);
+                }
+                self.this_life.2 += 1;
+            }
+            "DONE" => self.done = counts(rest).map(|said| [said, self.this_life]),
+            _ => {}
+        }
+    }
+
     /// Says what is wrong.
     fn complaints(&self) -> Vec<String> {
         let mut all: Vec<String> = self
@@ -72,33 +98,32 @@ impl Suite {
             .iter()
             .map(|text| format!("FAIL {text}"))
             .collect();
-        let counted = (self.passed, self.failed.len(), self.skipped.len());
-        if let Some(done) = self.done
-            && done != counted
+        if let Some([said, counted]) = self.done
+            && said != counted
         {
             all.push(format!(
-                "DONE says {done:?} passed, failed, skipped; {counted:?} lines were counted"
+                "DONE says {said:?} passed, failed, skipped; {counted:?} lines were counted"
             ));
         }
         all
     }
 }
 
-/// Collects the guests' tests by partition.
+/// Collects the guests' tests by partition. A partition that is started again begins its tests anew.
 fn suites<'a>(lines: &[Line<'a>]) -> BTreeMap<&'a str, Suite> {
     let mut all: BTreeMap<&str, Suite> = BTreeMap::new();
     for line in lines {
+        let speaker = line.speaker.unwrap_or_default();
+        if let Some((name, _)) = line.text.split_once(": started again")
+            && speaker == "bulkhead"
+        {
+            all.entry(name).or_default().this_life = (0, 0, 0);
+        }
         let Some((word, rest)) = line.text.split_once(' ') else {
             continue;
         };
-        let speaker = line.speaker.unwrap_or_default();
-        let name = || rest.split(':').next().unwrap_or(rest).to_owned();
-        match word {
-            "PASS" => all.entry(speaker).or_default().passed += 1,
-            "FAIL" => all.entry(speaker).or_default().failed.push(rest.to_owned()),
-            "SKIP" => all.entry(speaker).or_default().skipped.push(name()),
-            "DONE" => all.entry(speaker).or_default().done = counts(rest),
-            _ => {}
+        if ["PASS", "FAIL", "SKIP", "DONE"].contains(&word) {
+            all.entry(speaker).or_default().take(word, rest);
         }
     }
     all
@@ -255,6 +280,18 @@ mod tests {
         let good = verdict("suites = ['a']", &lines);
         assert_eq!((good.passed, good.failures.len()), (1, 0));
         assert_eq!(good.skipped, ["y"]);
+    }
+
+    #[test]
+    fn a_restart_begins_the_count_anew() {
+        let lines = [
+            "a PASS x",
+            "bulkhead a: started again, start 2",
+            "a PASS x",
+            "a DONE 1 passed 0 failed 0 skipped",
+        ];
+        let verdict = verdict("", &lines);
+        assert_eq!((verdict.passed, verdict.failures.len()), (2, 0));
     }
 
     #[test]
