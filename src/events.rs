@@ -1,11 +1,13 @@
 //! Health events: recorded in fixed size where they happen, put into words where there is time for it.
 
-use crate::system::{Partition, System};
+use crate::report::Piece;
+use crate::system::System;
 use bulkhead::ids::{PartitionId, VcpuId};
 use bulkhead::partition::After;
 use bulkhead::trap::syndrome;
-use core::fmt::{self, Write};
 use heapless::Deque;
+
+use Piece::{Decimal, Hex, Text};
 
 /// Events that wait to be shown; further ones are counted.
 const WAITING: usize = 16;
@@ -85,21 +87,22 @@ impl Event {
         }
     }
 
-    /// Puts the event into words.
-    pub fn describe(&self, system: &System, out: &mut impl Write) -> fmt::Result {
+    /// Returns a piece of the event in words, or `None` behind the last one.
+    pub fn piece(&self, system: &System, index: usize) -> Option<Piece> {
         let name = |id: &PartitionId| {
-            system
-                .partitions
-                .get(usize::from(id.0))
-                .map_or("?", |p: &Partition| p.name)
+            let partition = system.partitions.get(usize::from(id.0));
+            Text(partition.map_or("?", |partition| partition.name))
         };
         match self {
             Self::Started {
                 partition,
                 starts: 1,
-            } => write!(out, "{}: started", name(partition)),
+            } => [name(partition), Text(": started")].get(index).copied(),
             Self::Started { partition, starts } => {
-                write!(out, "{}: started again, start {starts}", name(partition))
+                let starts = Decimal((*starts).into());
+                [name(partition), Text(": started again, start "), starts]
+                    .get(index)
+                    .copied()
             }
             Self::Leaving {
                 partition,
@@ -107,13 +110,13 @@ impl Event {
                 why,
             } => {
                 let act = if *after == After::Restart {
-                    "restarting"
+                    ": restarting: "
                 } else {
-                    "stopping"
+                    ": stopping: "
                 };
-                write!(out, "{}: {act}: {why}", name(partition))
+                [name(partition), Text(act), Text(why)].get(index).copied()
             }
-            Self::Stopped { partition } => write!(out, "{}: stopped", name(partition)),
+            Self::Stopped { partition } => [name(partition), Text(": stopped")].get(index).copied(),
             Self::Abort {
                 partition,
                 vcpu,
@@ -123,18 +126,23 @@ impl Event {
                 gpa,
             } => {
                 let esr = u64::from(*esr);
-                let fault = syndrome::describe_fault(esr).unwrap_or("fault");
-                write!(
-                    out,
-                    "{} vCPU {}: {} at pc {pc:#x}: {fault} ",
+                let pieces = [
                     name(partition),
-                    vcpu.0,
-                    syndrome::describe(esr)
-                )?;
-                write!(
-                    out,
-                    "at address {far:#x} (guest-physical {gpa:#x}): nothing is there; the guest takes an abort"
-                )
+                    Text(" vCPU "),
+                    Decimal(vcpu.0.into()),
+                    Text(": "),
+                    Text(syndrome::describe(esr)),
+                    Text(" at pc "),
+                    Hex(*pc),
+                    Text(", "),
+                    Text(syndrome::describe_fault(esr).unwrap_or("fault")),
+                    Text(" at address "),
+                    Hex(*far),
+                    Text(" (guest-physical "),
+                    Hex(*gpa),
+                    Text("): nothing is there, the guest takes an abort"),
+                ];
+                pieces.get(index).copied()
             }
             Self::Fault {
                 partition,
@@ -143,21 +151,35 @@ impl Event {
                 esr,
                 why,
             } => {
-                let words = syndrome::describe(u64::from(*esr));
-                write!(
-                    out,
-                    "{} vCPU {}: fault at pc {pc:#x}: {why} (last trap: {words})",
+                let pieces = [
                     name(partition),
-                    vcpu.0
-                )
+                    Text(" vCPU "),
+                    Decimal(vcpu.0.into()),
+                    Text(": fault at pc "),
+                    Hex(*pc),
+                    Text(": "),
+                    Text(why),
+                    Text(" (last trap: "),
+                    Text(syndrome::describe(u64::from(*esr))),
+                    Text(")"),
+                ];
+                pieces.get(index).copied()
             }
             Self::Missing { pcpu } => {
-                write!(out, "pCPU {pcpu} did not come up: its vCPUs do not run")
+                let pcpu = Decimal((*pcpu).into());
+                [
+                    Text("pCPU "),
+                    pcpu,
+                    Text(" did not come up: its vCPUs do not run"),
+                ]
+                .get(index)
+                .copied()
             }
-            Self::NoSeed => write!(
-                out,
-                "warning: the board gives no random seed; what guests get can be guessed"
-            ),
+            Self::NoSeed => [Text(
+                "warning: the board gives no random seed; what guests get can be guessed",
+            )]
+            .get(index)
+            .copied(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Vcpu {
     pub serror: bool,
     /// FP registers go with every switch rather than at the first use.
     pub fp_eager: bool,
+    /// It is not more urgent than the console's server.
+    pub yields_to_console: bool,
     /// Ticks until it gives way to its equals; 0: never.
     pub time_slice: u64,
     /// Ticks of the current slice that are left.

@@ -1,169 +1,247 @@
-//! The start-up table and the list of partitions, made line by line when the console has time for them.
+//! What EL2 says, made piece by piece when the console has time for it: the start-up table, the list of partitions,
+//! health events. A piece costs little; a whole line by the formatting machinery would cost thousands of instructions.
 
-use crate::system::System;
+use crate::events::Event;
+use crate::system::{Partition, System};
+use bulkhead::console::number::Digits;
 use bulkhead::partition::Phase;
-use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 
-/// A line of text in a fixed buffer; what does not fit is cut off.
-pub struct Line {
-    bytes: [u8; Self::BYTES],
-    length: usize,
-}
-
-impl Line {
-    /// Bytes that a line can have.
-    pub const BYTES: usize = 240;
-
-    /// Makes an empty line.
-    pub const fn new() -> Self {
-        Self {
-            bytes: [0; Self::BYTES],
-            length: 0,
-        }
-    }
-
-    /// Returns the text.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    /// Lets `text` write the line. A line that is too long is cut, so a failure of `text` shows in it.
-    pub fn write(&mut self, text: impl FnOnce(&mut Self) -> fmt::Result) {
-        if text(self).is_err() {
-            let mark = self.length.min(Self::BYTES - 1);
-            if let Some(last) = self.bytes.get_mut(mark) {
-                *last = b'~';
-            }
-        }
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            let place = self.bytes.get_mut(self.length).ok_or(fmt::Error)?;
-            *place = byte;
-            self.length += 1;
-        }
-        Ok(())
-    }
-}
-
-/// What is being listed, and how far.
+/// A piece of a line.
 #[derive(Clone, Copy, Debug)]
-pub struct Listing {
-    start_up: bool,
-    next: usize,
+pub enum Piece {
+    /// Text as it is.
+    Text(&'static str),
+    /// Text, and blanks up to this many columns.
+    Padded(&'static str, u8),
+    /// A number in decimal.
+    Decimal(u64),
+    /// A number in hexadecimal, with `0x`.
+    Hex(u64),
+    /// A number of bytes with its unit.
+    Size(u64),
 }
 
-impl Listing {
-    /// Lists what the system is made of.
-    pub const fn start_up() -> Self {
-        Self {
-            start_up: true,
-            next: 0,
-        }
-    }
+use Piece::{Decimal, Hex, Padded, Size, Text};
 
-    /// Lists the partitions and what they are doing.
-    pub const fn partitions() -> Self {
-        Self {
-            start_up: false,
-            next: 0,
-        }
-    }
+impl Piece {
+    /// Most bytes that a piece has.
+    pub const BYTES: u32 = 160;
 
-    /// Writes the next line, or returns false when all are written.
-    pub fn next_line(&mut self, system: &System, line: &mut Line) -> bool {
-        let index = self.next;
-        self.next += 1;
-        let Some(index) = self.start_up_line(system, index, line) else {
-            return true;
-        };
-        let Some(partition) = system.partitions.get(index) else {
-            return false;
-        };
-        line.write(|out| {
-            if self.start_up {
-                describe(system, partition, out)
-            } else {
-                state_of(partition, out)
-            }
-        });
-        true
-    }
-
-    /// Writes a line of the start-up table's head, or returns the index of the partition whose line is due.
-    fn start_up_line(&self, system: &System, index: usize, line: &mut Line) -> Option<usize> {
-        if !self.start_up {
-            return Some(index);
-        }
-        match index {
-            0 => line.write(|out| {
-                let version = env!("CARGO_PKG_VERSION");
-                write!(out, "Bulkhead {version} on {}: {} partitions, pCPUs", system.board, system.partitions.len())?;
-                for (id, mailbox) in system.mailboxes.iter().enumerate().filter(|(_, mailbox)| mailbox.used) {
-                    let state = if mailbox.online.load(Ordering::Relaxed) { "" } else { " (starting)" };
-                    write!(out, " {id}{state}")?;
+    /// Hands the piece's bytes to `put`, in order.
+    pub fn spell(self, mut put: impl FnMut(&[u8])) {
+        match self {
+            Text(text) => put(text.as_bytes()),
+            Padded(text, columns) => {
+                put(text.as_bytes());
+                for _ in text.len()..usize::from(columns) {
+                    put(b" ");
                 }
-                write!(out, ", console on pCPU {}", system.console.pcpu().0)
-            }),
-            1 => line.write(|out| out.write_str("partition        vCPU@pCPU:priority     memory: guest -> board, devices, interrupts")),
-            _ => return Some(index - 2),
+            }
+            Decimal(value) => put(Digits::decimal(value).as_bytes()),
+            Hex(value) => {
+                put(b"0x");
+                put(Digits::hexadecimal(value, 1).as_bytes());
+            }
+            Size(bytes) => {
+                let (amount, unit) = match bytes {
+                    _ if bytes % (1 << 30) == 0 => (bytes >> 30, "G"),
+                    _ if bytes % (1 << 20) == 0 => (bytes >> 20, "M"),
+                    _ => (bytes >> 10, "K"),
+                };
+                put(Digits::decimal(amount).as_bytes());
+                put(unit.as_bytes());
+            }
         }
-        None
     }
 }
 
-/// Writes a partition's line of the start-up table.
-fn describe(system: &System, partition: &crate::system::Partition, out: &mut Line) -> fmt::Result {
-    write!(out, "  {:<15}", partition.name)?;
-    for (index, (place, record)) in partition
-        .vcpus
-        .iter()
-        .zip(system.payload.vcpus(partition.record))
-        .enumerate()
-    {
-        write!(out, " {index}@{}:{}", place.pcpu.0, record.priority)?;
+/// What is being said.
+#[derive(Clone, Copy, Debug)]
+pub enum Speech {
+    /// What the system is made of, at this line.
+    StartUp(u16),
+    /// The partitions and what they are doing, at this one.
+    Partitions(u16),
+    /// One event.
+    Event(Event),
+    /// This many events found no room.
+    Lost(u32),
+}
+
+/// Where in a speech we are.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    speech: Speech,
+    piece: u16,
+}
+
+/// What comes next in a speech.
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// Say this.
+    Piece(Piece),
+    /// The line is over.
+    LineEnd,
+    /// All is said.
+    Silence,
+}
+
+impl Cursor {
+    /// Begins a speech.
+    pub const fn new(speech: Speech) -> Self {
+        Self { speech, piece: 0 }
     }
-    for memory in partition.memory {
-        let kib = memory.guest.size() >> 10;
-        let (amount, unit) = if kib % 1024 == 0 {
-            (kib >> 10, 'M')
-        } else {
-            (kib, 'K')
+
+    /// Returns what comes next.
+    pub fn next(&mut self, system: &System) -> Next {
+        let index = usize::from(self.piece);
+        self.piece = self.piece.saturating_add(1);
+        let piece = match self.speech {
+            Speech::Event(event) => event.piece(system, index),
+            Speech::Lost(count) => [Decimal(count.into()), Text(" more events not shown")]
+                .get(index)
+                .copied(),
+            Speech::StartUp(line) => match start_up_line(system, line) {
+                None => return Next::Silence,
+                Some(Head::Board) => board_piece(system, index),
+                Some(Head::Columns) => [Text(COLUMNS)].get(index).copied(),
+                Some(Head::Partition(partition)) => partition_piece(system, partition, index),
+            },
+            Speech::Partitions(line) => match system.partitions.get(usize::from(line)) {
+                None => return Next::Silence,
+                Some(partition) => state_piece(partition, index),
+            },
         };
-        write!(
-            out,
-            "  {amount}{unit} {:#x} -> {}",
-            memory.guest.start(),
-            memory.host
-        )?;
+        match piece {
+            Some(piece) => Next::Piece(piece),
+            None => self.end_line(),
+        }
     }
-    for device in system.payload.devices(partition.record) {
-        write!(out, "  {}", system.payload.text(device.path))?;
+
+    /// Goes on to the next line; behind an event there is none.
+    fn end_line(&mut self) -> Next {
+        self.piece = 0;
+        match &mut self.speech {
+            Speech::StartUp(line) | Speech::Partitions(line) => *line = line.saturating_add(1),
+            Speech::Event(_) | Speech::Lost(_) => self.speech = Speech::Partitions(u16::MAX),
+        }
+        Next::LineEnd
     }
-    for interrupt in system.payload.interrupts(partition.record) {
-        write!(out, " INTID {}", interrupt.intid)?;
-    }
-    Ok(())
 }
 
-/// Writes what a partition is doing.
-fn state_of(partition: &crate::system::Partition, out: &mut Line) -> fmt::Result {
+const COLUMNS: &str =
+    "partition        vCPU@pCPU:priority  memory: guest -> board, devices, interrupts";
+
+/// A line of the start-up table.
+enum Head {
+    Board,
+    Columns,
+    Partition(&'static Partition),
+}
+
+fn start_up_line(system: &System, line: u16) -> Option<Head> {
+    match line {
+        0 => Some(Head::Board),
+        1 => Some(Head::Columns),
+        _ => system
+            .partitions
+            .get(usize::from(line) - 2)
+            .map(Head::Partition),
+    }
+}
+
+fn board_piece(system: &System, index: usize) -> Option<Piece> {
+    let head = [
+        Text(concat!("Bulkhead ", env!("CARGO_PKG_VERSION"), " on ")),
+        Text(system.board),
+        Text(": partitions "),
+        Decimal(system.partitions.len() as u64),
+        Text(", console on pCPU "),
+        Decimal(system.console.pcpu().0.into()),
+        Text(", pCPUs"),
+    ];
+    if let Some(piece) = head.get(index) {
+        return Some(*piece);
+    }
+    let index = index - head.len();
+    let (pcpu, mailbox) = system
+        .mailboxes
+        .iter()
+        .enumerate()
+        .filter(|(_, mailbox)| mailbox.used)
+        .nth(index / 3)?;
+    Some(match index % 3 {
+        0 => Text(" "),
+        1 => Decimal(pcpu as u64),
+        _ if mailbox.online.load(Ordering::Relaxed) => Text(""),
+        _ => Text(" (starting)"),
+    })
+}
+
+/// Returns a piece of a partition's line of the start-up table.
+fn partition_piece(system: &System, partition: &'static Partition, index: usize) -> Option<Piece> {
+    if index < 2 {
+        return [Text("  "), Padded(partition.name, 15)].get(index).copied();
+    }
+    let mut index = index - 2;
+    let records = system.payload.vcpus(partition.record);
+    if let Some((place, record)) = partition.vcpus.get(index / 6).zip(records.get(index / 6)) {
+        let vcpu = (index / 6) as u64;
+        let pieces = [
+            Text(" "),
+            Decimal(vcpu),
+            Text("@"),
+            Decimal(place.pcpu.0.into()),
+            Text(":"),
+            Decimal(record.priority.into()),
+        ];
+        return pieces.get(index % 6).copied();
+    }
+    index -= partition.vcpus.len() * 6;
+    if let Some(memory) = partition.memory.get(index / 6) {
+        let (guest, host) = (memory.guest.start(), memory.host.0);
+        let pieces = [
+            Text("  "),
+            Size(memory.guest.size()),
+            Text(" "),
+            Hex(guest),
+            Text(" -> "),
+            Hex(host),
+        ];
+        return pieces.get(index % 6).copied();
+    }
+    index -= partition.memory.len() * 6;
+    let devices = system.payload.devices(partition.record);
+    if let Some(device) = devices.get(index / 2) {
+        return [Text("  "), Text(system.payload.text(device.path))]
+            .get(index % 2)
+            .copied();
+    }
+    index -= devices.len() * 2;
+    let interrupt = system.payload.interrupts(partition.record).get(index / 2)?;
+    [Text(" INTID "), Decimal(interrupt.intid.into())]
+        .get(index % 2)
+        .copied()
+}
+
+/// Returns a piece of what a partition is doing.
+fn state_piece(partition: &'static Partition, index: usize) -> Option<Piece> {
     let life = partition.state.lock().life;
     let words = match life.phase() {
-        Phase::Stopped => "stopped",
-        Phase::Loading => "loading",
-        Phase::Running => "running",
-        Phase::Stopping(_) => "stopping",
+        Phase::Stopped => ": stopped, starts so far: ",
+        Phase::Loading => ": loading, starts so far: ",
+        Phase::Running => ": running, starts so far: ",
+        Phase::Stopping(_) => ": stopping, starts so far: ",
     };
-    write!(
-        out,
-        "{} {}: {words}, started {} times",
-        partition.id.0,
-        partition.name,
-        life.starts()
-    )
+    let id = u64::from(partition.id.0);
+    [
+        Decimal(id),
+        Text(" "),
+        Text(partition.name),
+        Text(words),
+        Decimal(life.starts().into()),
+    ]
+    .get(index)
+    .copied()
 }

@@ -9,7 +9,7 @@ use crate::events::{Event, Queue};
 use crate::hw::pl011::Uart;
 use crate::hw::timer;
 use crate::pcpu::{Activity, Pcpu, Vcpu};
-use crate::report::{Line, Listing};
+use crate::report::{Cursor, Next, Piece, Speech};
 use crate::system::{Partition, System};
 use bulkhead::console::OWN_NAME;
 use bulkhead::console::keyboard::{Consoles, InputAction, Keyboard};
@@ -24,10 +24,12 @@ use spin::mutex::TicketMutex;
 
 /// Bytes of EL2's own ring.
 const LOG_BYTES: usize = 2048;
-/// Steps of the multiplexer in one go: about one FIFO of bytes.
-const STEPS: usize = 40;
-/// Bytes of input in one go.
-const INPUTS: usize = 16;
+/// Steps of the multiplexer in one turn: half a FIFO of bytes.
+const STEPS: usize = 16;
+/// Bytes of input in one turn.
+const INPUTS: usize = 4;
+/// Pieces of EL2's own lines in one turn.
+const PIECES: usize = 2;
 /// PSCI SYSTEM_OFF.
 const SYSTEM_OFF: u32 = 0x8400_0008;
 
@@ -55,6 +57,8 @@ pub struct Shared {
     off: AtomicBool,
     /// Partition that has the focus.
     focus: AtomicU32,
+    /// Somebody asked for the list of partitions.
+    listing: AtomicBool,
 }
 
 impl Shared {
@@ -69,6 +73,7 @@ impl Shared {
             input_waits: AtomicBool::new(false),
             off: AtomicBool::new(false),
             focus: AtomicU32::new(focus),
+            listing: AtomicBool::new(false),
         }
     }
 
@@ -99,9 +104,12 @@ pub struct Server {
     intid: u32,
     /// When to look again, in ticks.
     deadline: u64,
+    /// The server was called while somebody more urgent ran: it is due as soon as its priority is reached.
+    due: bool,
     /// A byte that its partition had no room for.
     kept: Option<(PartitionId, u8)>,
-    listing: Option<Listing>,
+    /// What EL2 is saying.
+    speech: Option<Cursor>,
     clock: timer::Clock,
 }
 
@@ -113,8 +121,9 @@ impl Server {
             keyboard: Keyboard::new(focus),
             intid,
             deadline: NEVER,
+            due: false,
             kept: None,
-            listing: Some(Listing::start_up()),
+            speech: Some(Cursor::new(Speech::StartUp(0))),
             clock: timer::Clock::new(),
         }
     }
@@ -163,19 +172,48 @@ impl Pcpu {
         }
     }
 
-    /// Serves the console for one turn: some input, one event put into words, some output.
+    /// Serves the console for one turn: some input, some of what EL2 has to say, some output. While somebody more
+    /// urgent runs it waits instead, and the UART with it.
     pub fn serve_console(&mut self) {
+        let waits = self.is_above_console(self.current);
         let Some(server) = self.console.take() else {
             return;
         };
         let shared = &self.system.console;
-        if let Some(uart) = shared.uart {
+        server.due = waits;
+        if waits {
+            if let Some(uart) = shared.uart {
+                uart.listen(false, false);
+            }
+            // Whoever has news need not call again.
+            shared.state.store(SENDING, Ordering::SeqCst);
+            server.deadline = NEVER;
+        } else if let Some(uart) = shared.uart {
             self.receive(server, uart);
-            write_own_lines(server, self.system);
+            speak(server, self.system);
             self.transmit(server, uart);
         }
         self.console = Some(server);
         self.reschedule = true; // the deadline may have changed
+    }
+
+    /// Says whether a vCPU is more urgent than the console.
+    fn is_above_console(&self, running: Option<Slot>) -> bool {
+        let vcpu = running
+            .filter(|slot| self.queue.is_ready(*slot))
+            .and_then(|slot| self.vcpus.get(slot.index()));
+        vcpu.is_some_and(|vcpu| !vcpu.yields_to_console)
+    }
+
+    /// Serves the console when that is due, now that `running` is about to run; silences the UART when `running` is
+    /// more urgent.
+    pub fn settle_console(&mut self, running: Option<Slot>) {
+        let Some(server) = self.console.as_ref() else {
+            return;
+        };
+        if server.due != self.is_above_console(running) {
+            self.serve_console();
+        }
     }
 
     /// Hands received bytes to whom they are meant for, as long as there is room.
@@ -240,7 +278,7 @@ impl Pcpu {
                     .log
                     .push_line(&[b"no such partition, or it has no console (Ctrl-G l lists them)"]);
             }
-            InputAction::List => server.listing = Some(Listing::partitions()),
+            InputAction::List => self.system.console.listing.store(true, Ordering::Relaxed),
             InputAction::Help => {
                 let keys = b"Ctrl-G: n next, p previous, 0-9 by position, =NAME Enter by name, l list, Ctrl-G send Ctrl-G";
                 shared.log.push_line(&[keys]);
@@ -288,7 +326,7 @@ impl Pcpu {
         let rooms = lines.rooms.get();
         uart.listen(
             server.kept.is_none(),
-            more || server.listing.is_some() || shared.has_events(),
+            more || server.speech.is_some() || shared.has_events(),
         );
         if !more
             && server.deadline == NEVER
@@ -321,40 +359,50 @@ impl Pcpu {
 }
 
 impl Shared {
+    /// Says whether EL2 has something to say.
     fn has_events(&self) -> bool {
-        !self.events.lock().is_empty()
+        self.listing.load(Ordering::Relaxed) || !self.events.lock().is_empty()
+    }
+
+    /// Takes what EL2 is to say next.
+    fn next_speech(&self) -> Option<Speech> {
+        let mut events = self.events.lock();
+        if let Some(event) = events.pop() {
+            return Some(Speech::Event(event));
+        }
+        match events.take_lost() {
+            0 => self
+                .listing
+                .swap(false, Ordering::Relaxed)
+                .then_some(Speech::Partitions(0)),
+            lost => Some(Speech::Lost(lost)),
+        }
     }
 }
 
-/// Puts one event, or one line of a listing, into words when there is room for it.
-fn write_own_lines(server: &mut Server, system: &System) {
+/// Says the next pieces of what EL2 has to say, as far as there is room.
+fn speak(server: &mut Server, system: &System) {
     let shared = &system.console;
-    if shared.log.room() < Line::BYTES as u32 {
-        return;
-    }
-    let mut line = Line::new();
-    if let Some(listing) = server.listing.as_mut() {
-        if listing.next_line(system, &mut line) {
-            shared.log.push_line(&[line.bytes()]);
+    for _ in 0..PIECES {
+        if shared.log.room() < Piece::BYTES {
             return;
         }
-        server.listing = None;
-    }
-    let (event, lost) = {
-        let mut events = shared.events.lock();
-        match events.pop() {
-            Some(event) => (Some(event), 0),
-            None => (None, events.take_lost()),
+        let Some(cursor) = server.speech.as_mut() else {
+            server.speech = shared.next_speech().map(Cursor::new);
+            continue;
+        };
+        match cursor.next(system) {
+            Next::Piece(piece) => piece.spell(|bytes| {
+                for byte in bytes {
+                    shared.log.push(*byte);
+                }
+            }),
+            Next::LineEnd => {
+                shared.log.push(b'\n');
+            }
+            Next::Silence => server.speech = None,
         }
-    };
-    match event {
-        Some(event) => line.write(|out| event.describe(system, out)),
-        None if lost > 0 => line.write(|out| {
-            core::fmt::Write::write_fmt(out, format_args!("{lost} more events not shown"))
-        }),
-        None => return,
     }
-    shared.log.push_line(&[line.bytes()]);
 }
 
 /// The speakers on the line, as the multiplexer sees them.

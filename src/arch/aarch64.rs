@@ -1,6 +1,7 @@
 //! AArch64 at EL2 with `HCR_EL2.E2H` = 0.
 
 pub mod cache;
+pub mod copy;
 pub mod cpu;
 pub mod crash;
 pub mod entry;

@@ -121,7 +121,14 @@ fn pcpu(
         .unwrap_or_else(|error| refuse(format_args!("no copy window: {error:?}")));
     let redistributor = gic::redistributor(tables, &mut window, &inputs.board.gic, mailbox.mpidr);
     let residents = residents(system, id);
-    let vcpus = arena.slice(residents.len(), |slot| vcpu(&residents, slot, stack_top));
+    // The console gets at least the turns of the least urgent vCPU, or a busy one would silence it for ever.
+    let least = residents
+        .last()
+        .map_or(0, |resident| resident.record.priority);
+    let console_priority = inputs.payload.header().console_priority.max(least);
+    let vcpus = arena.slice(residents.len(), |slot| {
+        vcpu(&residents, slot, stack_top, console_priority)
+    });
     let queue = RunQueue::new(
         residents
             .iter()
@@ -196,7 +203,7 @@ fn residents(system: &'static System, id: PcpuId) -> heapless::Vec<Resident, MAX
     residents
 }
 
-fn vcpu(residents: &[Resident], slot: usize, stack_top: u64) -> Vcpu {
+fn vcpu(residents: &[Resident], slot: usize, stack_top: u64, console_priority: u32) -> Vcpu {
     let Some(resident) = residents.get(slot) else {
         refuse(format_args!("a slot has no vCPU"))
     };
@@ -223,6 +230,7 @@ fn vcpu(residents: &[Resident], slot: usize, stack_top: u64) -> Vcpu {
         uses_pmu: false,
         serror: false,
         fp_eager: record.fp_eager != 0,
+        yields_to_console: record.priority <= console_priority,
         time_slice: slice,
         slice_left: slice,
         equals: (Slot(first as u8), Slot(behind as u8)),

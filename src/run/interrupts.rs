@@ -16,7 +16,8 @@ pub const MAINTENANCE: u32 = 25;
 const AT_ONCE: usize = 8;
 
 impl Pcpu {
-    /// Takes the interrupts that are pending, a bounded number at a time; more of them trap again at once.
+    /// Takes the interrupts that are pending, a bounded number at a time; more of them trap again at once. A turn of the
+    /// console is the last one: what is more urgent goes before the next.
     pub fn take_interrupts(&mut self) {
         for _ in 0..AT_ONCE {
             let intid = gicv3::acknowledge();
@@ -24,6 +25,15 @@ impl Pcpu {
                 return;
             }
             gicv3::drop_priority(intid);
+            if self
+                .console
+                .as_ref()
+                .is_some_and(|console| console.intid() == intid)
+            {
+                self.serve_console();
+                gicv3::deactivate(intid);
+                return;
+            }
             self.take(intid);
         }
     }
@@ -69,17 +79,8 @@ impl Pcpu {
         cpu::isb();
     }
 
-    /// An SPI: the console's, a guest's, or nobody's.
+    /// An SPI: a guest's, or nobody's.
     fn take_shared(&mut self, intid: u32) {
-        if self
-            .console
-            .as_ref()
-            .is_some_and(|console| console.intid() == intid)
-        {
-            self.serve_console();
-            gicv3::deactivate(intid);
-            return;
-        }
         let owner = self
             .system
             .owners

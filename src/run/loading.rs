@@ -3,7 +3,7 @@
 //! It runs as vCPU 0's own work at vCPU 0's priority, so that an urgent partition starts while others still load, and a
 //! restart of a large one delays nobody who is more urgent.
 
-use crate::arch::aarch64::cache;
+use crate::arch::aarch64::{cache, copy};
 use crate::events::Event;
 use crate::pcpu::{Activity, Pcpu};
 use crate::system::Partition;
@@ -94,7 +94,7 @@ impl Pcpu {
             PAGE_BYTES,
             |to, bytes| {
                 // SAFETY: `fill` maps this range for us alone.
-                unsafe { core::ptr::write_bytes(to.0 as *mut u8, 0, bytes as usize) };
+                unsafe { copy::zero(to, bytes) };
             },
         );
         Some(Cursor::Zero {
@@ -133,12 +133,8 @@ impl Pcpu {
             // the whole segment and is mapped for good.
             unsafe {
                 match copies {
-                    true => core::ptr::copy_nonoverlapping(
-                        from as *const u8,
-                        to.0 as *mut u8,
-                        bytes as usize,
-                    ),
-                    false => core::ptr::write_bytes(to.0 as *mut u8, 0, bytes as usize),
+                    true => copy::copy(HypVirtAddr(from), to, bytes),
+                    false => copy::zero(to, bytes),
                 }
             }
         });

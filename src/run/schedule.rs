@@ -29,6 +29,7 @@ impl Pcpu {
                 continue;
             }
             self.switch_to(slot);
+            self.settle_console(Some(slot));
             self.reschedule = false;
             self.arm_timer(Some(slot));
             // The switch itself may have found something, such as a deadline that is over.
@@ -52,6 +53,7 @@ impl Pcpu {
 
     /// Sleeps until an interrupt is pending, and takes it.
     fn idle(&mut self) {
+        self.settle_console(None);
         self.arm_timer(None);
         if self.mailbox.has_mail() || self.attend != 0 {
             return;
