@@ -1,5 +1,6 @@
 //! Both timers of EL1 and their interrupts.
 
+use guest_runtime::smccc::is_hypervised;
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{
     expect, expect_eq, gic, layout, read_sysreg, recorder, sysreg, tests, timer, write_sysreg,
@@ -139,16 +140,24 @@ fn c_both_timers_interrupt_side_by_side() -> Outcome {
 fn c_masked_timer_does_not_interrupt() -> Outcome {
     crate::fresh_gic();
     gic::enable(VIRTUAL, 0x80);
-    timer::set_virtual(timer::now() + timer::ns_to_ticks(100_000));
+    let deadline = timer::now() + timer::ns_to_ticks(100_000);
     let control = timer::CTL_ENABLE | timer::CTL_IMASK;
+    // Masked from the start: were it unmasked first, the deadline might pass before it is masked.
     // SAFETY: a timer changes no memory.
-    unsafe { write_sysreg!("cntv_ctl_el0", control) };
+    unsafe {
+        write_sysreg!("cntv_cval_el0", deadline);
+        write_sysreg!("cntv_ctl_el0", control);
+    }
     recorder::settle();
     expect_eq!(recorder::taken(), 0, "interrupts of a masked timer");
-    expect_eq!(
-        timer::virtual_control(),
-        control | timer::CTL_ISTATUS,
-        "CNTV_CTL_EL0"
+    // QEMU's main loop sets ISTATUS, late when the host is busy.
+    let shown = timer::wait_until(1000 * MS, || {
+        timer::virtual_control() == control | timer::CTL_ISTATUS
+    });
+    expect!(
+        shown,
+        "CNTV_CTL_EL0 is {:#x} after the deadline",
+        timer::virtual_control()
     );
     // SAFETY: as above; unmasked now, its interrupt has a handler.
     unsafe { write_sysreg!("cntv_ctl_el0", timer::CTL_ENABLE) };
@@ -194,7 +203,19 @@ fn b10_timer_level_that_falls_is_not_delivered() -> Outcome {
     timer::stop_virtual();
     timer::spin(100_000);
     recorder::settle();
-    expect_eq!(recorder::taken(), 0, "interrupts for a level that fell");
+    // The timer's control is the guest's own, so a hypervisor that had the interrupt on its way does not learn that it was
+    // stopped: once it may still come, as drivers know (they look at ISTATUS). It must not come again, nor hold up others.
+    let most = usize::from(is_hypervised());
+    expect!(
+        recorder::taken() <= most,
+        "{} interrupts for a level that fell",
+        recorder::taken()
+    );
+    timer::set_virtual(timer::now());
+    expect!(
+        recorder::wait(recorder::taken() + 1, 100 * MS),
+        "the next deadline's interrupt does not come"
+    );
     Ok(())
 }
 
