@@ -227,7 +227,7 @@ impl Pcpu {
                     };
                     let action = server.keyboard.input(byte, self.system);
                     let InputAction::Deliver(partition, byte) = action else {
-                        self.obey(server, action);
+                        self.obey(action);
                         continue;
                     };
                     (partition, byte)
@@ -260,7 +260,7 @@ impl Pcpu {
     }
 
     /// Does what the escape key asked for.
-    fn obey(&mut self, server: &mut Server, action: InputAction) {
+    fn obey(&mut self, action: InputAction) {
         let shared = &self.system.console;
         match action {
             InputAction::None | InputAction::Deliver(..) => {}

@@ -80,7 +80,7 @@ pub struct PmuRegisters {
 }
 
 /// The SIMD and floating-point registers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[repr(C, align(16))]
 pub struct FpRegisters {
     /// V0 to V31, each as two halves.
@@ -89,16 +89,6 @@ pub struct FpRegisters {
     pub fpcr: u64,
     /// FPSR.
     pub fpsr: u64,
-}
-
-impl Default for FpRegisters {
-    fn default() -> Self {
-        Self {
-            v: [[0; 2]; 32],
-            fpcr: 0,
-            fpsr: 0,
-        }
-    }
 }
 
 /// `SCTLR_EL1` out of reset: its RES1 bits; MMU and caches off.

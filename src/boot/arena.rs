@@ -33,11 +33,6 @@ impl Arena {
         }
     }
 
-    /// Returns the number of bytes that are left.
-    pub fn left(&self) -> u64 {
-        self.end - self.next
-    }
-
     /// Makes a value that lives as long as the system.
     pub fn value<T>(&mut self, value: T) -> &'static mut T {
         let place = self.carve(size_of::<T>(), align_of::<T>()) as *mut T;

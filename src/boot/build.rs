@@ -8,6 +8,7 @@ use super::{gic, refuse};
 use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::mmu::Tables;
 use crate::arch::aarch64::sysreg::read;
+use crate::events::Event;
 use crate::hw::gicv3::{self, Distributor};
 use crate::hw::list_registers::Shape;
 use crate::hw::pl011::Uart;
@@ -67,6 +68,9 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Hom
             read::cntpct_el0(),
         )),
     });
+    if !system.random.lock().is_seeded() {
+        system.console.record(Event::NoSeed);
+    }
     configure_interrupts(system, distributor, inputs);
     let home = pcpus::homes(tables, &mut arena, system, inputs, plan);
     panic::set_gic_runs();

@@ -4,9 +4,6 @@
 
 use crate::arch::aarch64::sysreg::{read, write};
 
-/// Most list registers that the architecture allows.
-pub const MAX_LIST_REGISTERS: usize = 16;
-
 /// `ICH_HCR_EL2.En`: the virtual interface signals.
 pub const HCR_ENABLE: u64 = 1;
 

@@ -57,11 +57,11 @@ impl Clock {
     /// Returns the time in nanoseconds.
     #[inline(always)]
     pub fn now_ns(self) -> u64 {
-        (u128::from(now()) * u128::from(self.ns_per_tick) >> 32) as u64
+        ((u128::from(now()) * u128::from(self.ns_per_tick)) >> 32) as u64
     }
 
     /// Returns the tick at which a time in nanoseconds is over.
     pub fn ticks_at(self, ns: u64) -> u64 {
-        ((u128::from(ns) * u128::from(self.ticks_per_ns) >> 32) as u64).saturating_add(1)
+        (((u128::from(ns) * u128::from(self.ticks_per_ns)) >> 32) as u64).saturating_add(1)
     }
 }

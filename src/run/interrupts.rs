@@ -64,6 +64,9 @@ impl Pcpu {
             gicv3::deactivate(VIRTUAL_TIMER.into());
             return;
         };
+        if self.deliver_directly(VIRTUAL_TIMER, true) {
+            return;
+        }
         self.fold();
         let effects = partition
             .state

@@ -5,6 +5,7 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, id, switch};
 use crate::hw::timer;
 use crate::pcpu::Pcpu;
+use bulkhead::ids::VcpuId;
 use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugRegister;
 use bulkhead::trap::id_registers::virtualize;
@@ -89,9 +90,16 @@ impl Pcpu {
             return;
         };
         let group = match group {
-            SgiGroup::Group0 => vgic::SgiGroup::Group0,
-            SgiGroup::Group1 | SgiGroup::Group1Alias => vgic::SgiGroup::Group1,
+            // With one security state the alias register reaches the other group.
+            SgiGroup::Group0 | SgiGroup::Group1Alias => vgic::SgiGroup::Group0,
+            SgiGroup::Group1 => vgic::SgiGroup::Group1,
         };
+        if let Some(intid) = sgi_to_itself(value, id)
+            && group == vgic::SgiGroup::Group1
+            && self.deliver_directly(intid, false)
+        {
+            return;
+        }
         self.fold();
         let effects = partition.state.lock().vgic.sgi(id, value, group);
         self.apply(partition, effects);
@@ -221,6 +229,13 @@ impl Pcpu {
         vcpu.context.system.pmu.pmcr = sysreg::pmcr_written(value);
         write::pmcr_el0(sysreg::pmcr_written(value));
     }
+}
+
+/// Returns the INTID of an `ICC_SGI1R_EL1` value that names the sender alone, in the first cluster.
+fn sgi_to_itself(value: u64, sender: VcpuId) -> Option<u16> {
+    let own = 1u64.checked_shl(sender.0.into())?;
+    let intid = value & 0xf << 24;
+    (value == intid | own).then_some((intid >> 24) as u16)
 }
 
 /// Reads the hardware's value of an identification register.

@@ -61,6 +61,27 @@ impl Pcpu {
         self.kick(partition, refill.kick);
     }
 
+    /// Puts one more interrupt of the current vCPU straight into a list register, when nothing stands in the way: what
+    /// `fold`, a pending interrupt and `refill` would come to, without looking at the rest. Returns false when the long
+    /// way is needed.
+    pub fn deliver_directly(&mut self, intid: u16, physical: bool) -> bool {
+        if self.folded {
+            return false;
+        }
+        let Some((partition, id)) = self.current_identity() else {
+            return false;
+        };
+        let read = |index| list_registers::read_list_register(index as u8);
+        let mut state = partition.state.lock();
+        match state.vgic.deliver_directly(id, intid, physical, read) {
+            Some((index, value)) => {
+                list_registers::write_list_register(index as u8, value);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Says whether the current vCPU would be signalled an interrupt, whatever its PSTATE.
     pub fn current_would_be_signalled(&mut self) -> bool {
         self.fold();

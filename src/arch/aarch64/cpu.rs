@@ -9,13 +9,6 @@ pub fn isb() {
     unsafe { asm!("isb", options(nostack, preserves_flags)) }
 }
 
-/// Waits until earlier memory accesses and maintenance have completed, as seen by the inner-shareable domain.
-#[inline(always)]
-pub fn dsb_ish() {
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) }
-}
-
 /// Waits until earlier accesses have completed for the whole system, devices included.
 #[inline(always)]
 pub fn dsb_sy() {

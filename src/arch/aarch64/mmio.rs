@@ -46,18 +46,6 @@ impl Registers {
         }
     }
 
-    /// Writes a byte-wide register of a 32-bit word layout. An offset outside the window is ignored.
-    #[inline(always)]
-    pub fn write_byte(self, offset: u32, value: u8) {
-        if offset >= self.bytes {
-            return;
-        }
-        // SAFETY: `new`'s claim; the offset was checked.
-        unsafe {
-            asm!("strb {:w}, [{}]", in(reg) u32::from(value), in(reg) self.base.0 + u64::from(offset), options(nostack, preserves_flags));
-        }
-    }
-
     /// Reads a 64-bit register. An offset outside the window reads as zero.
     #[inline(always)]
     pub fn read64(self, offset: u32) -> u64 {
