@@ -176,14 +176,8 @@ fn compiled(
             println!("{}", list.to_json());
             return Failure::new(Code::BadTable, "");
         }
-        let count = list.len();
-        let noun = if count == 1 {
-            "violation"
-        } else {
-            "violations"
-        };
         let text = list.render(workspace::colour_on_stderr());
-        Failure::new(Code::BadTable, format!("{text}\n{count} {noun}"))
+        Failure::new(Code::BadTable, text)
     })?;
     if !json && !system.warnings().is_empty() {
         eprintln!(

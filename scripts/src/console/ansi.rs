@@ -45,9 +45,55 @@ impl Stripper {
     }
 }
 
+/// Removes the sequences that a terminal answers (where is the cursor, who are you): a prompt that is shown again would
+/// make it type the answer into the guest again.
+#[derive(Clone, Debug, Default)]
+pub struct Unasked {
+    /// The sequence so far, empty outside of one.
+    sequence: Vec<u8>,
+}
+
+impl Unasked {
+    /// Returns `bytes` without the questions; a sequence that is cut by the end goes on with the next piece.
+    pub fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        for &byte in bytes {
+            let inside = !self.sequence.is_empty();
+            if !inside && byte != 0x1b {
+                kept.push(byte);
+                continue;
+            }
+            self.sequence.push(byte);
+            let done = match self.sequence.len() {
+                1 => false,
+                2 => byte != b'[',
+                _ => (0x40..=0x7e).contains(&byte),
+            };
+            if done {
+                let question = matches!(self.sequence.as_slice(), [_, b'[', .., b'n' | b'c']);
+                let sequence = std::mem::take(&mut self.sequence);
+                kept.extend(sequence.into_iter().filter(|_| !question));
+            }
+        }
+        kept
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_to_the_terminal_are_removed_and_the_rest_is_kept() {
+        let mut unasked = Unasked::default();
+        assert_eq!(
+            unasked.strip(b"\x1b[1mb\x1b[m # \x1b[6n"),
+            b"\x1b[1mb\x1b[m # "
+        );
+        assert_eq!(unasked.strip(b"a\x1b[c\x1b[J\x1bMz"), b"a\x1b[J\x1bMz");
+        assert_eq!(unasked.strip(b"a\x1b[6"), b"a");
+        assert_eq!(unasked.strip(b"nb"), b"b");
+    }
 
     #[test]
     fn removes_colours_queries_and_titles() {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use super::ansi::Stripper;
+use super::ansi::{Stripper, Unasked};
 use super::transcript::Speaker;
 use super::wire::{Event, HYPERVISOR};
 
@@ -24,6 +24,7 @@ pub struct Screen {
     style: Style,
     log: Option<File>,
     stripper: Stripper,
+    unasked: Unasked,
     known: Vec<String>,
     open: bool,
 }
@@ -35,6 +36,7 @@ impl Screen {
             style,
             log,
             stripper: Stripper::default(),
+            unasked: Unasked::default(),
             known: Vec::new(),
             open: false,
         }
@@ -48,12 +50,16 @@ impl Screen {
         match event {
             Event::Begin(speaker) => {
                 self.stripper = Stripper::default();
+                self.unasked = Unasked::default();
                 self.open = true;
                 self.prefix(speaker)
             }
             Event::Text(text) => {
                 let plain = self.stripper.strip(text);
-                let shown = if self.style.colour { text } else { &plain };
+                let shown = match self.style.colour {
+                    true => &self.unasked.strip(text),
+                    false => &plain,
+                };
                 self.put(shown, &plain)
             }
             Event::End | Event::Cut => self.close_line(),
