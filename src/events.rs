@@ -191,6 +191,8 @@ pub struct Queue {
     /// Events of each partition in this window.
     counts: [u8; bulkhead::ids::MAX_PARTITIONS],
     window: u64,
+    /// The window in which the number of lost events was shown last.
+    told: u64,
 }
 
 impl Queue {
@@ -201,6 +203,7 @@ impl Queue {
             lost: 0,
             counts: [0; bulkhead::ids::MAX_PARTITIONS],
             window: 0,
+            told: 0,
         }
     }
 
@@ -230,13 +233,18 @@ impl Queue {
         self.waiting.pop_front()
     }
 
-    /// Says whether nothing waits to be shown.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.lost == 0
+    /// Says whether nothing is to be shown now. The number of lost events waits for a new window, so that a flood
+    /// makes one line a second.
+    pub fn is_empty(&self, window: u64) -> bool {
+        self.waiting.is_empty() && (self.lost == 0 || self.told == window)
     }
 
-    /// Takes the number of events that found no room.
-    pub fn take_lost(&mut self) -> u32 {
+    /// Takes the number of events that found no room, once a window.
+    pub fn take_lost(&mut self, window: u64) -> u32 {
+        if self.told == window {
+            return 0;
+        }
+        self.told = window;
         core::mem::take(&mut self.lost)
     }
 }

@@ -79,9 +79,7 @@ impl Shared {
 
     /// Records an event, and says whether the server should be called for it.
     pub fn record(&self, event: Event) -> bool {
-        self.events
-            .lock()
-            .push(event, timer::now() / timer::frequency());
+        self.events.lock().push(event, window());
         fence(Ordering::SeqCst);
         self.state.load(Ordering::SeqCst) != SENDING
     }
@@ -172,23 +170,40 @@ impl Pcpu {
         }
     }
 
-    /// Serves the console for one turn: some input, some of what EL2 has to say, some output. While somebody more
-    /// urgent runs it waits instead, and the UART with it.
+    /// Serves the console for one turn, or, while somebody more urgent runs, notes that it is due; the UART waits too.
     pub fn serve_console(&mut self) {
-        let waits = self.is_above_console(self.current);
-        let Some(server) = self.console.take() else {
+        if !self.is_above_console(self.current) {
+            self.take_console_turn();
             return;
-        };
+        }
         let shared = &self.system.console;
-        server.due = waits;
-        if waits {
+        if let Some(server) = self.console.as_mut() {
+            server.due = true;
+            server.deadline = NEVER;
             if let Some(uart) = shared.uart {
                 uart.listen(false, false);
             }
             // Whoever has news need not call again.
             shared.state.store(SENDING, Ordering::SeqCst);
-            server.deadline = NEVER;
-        } else if let Some(uart) = shared.uart {
+        }
+    }
+
+    /// A guest looks whether its full ring has room again. One that is more urgent than the console would look for
+    /// ever: it pays for the turn.
+    pub fn output_is_awaited(&mut self) {
+        if self.console.as_ref().is_some_and(|server| server.due) {
+            self.take_console_turn();
+            self.serve_console();
+        }
+    }
+
+    /// Takes one turn: some input, some of what EL2 has to say, some output.
+    fn take_console_turn(&mut self) {
+        let Some(server) = self.console.take() else {
+            return;
+        };
+        server.due = false;
+        if let Some(uart) = self.system.console.uart {
             self.receive(server, uart);
             speak(server, self.system);
             self.transmit(server, uart);
@@ -331,6 +346,7 @@ impl Pcpu {
         if !more
             && server.deadline == NEVER
             && shared.off.load(Ordering::SeqCst)
+            && server.speech.is_none()
             && !shared.has_events()
         {
             // SAFETY: every partition has stopped; nothing is left to lose.
@@ -361,7 +377,7 @@ impl Pcpu {
 impl Shared {
     /// Says whether EL2 has something to say.
     fn has_events(&self) -> bool {
-        self.listing.load(Ordering::Relaxed) || !self.events.lock().is_empty()
+        self.listing.load(Ordering::Relaxed) || !self.events.lock().is_empty(window())
     }
 
     /// Takes what EL2 is to say next.
@@ -370,7 +386,7 @@ impl Shared {
         if let Some(event) = events.pop() {
             return Some(Speech::Event(event));
         }
-        match events.take_lost() {
+        match events.take_lost(window()) {
             0 => self
                 .listing
                 .swap(false, Ordering::Relaxed)
@@ -378,6 +394,11 @@ impl Shared {
             lost => Some(Speech::Lost(lost)),
         }
     }
+}
+
+/// Returns the second that events are counted in.
+fn window() -> u64 {
+    timer::now() / timer::frequency()
 }
 
 /// Says the next pieces of what EL2 has to say, as far as there is room.

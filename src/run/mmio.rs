@@ -9,6 +9,9 @@ use bulkhead::ids::VcpuId;
 use bulkhead::trap::access::MmioAccess;
 use bulkhead::vgic::Vgic;
 
+/// `UARTFR` and its flag TXFF.
+const UART_FLAGS: u64 = 0x18;
+const UART_TRANSMIT_FULL: u64 = 1 << 5;
 /// Bytes of one redistributor: its control and its private frame.
 const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
 
@@ -57,6 +60,9 @@ impl Pcpu {
             }
             self.finish_load(access, raw);
             self.input_taken();
+            if offset == UART_FLAGS && raw & UART_TRANSMIT_FULL != 0 {
+                self.output_is_awaited();
+            }
         }
     }
 

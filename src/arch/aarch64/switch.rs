@@ -5,6 +5,7 @@
 use super::cpu;
 use super::sysreg::{read, write};
 use bulkhead::trap::debug::DebugState;
+use bulkhead::trap::sysreg;
 use bulkhead::vcpu::{PmuRegisters, SystemRegisters};
 
 /// Copies registers that have the same name here and in the saved state.
@@ -63,6 +64,8 @@ pub fn restore(state: &SystemRegisters, features: Features) {
 
 /// Saves the performance monitors of a vCPU that uses them, and stops them.
 pub fn save_pmu(pmu: &mut PmuRegisters) {
+    // Not every implementation traps the guest's writes (QEMU 7.2 has no TPMCR): what it holds is the truth.
+    pmu.pmcr = sysreg::pmcr_written(read::pmcr_el0());
     pmu.pmccntr = read::pmccntr_el0();
     pmu.pmccfiltr = read::pmccfiltr_el0();
     pmu.pmcntenset = read::pmcntenset_el0();
