@@ -1,7 +1,14 @@
 //! The loop of every pCPU: take a trap, do what it asks, choose who runs next, enter the guest.
 //!
-//! Each trap starts on an empty stack and ends in [`Pcpu::resume`], which returns the registers to load. EL2 runs with
-//! interrupts masked; they are looked at between pieces of work.
+//! Each trap starts on an empty stack and ends in [`Pcpu::resume`](crate::pcpu::Pcpu::resume), which returns the
+//! registers to load. EL2 runs with interrupts masked; they are looked at between pieces of work.
+//!
+//! | module | its part |
+//! | --- | --- |
+//! | [`traps`], [`calls`], [`mmio`], [`sysregs`], [`faults`] | what the guest did, and what it gets for it |
+//! | [`interrupts`], [`timers`], [`vgic`] | what the hardware did, and whose it is |
+//! | [`schedule`], [`world`], [`fp`] | who runs next, and its registers |
+//! | [`lifecycle`], [`loading`] | partitions that start and stop |
 
 mod calls;
 mod faults;

@@ -1,8 +1,9 @@
 //! The running system as all pCPUs share it: built once at start-up, never grown afterwards.
 //!
 //! # Locks
-//! Each partition has one ticket lock ([`Partition::state`]); no pCPU holds two at a time, and none is held while a
-//! guest runs. The longest hold is one register of 32 interrupts, or the tear-down of a partition's interrupts.
+//! Each partition has one ticket lock ([`Partition::state`]); beside them there are [`System::random`] and the console's
+//! queue of events. No pCPU holds two at a time, so there is no order among them, and none is held while a guest runs.
+//! The longest hold is one register of 32 interrupts, or the tear-down of a partition's interrupts.
 
 use crate::hw::gicv3::{self, Distributor};
 use bulkhead::addr::{HostPhysAddr, Range};

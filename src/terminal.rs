@@ -2,7 +2,7 @@
 //!
 //! Partitions put output into rings of their own; the server moves a few bytes at a time from them to the UART, called
 //! by the UART's interrupt, by a pCPU that has news, or by the 20 ms after which an unfinished line is shown. Nothing
-//! waits for the UART.
+//! waits for the UART, and no turn is taken while somebody more urgent than `console_priority` runs there.
 
 use crate::arch::aarch64::cpu;
 use crate::events::{Event, Queue};

@@ -1,4 +1,5 @@
-//! Calls by HVC and SMC: decided by `bulkhead::smccc`, carried out here.
+//! Calls by HVC and SMC: decided by [`bulkhead::smccc`], carried out here. Both conduits are the same; what is called
+//! with an immediate other than 0 is not supported, as the convention has it.
 
 use crate::pcpu::{Activity, Pcpu, Vcpu};
 use crate::system::{Partition, State, System};

@@ -1,4 +1,9 @@
-//! Choosing who runs.
+//! Choosing who runs: [`Pcpu::resume`], the end of every trap.
+//!
+//! It goes round until a vCPU can be entered: what others asked for comes first, since it may wake or stop somebody;
+//! then deadlines that have passed; then the most urgent of those that are ready. A vCPU that loads its partition gets
+//! one page at a time, with a look at interrupts in between. EL2's timer is set for what may interrupt the vCPU that is
+//! entered, and for nothing else: whoever is less urgent is looked at when it could run.
 
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::sysreg::read;

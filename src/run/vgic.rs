@@ -1,4 +1,8 @@
 //! Between the virtual GIC's model and the hardware's list registers.
+//!
+//! The model owns them while `Pcpu::folded`. [`Pcpu::fold`] reads them back once, before the first thing in a trap that
+//! looks at the model; [`Pcpu::refill`] writes those that changed, right before the guest is entered. A trap that asks
+//! nothing of the model does neither.
 
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::hw::{gicv3, list_registers};

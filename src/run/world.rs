@@ -1,4 +1,11 @@
 //! The world switch: one vCPU's registers out of the pCPU, another's in.
+//!
+//! Out: list registers into the model, EL1 and EL0 state with the virtual timer off, FP where it is eager, then the
+//! timer interrupt's banked active state. In: stage 2 and identity, traps, the siblings' translations, the timer
+//! interrupt's active state before the timer itself, EL1 and EL0 state, list registers, FP. The guest's general
+//! registers are in its `Context` already: the vectors put them there.
+//!
+//! Nothing here waits for stage-2 maintenance: tables never change while a partition runs.
 
 use super::timers::VIRTUAL_TIMER;
 use crate::arch::aarch64::sysreg::{read, write};
