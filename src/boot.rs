@@ -15,7 +15,7 @@ mod plan;
 
 use crate::arch::aarch64::mmu::Tables;
 use crate::arch::aarch64::sysreg::{read, write};
-use crate::arch::aarch64::{cpu, tlb};
+use crate::arch::aarch64::{cpu, switch, tlb};
 use crate::panic::say;
 use crate::pcpu::Home;
 use crate::{hw, run};

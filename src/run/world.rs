@@ -61,6 +61,9 @@ impl Pcpu {
         if vcpu.uses_pmu {
             switch::save_pmu(&mut vcpu.context.system.pmu);
         }
+        if vcpu.debug.uses_comparators() {
+            switch::clear_comparators();
+        }
         if vcpu.fp_eager && owns_fp {
             write::cptr_el2(controls::cptr::GUEST);
             cpu::isb();
@@ -101,6 +104,9 @@ impl Pcpu {
             return;
         };
         vcpu.context.system.mdscr_el1 = vcpu.debug.mdscr();
+        if vcpu.debug.uses_comparators() {
+            switch::restore_comparators(&vcpu.debug);
+        }
         if vcpu.uses_pmu {
             switch::restore_pmu(&vcpu.context.system.pmu);
         }

@@ -8,6 +8,7 @@
 #![no_std]
 #![no_main]
 
+mod breakpoints;
 mod live;
 mod registers;
 
@@ -27,6 +28,8 @@ const TESTS: &[Test] = tests![
     a9_system_registers_survive_running,
     a25_general_and_fp_registers_survive_waits,
     a25_general_and_fp_registers_survive_running,
+    a3_breakpoints_survive_waits,
+    a3_breakpoints_survive_running,
     b14_gic_settings_survive_waits,
 ];
 
@@ -90,6 +93,14 @@ fn a25_general_and_fp_registers_survive_waits() -> Outcome {
 
 fn a25_general_and_fp_registers_survive_running() -> Outcome {
     live::survive(SPINS)
+}
+
+fn a3_breakpoints_survive_waits() -> Outcome {
+    breakpoints::survive(wait)
+}
+
+fn a3_breakpoints_survive_running() -> Outcome {
+    breakpoints::survive(spin)
 }
 
 fn b14_gic_settings_survive_waits() -> Outcome {

@@ -14,6 +14,24 @@ macro_rules! each {
     (restore $state:ident: $($name:ident)+) => { $(write::$name($state.$name);)+ };
 }
 
+/// Writes zero to control registers 2 to `last` of a kind.
+macro_rules! each_comparator {
+    ($last:ident: $kind:literal) => {
+        each_comparator!(@ $last $kind 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $last:ident $kind:literal $($n:literal)+) => {$(
+        if $last >= $n {
+            // SAFETY: turns a comparator off that the identification register says is there.
+            unsafe {
+                core::arch::asm!(concat!("msr ", $kind, stringify!($n), "_EL1, xzr"), options(nostack, preserves_flags));
+            }
+        }
+    )+};
+}
+
+/// `PMCR_EL0`: `E`, `D`, `X`, `DP` and `LC`, without the one-shot resets.
+const PMCR_CONTROLS: u64 = 0x79;
+
 /// What this pCPU has beyond the base architecture and a guest may use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Features {
@@ -168,4 +186,17 @@ pub fn clear_comparators() {
     write::dbgbcr1_el1(0);
     write::dbgwcr0_el1(0);
     write::dbgwcr1_el1(0);
+}
+
+/// Turns every breakpoint and watchpoint off (their state after a reset is unknown, and a guest sees the first two
+/// alone), and frees the OS lock, with which no guest would ever see a debug exception.
+pub fn start_debug() {
+    let features = read::id_aa64dfr0_el1();
+    let (breakpoints, watchpoints) = (features >> 12 & 0xf, features >> 20 & 0xf);
+    clear_comparators();
+    each_comparator!(breakpoints: "DBGBCR");
+    each_comparator!(watchpoints: "DBGWCR");
+    write::mdscr_el1(0);
+    write::oslar_el1(0);
+    cpu::isb();
 }

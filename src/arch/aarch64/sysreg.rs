@@ -148,6 +148,7 @@ registers! {
     pmceid0_el0: "PMCEID0_EL0", r;
     pmceid1_el0: "PMCEID1_EL0", r;
     // Breakpoints and watchpoints that a guest can use.
+    oslar_el1: "OSLAR_EL1", w;
     dbgbvr0_el1: "DBGBVR0_EL1", w;
     dbgbcr0_el1: "DBGBCR0_EL1", w;
     dbgbvr1_el1: "DBGBVR1_EL1", w;
