@@ -29,9 +29,6 @@ macro_rules! each_comparator {
     )+};
 }
 
-/// `PMCR_EL0`: `E`, `D`, `X`, `DP` and `LC`, without the one-shot resets.
-const PMCR_CONTROLS: u64 = 0x79;
-
 /// What this pCPU has beyond the base architecture and a guest may use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Features {
@@ -96,6 +93,7 @@ pub fn save_pmu(pmu: &mut PmuRegisters) {
     pmu.event_counter = read::pmxevcntr_el0();
     pmu.event_type = read::pmxevtyper_el0();
     write::pmcr_el0(0);
+    write::pmuserenr_el0(0); // else it says where the next guest's EL0 traps to
 }
 
 /// Loads the performance monitors of a vCPU that uses them.
