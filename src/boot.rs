@@ -23,6 +23,9 @@ use bulkhead::addr::HostPhysAddr;
 use bulkhead::stage2;
 use bulkhead::trap::controls;
 
+/// `MPAMIDR_EL1.HAS_HCR`.
+const MPAMIDR_HAS_HCR: u64 = 1 << 17;
+
 /// Called by the start-up code on the first pCPU: `tree` is what the loader left in x0, `image` where we are.
 #[unsafe(no_mangle)]
 extern "C" fn primary_start(tree: u64, image: u64) -> ! {
@@ -51,6 +54,11 @@ fn enter(home: &'static Home) -> ! {
         // SAFETY: hides features from guests; EL2 uses none of them.
         unsafe { write::hcrx_el2(controls::HCRX_EL2) };
     }
+    if read::id_aa64pfr0_el1() >> 28 & 0xf != 0 {
+        write::vsesr_el2(0);
+    }
+    limit_partitioning();
+    switch::start_debug();
     // SAFETY: our own tables' shape; no guest runs yet.
     unsafe {
         write::vtcr_el2(stage2::vtcr(parange));
@@ -73,6 +81,21 @@ fn refuse_newer_features() {
     write::hdfgwtr_el2(controls::FINE_GRAINED_TRAPS);
     if read::id_aa64pfr0_el1() >> 44 & 0xf != 0 {
         write::hafgrtr_el2(controls::FINE_GRAINED_TRAPS);
+    }
+}
+
+/// Keeps guests off memory partitioning, where the CPU has it.
+fn limit_partitioning() {
+    let (major, minor) = (
+        read::id_aa64pfr0_el1() >> 40 & 0xf,
+        read::id_aa64pfr1_el1() >> 16 & 0xf,
+    );
+    if major | minor == 0 {
+        return;
+    }
+    write::mpam2_el2(controls::MPAM2_EL2);
+    if read::mpamidr_el1() & MPAMIDR_HAS_HCR != 0 {
+        write::mpamhcr_el2(controls::MPAMHCR_EL2);
     }
 }
 

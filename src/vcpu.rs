@@ -52,6 +52,8 @@ pub struct SystemRegisters {
     pub par_el1: u64,
     pub csselr_el1: u64,
     pub mdscr_el1: u64,
+    pub disr: u64,
+    pub tpidr2_el0: u64,
     pub cntv_ctl: u64,
     pub cntv_cval: u64,
     /// Cycle counter and its controls.

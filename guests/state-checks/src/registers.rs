@@ -30,7 +30,7 @@ const ALL: u64 = u64::MAX;
 const WORD: u64 = 0xffff_ffff;
 
 /// How many registers the list has.
-const COUNT: usize = 49;
+const COUNT: usize = 51;
 
 /// Interrupts stay masked throughout, so that the registers of exceptions change only when somebody else changes them.
 static REGISTERS: [Register; COUNT] = registers![
@@ -75,6 +75,8 @@ static REGISTERS: [Register; COUNT] = registers![
     "icc_bpr1_el1" 7,
     "icc_ctlr_el1" 2,
     "icc_igrpen0_el1" 1,
+    "s3_3_c13_c0_5" ALL, // TPIDR2_EL0
+    "s3_0_c12_c1_1" 0x81ff_ffff, // DISR_EL1
     "s3_0_c2_c1_0" ALL, // pointer authentication keys, from APIAKeyLo_EL1
     "s3_0_c2_c1_1" ALL,
     "s3_0_c2_c1_2" ALL,

@@ -36,6 +36,10 @@ pub struct Features {
     pub pointer_authentication: bool,
     /// A PMUv3 exists.
     pub pmu: bool,
+    /// RAS registers exist: a guest's `DISR_EL1` is `VDISR_EL2`.
+    pub ras: bool,
+    /// SME exists, and with it `TPIDR2_EL0`, which does not trap without fine-grained traps.
+    pub sme: bool,
 }
 
 impl Features {
@@ -47,6 +51,8 @@ impl Features {
         Self {
             pointer_authentication: isar1 & 0xff00_0ff0 != 0 || isar2 & 0xff00 != 0,
             pmu: pmu != 0 && pmu != 0xf,
+            ras: read::id_aa64pfr0_el1() >> 28 & 0xf != 0,
+            sme: read::id_aa64pfr1_el1() >> 24 & 0xf != 0,
         }
     }
 }
@@ -62,6 +68,12 @@ pub fn save(state: &mut SystemRegisters, features: Features) {
     if features.pointer_authentication {
         save_keys(&mut state.keys);
     }
+    if features.ras {
+        state.disr = read::vdisr_el2();
+    }
+    if features.sme {
+        state.tpidr2_el0 = read::tpidr2_el0();
+    }
 }
 
 /// Loads the EL1 and EL0 state of the vCPU that comes; its virtual timer starts last.
@@ -71,6 +83,12 @@ pub fn restore(state: &SystemRegisters, features: Features) {
         cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
     if features.pointer_authentication {
         restore_keys(&state.keys);
+    }
+    if features.ras {
+        write::vdisr_el2(state.disr);
+    }
+    if features.sme {
+        write::tpidr2_el0(state.tpidr2_el0);
     }
     write::cntv_cval_el0(state.cntv_cval);
     cpu::isb();

@@ -61,6 +61,7 @@ registers! {
     midr_el1: "MIDR_EL1", r;
     mpidr_el1: "MPIDR_EL1", r;
     id_aa64pfr0_el1: "ID_AA64PFR0_EL1", r;
+    id_aa64pfr1_el1: "ID_AA64PFR1_EL1", r;
     id_aa64dfr0_el1: "ID_AA64DFR0_EL1", r;
     id_aa64isar1_el1: "ID_AA64ISAR1_EL1", r;
     id_aa64isar2_el1: "S3_0_C0_C6_2", r;
@@ -95,6 +96,10 @@ registers! {
     hdfgrtr_el2: "S3_4_C3_C1_4", rw;
     hdfgwtr_el2: "S3_4_C3_C1_5", rw;
     hafgrtr_el2: "S3_4_C3_C1_6", rw;
+    // Memory partitioning and monitoring, present with FEAT_MPAM.
+    mpam2_el2: "S3_4_C10_C5_0", rw;
+    mpamhcr_el2: "S3_4_C10_C4_0", rw;
+    mpamidr_el1: "S3_0_C10_C4_4", r;
     // A guest's EL1 and EL0 state.
     sp_el0: "SP_EL0", rw;
     sp_el1: "SP_EL1", rw;
@@ -131,6 +136,9 @@ registers! {
     apdb_high: "S3_0_C2_C2_3", rw;
     apga_low: "S3_0_C2_C3_0", rw;
     apga_high: "S3_0_C2_C3_1", rw;
+    tpidr2_el0: "S3_3_C13_C0_5", rw; // with SME
+    vdisr_el2: "S3_4_C12_C1_1", rw; // with RAS
+    vsesr_el2: "S3_4_C5_C2_3", rw; // with RAS
     // Performance monitors: the cycle counter alone is a guest's.
     pmcr_el0: "PMCR_EL0", rw;
     pmccntr_el0: "PMCCNTR_EL0", rw;
