@@ -70,8 +70,10 @@ impl Pcpu {
             fp::save(&mut vcpu.context.fp);
             self.fp_owner = None;
         }
-        vcpu.serror |= read::hcr_el2() & HCR_VSE != 0;
-        // The banked active state of the timer's interrupt must not meet the next vCPU.
+        vcpu.serror = read::hcr_el2() & HCR_VSE != 0;
+        // The banked active state of the timer's interrupt must not meet the next vCPU. Its line is low by now, or it would
+        // become pending again.
+        cpu::isb();
         redistributor.deactivate(VIRTUAL_TIMER.into());
         let now = timer::now();
         self.set_deadline(slot, now);
@@ -91,12 +93,14 @@ impl Pcpu {
             return;
         };
         let (partition, id) = (vcpu.partition, vcpu.id);
+        let control = hypervisor_control(vcpu);
+        vcpu.serror = false; // in the hardware from here on, which clears it when the guest takes it
         // SAFETY: the root was built at start-up for this partition alone, and its VMID is no other's.
         unsafe { write::vttbr_el2(u64::from(partition.vmid.0) << VMID_SHIFT | partition.root.0) };
         write::vmpidr_el2(1 << 31 | Mpidr::of_vcpu(id).raw());
         write::mdcr_el2(controls::mdcr::guest(counters, vcpu.uses_pmu));
         // SAFETY: the guest's bits of the trap policy; stage 2 is on.
-        unsafe { write::hcr_el2(hypervisor_control(vcpu)) };
+        unsafe { write::hcr_el2(control) };
         vcpu.interface.restore(shape);
         self.keep_siblings_apart(slot);
         self.load_timer(slot, redistributor);
