@@ -1,6 +1,7 @@
 //! Calls by HVC and SMC: decided by [`bulkhead::smccc`], carried out here. Both conduits are the same; what is called
 //! with an immediate other than 0 is not supported, as the convention has it.
 
+use super::world::{FORMER_LIFE, NOBODY};
 use crate::pcpu::{Activity, Pcpu, Vcpu};
 use crate::system::{Partition, State, System};
 use bulkhead::addr::GuestPhysAddr;
@@ -139,6 +140,12 @@ impl Pcpu {
         }
         let Some(vcpu) = self.vcpu(slot) else { return };
         reset(vcpu, entry, stack_top);
+        let partition = vcpu.partition.id;
+        if let Some(last) = self.last_ran.get_mut(usize::from(partition.0))
+            && *last != NOBODY
+        {
+            *last = FORMER_LIFE;
+        }
     }
 }
 

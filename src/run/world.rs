@@ -140,8 +140,8 @@ impl Pcpu {
         }
     }
 
-    /// Drops translations and instructions that another vCPU of the same partition left on this pCPU: a guest's ASIDs
-    /// and local maintenance are per CPU.
+    /// Drops translations and instructions that another vCPU of the same partition, or a former life, left on this pCPU:
+    /// a guest's ASIDs and local maintenance are per CPU, and a reset CPU remembers none.
     fn keep_siblings_apart(&mut self, slot: Slot) {
         let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return;
@@ -191,6 +191,8 @@ impl Pcpu {
 
 /// In [`Pcpu::last_ran`]: no vCPU of the partition ran here.
 pub const NOBODY: u8 = u8::MAX;
+/// In [`Pcpu::last_ran`]: a vCPU was started here since one of the partition ran.
+pub const FORMER_LIFE: u8 = u8::MAX - 1;
 
 /// Returns `HCR_EL2` for a vCPU.
 pub fn hypervisor_control(vcpu: &Vcpu) -> u64 {
