@@ -120,12 +120,16 @@ impl Pcpu {
                 self.wait_for_interrupt();
                 let Some(slot) = self.current else { return };
                 self.unload();
-                let kept = self.vcpu(slot).map(|vcpu| (vcpu.activity, vcpu.interface));
+                let kept = self
+                    .vcpu(slot)
+                    .map(|vcpu| (vcpu.activity, vcpu.interface, vcpu.slice_left));
                 self.restart_vcpu(slot, entry);
-                if let (Some((activity, interface)), Some(vcpu)) = (kept, self.vcpu(slot)) {
-                    // Interrupts wake a powered-down CPU by what its interface lets through; all else is lost.
+                if let (Some((activity, interface, slice)), Some(vcpu)) = (kept, self.vcpu(slot)) {
+                    // Interrupts wake a powered-down CPU by what its interface lets through; all else is lost. Its
+                    // time slice is not the guest's to renew.
                     vcpu.activity = activity;
                     vcpu.interface = interface;
+                    vcpu.slice_left = slice;
                 }
                 self.reschedule = true;
             }
