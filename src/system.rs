@@ -1,9 +1,10 @@
 //! The running system as all pCPUs share it: built once at start-up, never grown afterwards.
 //!
 //! # Locks
-//! Each partition has one ticket lock ([`Partition::state`]); beside them there are [`System::random`] and the console's
-//! queue of events. No pCPU holds two at a time, so there is no order among them, and none is held while a guest runs.
-//! The longest hold is one register of 32 interrupts, or the tear-down of a partition's interrupts.
+//! Each partition has one ticket lock ([`Partition::state`]); beside them there are [`System::random`],
+//! [`System::triggers`] and the console's queue of events. No pCPU holds two at a time, so there is no order among them,
+//! and none is held while a guest runs. The longest hold is one register of 32 interrupts, or the tear-down of a
+//! partition's interrupts.
 
 use crate::hw::gicv3::{self, Distributor};
 use bulkhead::addr::{HostPhysAddr, Range};
@@ -37,6 +38,8 @@ pub struct System {
     pub mailboxes: &'static [Mailbox],
     /// The physical distributor.
     pub distributor: Distributor,
+    /// Held while the trigger of an interrupt changes, since sixteen share a register; never with another lock.
+    pub triggers: TicketMutex<()>,
     /// Who owns each INTID; [`NO_OWNER`] for nobody.
     pub owners: &'static [u8],
     /// Number of partitions that run, load, or are being stopped.
@@ -51,6 +54,12 @@ impl System {
     /// Says whether memory is zeroed before a partition's first start too.
     pub fn scrubs_at_boot(&self) -> bool {
         self.payload.header().flags & system_flags::SCRUB_AT_BOOT != 0
+    }
+
+    /// Makes an SPI edge-triggered or level-sensitive.
+    pub fn set_trigger(&self, intid: u32, edge: bool) {
+        let _alone = self.triggers.lock();
+        self.distributor.configure(intid, edge);
     }
 }
 

@@ -60,6 +60,7 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Hom
         partitions,
         mailboxes,
         distributor,
+        triggers: TicketMutex::new(()),
         owners,
         alive: AtomicU32::new(autostarted(inputs).count() as u32),
         console: console(inputs),

@@ -188,9 +188,7 @@ impl Pcpu {
             return;
         };
         for record in self.system.payload.interrupts(partition.record) {
-            self.system
-                .distributor
-                .configure(record.intid, record.edge != 0);
+            self.system.set_trigger(record.intid, record.edge != 0);
             self.system.distributor.route(record.intid, mailbox.mpidr);
         }
     }

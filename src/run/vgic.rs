@@ -127,7 +127,8 @@ impl Pcpu {
         for bit in 0..32 {
             let mask = 1 << bit;
             if (effects.make_edge | effects.make_level) & mask != 0 {
-                gic.configure(bank * 32 + bit, effects.make_edge & mask != 0);
+                self.system
+                    .set_trigger(bank * 32 + bit, effects.make_edge & mask != 0);
             }
         }
         if let Some(route) = effects.route
