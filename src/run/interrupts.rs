@@ -6,6 +6,7 @@ use crate::hw::gicv3;
 use crate::pcpu::Pcpu;
 use crate::system::NO_OWNER;
 use bulkhead::ids::VcpuId;
+use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
 
 /// EL2's own timer.
@@ -91,11 +92,7 @@ impl Pcpu {
             .copied()
             .unwrap_or(NO_OWNER);
         let Some(partition) = self.system.partitions.get(usize::from(owner)) else {
-            // Nobody asked for it: it stays off from here on.
-            self.system
-                .distributor
-                .disable(intid / 32, 1 << (intid % 32));
-            gicv3::deactivate(intid);
+            self.refuse_shared(intid);
             return;
         };
         if self
@@ -105,10 +102,23 @@ impl Pcpu {
             self.fold();
         }
         let mut state = partition.state.lock();
+        if state.life.phase() != Phase::Running {
+            // Acknowledged while its partition was being torn down: nothing of it may reach the next life.
+            self.refuse_shared(intid);
+            return;
+        }
         let vcpu = state.vgic.spi_target(intid as u16).unwrap_or(VcpuId(0));
         let effects = state.vgic.physical_pending(intid as u16, vcpu);
         drop(state);
         self.apply(partition, effects);
+    }
+
+    /// An SPI that nobody wants: it stays off from here on.
+    fn refuse_shared(&self, intid: u32) {
+        self.system
+            .distributor
+            .disable(intid / 32, 1 << (intid % 32));
+        gicv3::deactivate(intid);
     }
 
     /// An SError came while a guest ran. It is that guest's: it gets a virtual one.
