@@ -1,6 +1,6 @@
 //! Physical interrupts: EL2's own, and those that belong to a guest.
 
-use super::timers::VIRTUAL_TIMER;
+use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::cpu;
 use crate::hw::gicv3;
 use crate::pcpu::Pcpu;
@@ -61,7 +61,8 @@ impl Pcpu {
 
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.
     fn take_virtual_timer(&mut self) {
-        let Some((partition, id)) = self.current_identity() else {
+        // It may have been high for the vCPU that left, its fall still on the way when the interrupt was acknowledged.
+        let Some((partition, id)) = self.current_identity().filter(|_| line_is_high()) else {
             gicv3::deactivate(VIRTUAL_TIMER.into());
             return;
         };

@@ -19,6 +19,9 @@ pub const PHYSICAL_TIMER: u16 = 30;
 /// `CNTV_CTL_EL0`: enabled and not masked.
 const ENABLED: u64 = 0b01;
 const ENABLE_AND_MASK: u64 = 0b11;
+/// With the condition met (bit 2), as the hardware says.
+const ALL: u64 = 0b111;
+const FIRES: u64 = 0b101;
 
 impl Pcpu {
     /// EL2's timer fired: wakes who is due and may interrupt the current vCPU.
@@ -113,8 +116,7 @@ impl Pcpu {
 
     /// Lets the model know the level of the current vCPU's virtual timer, which the guest can see in its pending state.
     pub fn sample_virtual_timer(&mut self, partition: &'static Partition, vcpu: VcpuId) {
-        // Enabled, not masked, condition met.
-        let level = read::cntv_ctl_el0() & 0b111 == 0b101;
+        let level = line_is_high();
         let effects = partition
             .state
             .lock()
@@ -122,4 +124,11 @@ impl Pcpu {
             .set_ppi_level(vcpu, VIRTUAL_TIMER, level);
         self.apply(partition, effects);
     }
+}
+
+/// Says whether the hardware's virtual timer, the current vCPU's, asks for an interrupt: enabled, not masked, condition
+/// met.
+#[inline(always)]
+pub fn line_is_high() -> bool {
+    read::cntv_ctl_el0() & ALL == FIRES
 }

@@ -137,6 +137,7 @@ impl Pcpu {
         drop(state);
         if in_flight {
             redistributor.activate(VIRTUAL_TIMER.into());
+            cpu::dsb_sy(); // before the timer's line rises
         }
     }
 
