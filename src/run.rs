@@ -70,7 +70,9 @@ pub fn start() -> ! {
     };
     pcpu.mailbox
         .online
-        .store(true, core::sync::atomic::Ordering::Release);
+        .store(true, core::sync::atomic::Ordering::SeqCst);
+    // Who posts looks at `online` after it wrote; we look at what it wrote after `online`. One of us sees the other.
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     let context = pcpu.resume();
     // SAFETY: `resume` loaded the vCPU whose context it returns.
     unsafe { crate::arch::aarch64::vectors::resume_guest(context) }

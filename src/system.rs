@@ -38,7 +38,7 @@ pub struct System {
     pub mailboxes: &'static [Mailbox],
     /// The physical distributor.
     pub distributor: Distributor,
-    /// Held while the trigger of an interrupt changes, since sixteen share a register; never with another lock.
+    /// Held while the trigger of an interrupt changes, since sixteen share a register.
     pub triggers: TicketMutex<()>,
     /// Who owns each INTID; [`NO_OWNER`] for nobody.
     pub owners: &'static [u8],
@@ -180,15 +180,15 @@ impl Mailbox {
     /// Tells the pCPU to look at a slot, and calls it unless somebody did so already.
     pub fn post(&self, slot: Slot) {
         let bit = 1u64.checked_shl(slot.0.into()).unwrap_or(0);
-        let before = self.slots.fetch_or(bit, Ordering::AcqRel);
-        if before == 0 && self.online.load(Ordering::Acquire) {
+        let before = self.slots.fetch_or(bit, Ordering::SeqCst);
+        if before == 0 && self.online.load(Ordering::SeqCst) {
             gicv3::send(gicv3::KICK, self.mpidr);
         }
     }
 
     /// Tells the pCPU that the console has something to send.
     pub fn post_console(&self) {
-        if !self.console.swap(true, Ordering::AcqRel) && self.online.load(Ordering::Acquire) {
+        if !self.console.swap(true, Ordering::SeqCst) && self.online.load(Ordering::SeqCst) {
             gicv3::send(gicv3::KICK, self.mpidr);
         }
     }

@@ -122,7 +122,12 @@ impl Pcpu {
             });
         }
         self.kick(partition, leaving);
-        // The one that runs here must not run on, whatever its pCPU does next.
+        // The one that runs here must not run on, even where another vCPU asked first and its call is still under way.
+        if let Some((current, id)) = self.current_identity()
+            && current.id == partition.id
+        {
+            self.kick(partition, 1u16.checked_shl(id.0.into()).unwrap_or(0));
+        }
         self.reschedule = true;
     }
 

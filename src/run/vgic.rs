@@ -8,6 +8,7 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::hw::{gicv3, list_registers};
 use crate::pcpu::Pcpu;
 use crate::system::Partition;
+use bulkhead::sched::Slot;
 use bulkhead::vgic::{Effects, hcr};
 
 /// `ICH_HCR_EL2.EOIcount`.
@@ -62,7 +63,10 @@ impl Pcpu {
             control = control & !u64::from(hcr::TDIR) | TC;
         }
         write::ich_hcr_el2(list_registers::HCR_ENABLE | control);
-        self.kick(partition, refill.kick);
+        self.kick_late(
+            partition,
+            refill.kick & !1u16.checked_shl(id.0.into()).unwrap_or(0),
+        );
     }
 
     /// Puts one more interrupt of the current vCPU straight into a list register, when nothing stands in the way: what
@@ -102,6 +106,20 @@ impl Pcpu {
             .lock()
             .vgic
             .would_signal(id, vmcr as u32, active0 as u32, active1 as u32)
+    }
+
+    /// Tells vCPUs of something while a guest is about to be entered: those that live here are told by an interrupt, since
+    /// nobody looks for them before the next one.
+    fn kick_late(&mut self, partition: &Partition, vcpus: u16) {
+        if vcpus == 0 {
+            return;
+        }
+        self.kick(partition, vcpus);
+        let mut here = core::mem::take(&mut self.attend);
+        while here != 0 {
+            self.mailbox.post(Slot(here.trailing_zeros() as u8));
+            here &= here - 1;
+        }
     }
 
     /// Carries out what a call of the model asks for on the physical GIC, and tells the vCPUs that it names.
