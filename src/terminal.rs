@@ -4,30 +4,31 @@
 //! by the UART's interrupt, by a pCPU that has news, or by the 20 ms after which an unfinished line is shown. Nothing
 //! waits for the UART, and no turn is taken while somebody more urgent than `console_priority` runs there.
 
+mod input;
+mod lines;
+
 use crate::arch::aarch64::cpu;
 use crate::events::{Event, Queue};
 use crate::hw::pl011::Uart;
 use crate::hw::timer;
-use crate::pcpu::{Activity, Pcpu, Vcpu};
+use crate::pcpu::Pcpu;
 use crate::report::{Cursor, Next, Piece, Speech};
-use crate::system::{Partition, System};
-use bulkhead::console::OWN_NAME;
-use bulkhead::console::keyboard::{Consoles, InputAction, Keyboard};
-use bulkhead::console::multiplexer::{Multiplexer, OWN, Sources, Step};
-use bulkhead::device::ring::{Reader, TxRing};
+use crate::system::System;
+use bulkhead::console::keyboard::Keyboard;
+use bulkhead::console::multiplexer::{Multiplexer, Step};
+use bulkhead::device::ring::TxRing;
 use bulkhead::ids::{PartitionId, PcpuId};
 use bulkhead::sched::Slot;
 use bulkhead::sched::deadlines::NEVER;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+use lines::Lines;
 use spin::mutex::TicketMutex;
 
 /// Bytes of EL2's own ring.
 const LOG_BYTES: usize = 2048;
 /// Steps of the multiplexer in one turn: half a FIFO of bytes.
 const STEPS: usize = 16;
-/// Bytes of input in one turn.
-const INPUTS: usize = 4;
 /// Pieces of EL2's own lines in one turn.
 const PIECES: usize = 2;
 /// PSCI SYSTEM_OFF.
@@ -231,76 +232,6 @@ impl Pcpu {
         }
     }
 
-    /// Hands received bytes to whom they are meant for, as long as there is room.
-    fn receive(&mut self, server: &mut Server, uart: Uart) {
-        for _ in 0..INPUTS {
-            let (partition, byte) = match server.kept.take() {
-                Some(kept) => kept,
-                None => {
-                    let Some(byte) = uart.try_receive() else {
-                        break;
-                    };
-                    let action = server.keyboard.input(byte, self.system);
-                    let InputAction::Deliver(partition, byte) = action else {
-                        self.obey(action);
-                        continue;
-                    };
-                    (partition, byte)
-                }
-            };
-            if !self.deliver(partition, byte) {
-                server.kept = Some((partition, byte));
-                break;
-            }
-        }
-        self.system
-            .console
-            .input_waits
-            .store(server.kept.is_some(), Ordering::Relaxed);
-    }
-
-    /// Puts a byte into a partition's UART. Returns false when there is no room.
-    fn deliver(&mut self, id: PartitionId, byte: u8) -> bool {
-        let Some(partition) = self.system.partitions.get(usize::from(id.0)) else {
-            return true;
-        };
-        let mut state = partition.state.lock();
-        let taken = state.uart.push_received(byte);
-        let line = state.uart.take_line_change();
-        drop(state);
-        if let Some(level) = line {
-            self.drive_uart(partition, level);
-        }
-        taken
-    }
-
-    /// Does what the escape key asked for.
-    fn obey(&mut self, action: InputAction) {
-        let shared = &self.system.console;
-        match action {
-            InputAction::None | InputAction::Deliver(..) => {}
-            InputAction::Focus(partition) => {
-                shared.focus.store(partition.0.into(), Ordering::Relaxed);
-                let name = self
-                    .system
-                    .partitions
-                    .get(usize::from(partition.0))
-                    .map_or("?", |p| p.name);
-                shared.log.push_line(&[b"keyboard: ", name.as_bytes()]);
-            }
-            InputAction::Refused => {
-                shared
-                    .log
-                    .push_line(&[b"no such partition, or it has no console (Ctrl-G l lists them)"]);
-            }
-            InputAction::List => self.system.console.listing.store(true, Ordering::Relaxed),
-            InputAction::Help => {
-                let keys = b"Ctrl-G: n next, p previous, 0-9 by position, =NAME Enter by name, l list, Ctrl-G send Ctrl-G";
-                shared.log.push_line(&[keys]);
-            }
-        }
-    }
-
     /// Sends what fits, and arranges for the next turn.
     fn transmit(&mut self, server: &mut Server, uart: Uart) {
         let system = self.system;
@@ -423,81 +354,5 @@ fn speak(server: &mut Server, system: &System) {
             }
             Next::Silence => server.speech = None,
         }
-    }
-}
-
-/// The speakers on the line, as the multiplexer sees them.
-struct Lines<'a> {
-    system: &'static System,
-    vcpus: &'a [Vcpu],
-    current: Option<Slot>,
-    /// Bit n: partition n waits for room and has it now.
-    rooms: Cell<u64>,
-}
-
-impl Lines<'_> {
-    fn partition(&self, source: usize) -> Option<&'static Partition> {
-        self.system.partitions.get(source.checked_sub(1)?)
-    }
-}
-
-impl Sources for Lines<'_> {
-    fn count(&self) -> usize {
-        self.system.partitions.len() + 1
-    }
-
-    fn name(&self, source: usize) -> &[u8] {
-        self.partition(source)
-            .map_or(OWN_NAME, |partition| partition.name.as_bytes())
-    }
-
-    fn reader(&self, source: usize) -> Option<Reader<'_>> {
-        if source == OWN {
-            return Some(self.system.console.log.reader());
-        }
-        let partition = self.partition(source)?;
-        partition.uart.map(|_| partition.output.reader())
-    }
-
-    fn is_descheduled(&self, source: usize) -> bool {
-        // Those that live elsewhere are taken to run: at worst a line is shown in two steps.
-        let Some(partition) = self.partition(source) else {
-            return false;
-        };
-        self.vcpus.iter().zip(0..).any(|(vcpu, slot)| {
-            vcpu.partition.id == partition.id
-                && vcpu.activity == Activity::Ready
-                && self.current != Some(Slot(slot))
-        })
-    }
-
-    fn focus(&self) -> usize {
-        self.system.console.focus.load(Ordering::Relaxed) as usize + 1
-    }
-
-    fn room(&self, source: usize) {
-        let bit = source
-            .checked_sub(1)
-            .and_then(|index| 1u64.checked_shl(index as u32))
-            .unwrap_or(0);
-        self.rooms.set(self.rooms.get() | bit);
-    }
-}
-
-impl Consoles for System {
-    fn count(&self) -> u8 {
-        self.partitions.len() as u8
-    }
-
-    fn has_console(&self, partition: PartitionId) -> bool {
-        self.partitions
-            .get(usize::from(partition.0))
-            .is_some_and(|partition| partition.uart.is_some())
-    }
-
-    fn name(&self, partition: PartitionId) -> &[u8] {
-        self.partitions
-            .get(usize::from(partition.0))
-            .map_or(b"?", |partition| partition.name.as_bytes())
     }
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::super::samples::Sample;
 use super::super::{Board, BoardError, MAX_DEPTH, Tree, TreeError};
-use super::{add_bus, refused};
+use super::devices::add_bus;
+use super::refused;
 use crate::addr::HostPhysAddr;
 
 #[test]
