@@ -29,6 +29,8 @@ impl Pcpu {
                 continue;
             };
             if self.is_loading(slot) {
+                self.settle_console(Some(slot));
+                self.arm_timer(Some(slot));
                 self.load_piece(slot);
                 self.look_for_interrupts();
                 continue;
