@@ -85,6 +85,8 @@ pub struct Pcpu {
     pub reschedule: bool,
     /// When the current time slice began, in ticks.
     pub slice_start: u64,
+    /// Who left while a physical SError was pending, which is thus its own.
+    pub serror_of: Option<Slot>,
     /// Whose FP registers are in the hardware.
     pub fp_owner: Option<Slot>,
     /// By partition: which vCPU of it ran here last, so that siblings do not see each other's translations.

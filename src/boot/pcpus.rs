@@ -159,6 +159,7 @@ fn pcpu(
         attend,
         reschedule: true,
         slice_start: 0,
+        serror_of: None,
         fp_owner: None,
         last_ran: [NOBODY; MAX_PARTITIONS],
         window,

@@ -142,6 +142,9 @@ impl Pcpu {
         if self.fp_owner == Some(slot) {
             self.fp_owner = None;
         }
+        if self.serror_of == Some(slot) {
+            self.serror_of = Some(NO_SLOT); // of a former life: nobody's
+        }
         let Some(vcpu) = self.vcpu(slot) else { return };
         reset(vcpu, entry, stack_top);
         let partition = vcpu.partition.id;
@@ -152,6 +155,9 @@ impl Pcpu {
         }
     }
 }
+
+/// A slot that no vCPU has.
+const NO_SLOT: bulkhead::sched::Slot = bulkhead::sched::Slot(u8::MAX);
 
 /// Returns a vCPU to its state at a start.
 fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {

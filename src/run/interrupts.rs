@@ -3,7 +3,7 @@
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::cpu;
 use crate::hw::gicv3;
-use crate::pcpu::Pcpu;
+use crate::pcpu::{Activity, Pcpu};
 use crate::system::NO_OWNER;
 use bulkhead::ids::VcpuId;
 use bulkhead::partition::Phase;
@@ -124,9 +124,25 @@ impl Pcpu {
 
     /// An SError came while a guest ran. It is that guest's: it gets a virtual one.
     pub fn take_serror(&mut self) {
-        if let Some(slot) = self.current {
-            self.give_serror(slot);
+        match self.serror_of.take() {
+            Some(slot) if self.current != Some(slot) => self.keep_serror(slot),
+            _ => {
+                if let Some(slot) = self.current {
+                    self.give_serror(slot);
+                }
+            }
         }
+    }
+
+    /// Notes a virtual SError for a vCPU that is off the pCPU; it ends a wait.
+    fn keep_serror(&mut self, slot: Slot) {
+        let Some(vcpu) = self.vcpu(slot) else { return };
+        match vcpu.activity {
+            Activity::Off | Activity::Loading(_) => return,
+            Activity::Ready | Activity::Waiting => vcpu.activity = Activity::Ready,
+        }
+        vcpu.serror = true;
+        self.wake(slot);
     }
 
     /// Makes a virtual SError pending for a vCPU.

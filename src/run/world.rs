@@ -21,6 +21,8 @@ use bulkhead::vcpu::Context;
 const HCR_TWI: u64 = 1 << 13;
 /// `HCR_EL2.VSE`: a virtual SError is pending.
 const HCR_VSE: u64 = 1 << 8;
+/// `ISR_EL1.A`: a physical SError is pending.
+const ISR_A: u64 = 1 << 8;
 /// `VTTBR_EL2.VMID`.
 const VMID_SHIFT: u32 = 48;
 
@@ -71,6 +73,11 @@ impl Pcpu {
             self.fp_owner = None;
         }
         vcpu.serror = read::hcr_el2() & HCR_VSE != 0;
+        // An SError of what it did last is taken when the next guest is entered, but is still its own.
+        cpu::dsb_sy();
+        if read::isr_el1() & ISR_A != 0 {
+            self.serror_of = Some(slot);
+        }
         // The banked active state of the timer's interrupt must not meet the next vCPU. Its line is low by now, or it would
         // become pending again.
         cpu::isb();
