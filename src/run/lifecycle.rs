@@ -1,6 +1,7 @@
 //! Starting, stopping and restarting partitions, and what other pCPUs ask of the vCPUs that live here.
 
 use super::loading::Cursor;
+use super::timers::VIRTUAL_TIMER;
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::pcpu::{Activity, Pcpu};
@@ -77,6 +78,10 @@ impl Pcpu {
                 self.make_ready(slot);
             }
             return;
+        }
+        if loaded && !state.vgic.hardware_in_flight(id, VIRTUAL_TIMER) {
+            // Another vCPU may have ended it by this one's redistributor; only this pCPU reaches the physical one.
+            self.redistributor.deactivate(VIRTUAL_TIMER.into());
         }
         let wakes = activity == Activity::Waiting
             && state

@@ -139,6 +139,11 @@ impl Pcpu {
                 .map(|(current, id)| (current.id, id.0));
             if current == Some((partition.id, effects.vcpu)) {
                 self.redistributor.deactivate_mask(effects.deactivate);
+            } else if effects.deactivate != 0 {
+                self.kick(
+                    partition,
+                    1u16.checked_shl(effects.vcpu.into()).unwrap_or(0),
+                );
             }
             return;
         }
