@@ -122,7 +122,8 @@ impl Pcpu {
         gicv3::deactivate(intid);
     }
 
-    /// An SError came while a guest ran. It is that guest's: it gets a virtual one.
+    /// An SError came while a guest ran. It is that guest's, or of the one that left while it was on its way: that one
+    /// gets a virtual one.
     pub fn take_serror(&mut self) {
         match self.serror_of.take() {
             Some(slot) if self.current != Some(slot) => self.keep_serror(slot),

@@ -172,11 +172,11 @@ impl Pcpu {
         state.uart.reset();
         state.power.stop();
         partition.output.finish_line();
-        let again = after == After::Restart && state.life.start();
         drop(state);
+        // Before the next life can begin, which may route them as it likes.
         self.route_interrupts(partition);
         self.output_arrived(true);
-        if again {
+        if after == After::Restart && partition.state.lock().life.start() {
             self.kick(partition, 1);
             return;
         }
