@@ -62,8 +62,17 @@ impl Board {
 
     /// Returns the same board without EL2, for native runs to compare with.
     pub fn without_el2(&self) -> Self {
+        let board = self.without_randomness();
         Self {
-            machine: with_option(&self.machine, "virtualization", "off"),
+            machine: with_option(&board.machine, "virtualization", "off"),
+            ..board
+        }
+    }
+
+    /// Returns the same board with the same device tree at each run: no fresh random seed.
+    pub fn without_randomness(&self) -> Self {
+        Self {
+            machine: with_option(&self.machine, "dtb-randomness", "off"),
             ..self.clone()
         }
     }
@@ -120,12 +129,8 @@ impl Board {
             workspace::make_folder(folder)?;
         }
         let fresh = file.with_extension(format!("{}.new", std::process::id()));
-        let machine = with_option(&self.machine, "dtb-randomness", "off");
-        let machine = format!("{machine},dumpdtb={}", fresh.display());
-        let board = Self {
-            machine,
-            ..self.clone()
-        };
+        let mut board = self.without_randomness();
+        board.machine += &format!(",dumpdtb={}", fresh.display());
         let mut command = board.command();
         command.args(["-serial", "none"]);
         let output = bounded(&mut command, DUMP_TIME)?;
@@ -220,7 +225,7 @@ mod tests {
         let board = Board::new("q".into(), &described(), &Machine::default(), None);
         assert_eq!(
             board.without_el2().machine,
-            "virt,gic-version=3,virtualization=off"
+            "virt,gic-version=3,dtb-randomness=off,virtualization=off"
         );
     }
 }

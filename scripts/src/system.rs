@@ -52,7 +52,11 @@ impl Built {
     /// # Errors
     /// The platform does not run under QEMU.
     pub fn launch(&self, icount: bool) -> Outcome<Command> {
-        let mut command = self.qemu_board()?.command();
+        let board = self.qemu_board()?;
+        let mut command = match icount {
+            true => board.without_randomness().command(),
+            false => board.command(),
+        };
         command.arg("-kernel").arg(&self.image);
         command.args(["-serial", "stdio"]);
         if icount {
