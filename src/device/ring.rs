@@ -52,11 +52,12 @@ impl<const N: usize> TxRing<N> {
         }
     }
 
-    /// Returns the number of bytes that fit now; the consumer can only make it grow. Producer.
+    /// Returns the number of bytes that fit now; the consumer can only make it grow. One byte more is kept for
+    /// [`Self::finish_line`]. Producer.
     pub fn room(&self) -> u32 {
         let head = self.indices.head.load(Ordering::Relaxed);
         let tail = self.indices.tail.load(Ordering::Acquire);
-        (N as u32).saturating_sub(head.wrapping_sub(tail))
+        (N as u32 - 1).saturating_sub(head.wrapping_sub(tail))
     }
 
     /// Puts a byte in, or counts it as dropped and returns false when there is no room. Producer.
@@ -76,6 +77,14 @@ impl<const N: usize> TxRing<N> {
                 .store(dropped.wrapping_add(1), Ordering::Relaxed);
             return None;
         };
+        self.store(byte);
+        Some(left)
+    }
+
+    /// Puts a byte in, where there is a place for it.
+    #[inline]
+    fn store(&self, byte: u8) {
+        let indices = &self.indices;
         let head = indices.head.load(Ordering::Relaxed);
         if let Some(place) = self.bytes.get(head as usize & (N - 1)) {
             place.store(byte, Ordering::Relaxed);
@@ -90,7 +99,6 @@ impl<const N: usize> TxRing<N> {
                 .lines_in
                 .store(lines.wrapping_add(1), Ordering::Release);
         }
-        Some(left)
     }
 
     /// Puts the pieces of one line in and ends it, or leaves the ring alone and returns false when they do not all
@@ -106,10 +114,11 @@ impl<const N: usize> TxRing<N> {
         self.push(b'\n')
     }
 
-    /// Ends an unfinished line, as when its partition stops. Producer.
+    /// Ends an unfinished line, as when its partition stops, even when there is no room. Producer.
     pub fn finish_line(&self) {
+        // The place that `room` keeps is free in the middle of a line: only here is it taken, by an end.
         if self.indices.mid_line.load(Ordering::Relaxed) {
-            self.push(b'\n');
+            self.store(b'\n');
         }
     }
 
@@ -220,10 +229,10 @@ mod tests {
         let ring = TxRing::<64>::new();
         let mut next = 0u8;
         for turn in 0..1000u32 {
-            for n in 0..turn % 65 {
+            for n in 0..turn % 64 {
                 assert!(ring.push((turn + n) as u8));
             }
-            for n in 0..turn % 65 {
+            for n in 0..turn % 64 {
                 assert_eq!(take(ring.reader()), Some((turn + n) as u8));
                 next = next.wrapping_add(1);
             }
@@ -234,12 +243,24 @@ mod tests {
     #[test]
     fn full_ring_refuses_and_counts() {
         let ring = TxRing::<64>::new();
-        assert!((0..64).all(|n| ring.push(n)));
+        assert!((0..63).all(|n| ring.push(n)));
         assert_eq!(ring.room(), 0);
         assert!(!ring.push(0));
         assert_eq!(ring.dropped(), 1);
         assert_eq!(take(ring.reader()), Some(0));
         assert!(ring.push(64));
+    }
+
+    #[test]
+    fn line_is_ended_in_a_full_ring() {
+        let ring = TxRing::<64>::new();
+        while ring.push(b'a') {}
+        ring.finish_line();
+        ring.finish_line();
+        assert_eq!((ring.room(), ring.reader().available()), (0, 64));
+        assert!(ring.reader().has_line() && !ring.push(b'b'));
+        ring.reader().advance(64, 1);
+        assert_eq!(ring.room(), 63);
     }
 
     #[test]
@@ -258,9 +279,9 @@ mod tests {
         let ring = TxRing::<64>::new();
         assert!(ring.push_line(&[b"keyboard: ", b"linux"]));
         assert_eq!(ring.reader().available(), 16);
-        assert!(!ring.push_line(&[&[b'x'; 48]]));
+        assert!(!ring.push_line(&[&[b'x'; 47]]));
         assert_eq!(ring.reader().available(), 16);
-        assert!(ring.push_line(&[&[b'x'; 47]]));
+        assert!(ring.push_line(&[&[b'x'; 46]]));
         ring.finish_line();
         assert_eq!(ring.room(), 0);
     }
@@ -282,9 +303,9 @@ mod tests {
             ring.push(n);
         });
         assert!(!ring.wait_for_room(1));
-        assert!(!ring.reader().advance(31, 0));
-        assert!(ring.wait_for_room(31), "what fits needs no waiting");
-        assert!(!ring.wait_for_room(32));
+        assert!(!ring.reader().advance(30, 0));
+        assert!(ring.wait_for_room(30), "what fits needs no waiting");
+        assert!(!ring.wait_for_room(31));
         assert!(ring.reader().advance(1, 0));
         assert!(!ring.reader().advance(1, 0));
         assert!(ring.wait_for_room(1));
