@@ -191,20 +191,15 @@ pub fn platform_named_in(table: &Path) -> Option<String> {
     Some(platform.to_owned())
 }
 
-/// Returns the number of CPUs that a table needs: the highest pCPU position that it names plus one. Read leniently:
-/// `None` when it names none.
+/// Returns the number of CPUs that a table asks of a board that can be made to measure: the highest `id` of its
+/// `[[pcpu]]` plus one. A vCPU's `pcpu` asks for nothing, so a slip of the pen there is refused. Read leniently: `None`
+/// when there is no such `id`.
 pub fn cpus_needed(table: &Path) -> Option<u32> {
     let text = fs::read_to_string(table).ok()?;
     let (table, _) = DeTable::parse_recoverable(&text);
     let table = table.get_ref();
-    let vcpus = tables(table, "partition").flat_map(|partition| tables(partition, "vcpus"));
-    let named = vcpus.filter_map(|vcpu| position(vcpu, "pcpu"));
     let described = tables(table, "pcpu").filter_map(|pcpu| position(pcpu, "id"));
-    let system = table
-        .get("system")
-        .and_then(|system| system.get_ref().as_table());
-    let console = system.and_then(|system| position(system, "console_pcpu"));
-    named.chain(described).chain(console).max()?.checked_add(1)
+    described.max()?.checked_add(1)
 }
 
 /// Returns the tables of a list, none when there is no such list.
@@ -275,8 +270,11 @@ mod tests {
             })
         };
         let vcpus = "[[partition]]\nvcpus = [{ pcpu = 0 }, { pcpu = 3 }]\n";
-        assert_eq!(needed("vcpus", vcpus), Some(4));
-        assert_eq!(needed("console", "[system]\nconsole_pcpu = 1\n"), Some(2));
+        assert_eq!(needed("vcpus", vcpus), None);
+        assert_eq!(
+            needed("pcpus", "[[pcpu]]\nid = 3\n[[pcpu]]\nid = 1\n"),
+            Some(4)
+        );
         assert_eq!(
             needed(
                 "mpidr",

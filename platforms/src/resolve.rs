@@ -165,7 +165,10 @@ pub fn unknown_pcpu(
     match name.value {
         CpuName::Position(position) if emulated => {
             let cpus = position.saturating_add(1);
-            found.help(format!("QEMU makes more with `--cpus {cpus}`"))
+            found.help(format!(
+                "QEMU makes more with `--cpus {cpus}`, or with a `[[pcpu]]` of `id = {}` in the table",
+                cpus - 1
+            ))
         }
         _ => found,
     }
