@@ -105,7 +105,7 @@ fn kernel(name: &str, recipe: &Recipe, sources: &Sources) -> Outcome<PathBuf> {
     }
     let unpacked = products(&["cache", name, "unpacked-kernel"]);
     let fetch = || -> Outcome {
-        let mirror = Mirror::open()?;
+        let mirror = Mirror::arm64()?;
         // A list of yesterday may name a kernel that has left the mirrors.
         mirror.update()?;
         let package = mirror.dependency(&recipe.debian.kernel)?;
@@ -138,7 +138,7 @@ fn busybox(name: &str, recipe: &Recipe, sources: &Sources) -> Outcome<PathBuf> {
     let package = &recipe.debian.busybox;
     let unpacked = products(&["cache", name, "unpacked-busybox"]);
     let fetch = || -> Outcome {
-        let mirror = Mirror::open()?;
+        let mirror = Mirror::arm64()?;
         if mirror.unpack(package, "./*bin/busybox", &unpacked).is_ok() {
             return Ok(());
         }

@@ -1,5 +1,7 @@
 //! Makes sure that tools are there, and installs those that are not.
 
+pub mod emulator;
+
 use std::env;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};

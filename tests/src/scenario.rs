@@ -61,6 +61,11 @@ pub struct Machine {
     pub cpus: Option<u32>,
     /// `--memory`
     pub memory: Option<String>,
+    /// Version of QEMU, as `7.2`; the system's if nothing is said.
+    pub qemu: Option<String>,
+    /// As many CPUs as the table names, though the board usually has more.
+    #[serde(default)]
+    pub exact: bool,
     /// `--gic`
     pub gic: Option<u8>,
     /// `--icount`
@@ -81,6 +86,9 @@ pub struct Matrix {
     /// RAM sizes.
     #[serde(default)]
     pub memory: Vec<String>,
+    /// Versions of QEMU.
+    #[serde(default)]
+    pub qemu: Vec<String>,
 }
 
 /// A text to wait for and a text to type.
@@ -119,53 +127,63 @@ fn once() -> u32 {
 impl Scenario {
     /// Returns all machines of the matrix as scenarios of their own, `test --long`.
     pub fn variants(&self) -> Vec<Self> {
-        let tables = or_own(&self.matrix.table, Some(&self.table));
-        let cpus = or_own(&self.matrix.cpu, self.machine.cpu.as_ref());
-        let memories = or_own(&self.matrix.memory, self.machine.memory.as_ref());
-        let mut all = Vec::new();
-        for table in &tables {
-            for cpu in &cpus {
-                for memory in &memories {
-                    all.push(self.variant(table.as_ref(), cpu.as_ref(), memory.as_ref()));
-                }
-            }
-        }
-        all
-    }
-
-    /// Returns one machine of the matrix.
-    fn variant(
-        &self,
-        table: Option<&String>,
-        cpu: Option<&String>,
-        memory: Option<&String>,
-    ) -> Self {
-        let mut variant = self.clone();
-        let parts: Vec<&str> = [table, cpu, memory]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        variant.name = format!("{}[{}]", self.name, parts.join(","));
-        variant.table = table.unwrap_or(&self.table).clone();
-        variant.machine.cpu = cpu.cloned();
-        variant.machine.memory = memory.cloned();
-        variant
+        let Matrix {
+            table,
+            cpu,
+            memory,
+            qemu,
+        } = &self.matrix;
+        let mut all = vec![(self.clone(), Vec::new())];
+        all = with_each(all, table, |scenario, name| scenario.table = name);
+        all = with_each(all, cpu, |scenario, model| {
+            scenario.machine.cpu = Some(model)
+        });
+        all = with_each(all, memory, |scenario, size| {
+            scenario.machine.memory = Some(size)
+        });
+        all = with_each(all, qemu, |scenario, version| {
+            scenario.machine.qemu = Some(version)
+        });
+        let named = |(scenario, parts): (Self, Vec<String>)| Self {
+            name: format!("{}[{}]", self.name, parts.join(",")),
+            ..scenario
+        };
+        all.into_iter().map(named).collect()
     }
 
     /// Has it a matrix?
     pub fn has_matrix(&self) -> bool {
-        let Matrix { table, cpu, memory } = &self.matrix;
-        !(table.is_empty() && cpu.is_empty() && memory.is_empty())
+        let Matrix {
+            table,
+            cpu,
+            memory,
+            qemu,
+        } = &self.matrix;
+        [table, cpu, memory, qemu]
+            .iter()
+            .any(|list| !list.is_empty())
     }
 }
 
-/// Returns the list's values, or the scenario's own.
-fn or_own(list: &[String], own: Option<&String>) -> Vec<Option<String>> {
-    if list.is_empty() {
-        return vec![own.cloned()];
+/// Returns each scenario once with each of the values, which join its name's parts; an empty list changes nothing.
+fn with_each(
+    scenarios: Vec<(Scenario, Vec<String>)>,
+    values: &[String],
+    change: impl Fn(&mut Scenario, String),
+) -> Vec<(Scenario, Vec<String>)> {
+    if values.is_empty() {
+        return scenarios;
     }
-    list.iter().cloned().map(Some).collect()
+    let mut all = Vec::new();
+    for (scenario, parts) in &scenarios {
+        for value in values {
+            let (mut scenario, mut parts) = (scenario.clone(), parts.clone());
+            change(&mut scenario, value.clone());
+            parts.push(value.clone());
+            all.push((scenario, parts));
+        }
+    }
+    all
 }
 
 /// Reads all scenarios in a folder, sorted by name.
@@ -226,12 +244,7 @@ mod tests {
         assert_eq!(
             names,
             [
-                "s[t,a,1G]",
-                "s[t,a,2G]",
-                "s[t,a,3G]",
-                "s[t,b,1G]",
-                "s[t,b,2G]",
-                "s[t,b,3G]"
+                "s[a,1G]", "s[a,2G]", "s[a,3G]", "s[b,1G]", "s[b,2G]", "s[b,3G]"
             ]
         );
         assert_eq!(variants[4].machine.memory.as_deref(), Some("2G"));

@@ -144,7 +144,7 @@ fn summary(total: &Found) -> Outcome {
 /// Returns what the command line selects.
 fn selected(args: &Test) -> Outcome<Vec<Case>> {
     let mut cases = gates::all();
-    cases.extend(scenarios::all(args.long)?);
+    cases.extend(scenarios::all(args)?);
     let wanted = |case: &Case| {
         let named = args
             .only

@@ -1,5 +1,5 @@
-//! Packages of Debian for arm64, fetched with apt's own tools but without root and without a change to the system:
-//! lists, cache and architecture are private.
+//! Packages of Debian, fetched with apt's own tools but without root and without a change to the system: lists, cache
+//! and architecture are private.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,67 @@ use crate::workspace::{self, capture, make_folder, products};
 /// Fetches packages.
 #[derive(Debug)]
 pub struct Mirror {
+    /// What it serves, for people.
+    serves: String,
     state: PathBuf,
+    /// Further options of apt.
+    options: Vec<String>,
 }
 
 impl Mirror {
-    /// Prepares the private state.
+    /// Prepares packages for arm64, from the system's own sources.
     ///
     /// # Errors
     /// There is no apt here; the message of the caller says what to get by hand.
-    pub fn open() -> Outcome<Self> {
+    pub fn arm64() -> Outcome<Self> {
+        let options = ["APT::Architecture=arm64", "APT::Architectures=arm64"];
+        Self::open("arm64", "apt", options.map(str::to_owned).to_vec())
+    }
+
+    /// Prepares packages for this machine from another suite of `release`, which the system's sources must name.
+    ///
+    /// # Errors
+    /// There is no apt here, or its sources do not name the release.
+    pub fn suite(release: &str, suite: &str) -> Outcome<Self> {
+        let folder = format!("apt-{suite}");
+        let mut mirror = Self::open(suite, &folder, Vec::new())?;
+        let mut command = Command::new("apt-get");
+        command.args([
+            "indextargets",
+            "--format",
+            "$(RELEASE) $(COMPONENT) $(SITE)",
+        ]);
+        let targets = capture(&mut command, "apt-get indextargets")?;
+        let site = targets
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{release} main ")))
+            .ok_or_else(|| Failure::failed(format!("apt's sources do not name {release}")))?;
+        let list = mirror.state.join("sources.list");
+        workspace::write(&list, format!("deb {site} {suite} main\n").as_bytes())?;
+        mirror.options = vec![
+            format!("Dir::Etc::SourceList={}", list.display()),
+            "Dir::Etc::SourceParts=-".to_owned(),
+        ];
+        Ok(mirror)
+    }
+
+    /// Prepares the private state.
+    fn open(serves: &str, folder: &str, options: Vec<String>) -> Outcome<Self> {
         let missing = ["apt-get", "apt-cache", "dpkg-deb", "tar"]
             .into_iter()
             .find(|p| find(p).is_none());
         if let Some(program) = missing {
             return Err(Failure::failed(format!("this machine has no {program}")));
         }
-        let state = products(&["cache", "apt"]);
+        let state = products(&["cache", folder]);
         for part in ["lists/partial", "cache/archives/partial"] {
             make_folder(&state.join(part))?;
         }
-        Ok(Self { state })
+        Ok(Self {
+            serves: serves.to_owned(),
+            state,
+            options,
+        })
     }
 
     /// Reads the lists of packages anew.
@@ -39,8 +80,8 @@ impl Mirror {
     /// # Errors
     /// The mirror cannot be reached.
     pub fn update(&self) -> Outcome {
-        eprintln!("xtask: reading Debian's package lists for arm64");
-        // A foreign source that knows no arm64 makes this fail though Debian's own lists arrived: what counts is
+        eprintln!("xtask: reading Debian's package lists: {}", self.serves);
+        // A foreign source that knows no such architecture makes this fail though Debian's own lists arrived: what counts is
         // whether the package is found then.
         let result = capture(self.apt("apt-get").arg("update"), "apt-get update");
         if self.known() {
@@ -73,9 +114,12 @@ impl Mirror {
         let found = text
             .lines()
             .find_map(|line| line.trim().strip_prefix("Depends: "));
-        found
-            .map(str::to_owned)
-            .ok_or_else(|| Failure::failed(format!("apt knows no package {metapackage} for arm64")))
+        found.map(str::to_owned).ok_or_else(|| {
+            Failure::failed(format!(
+                "apt knows no package {metapackage} for {}",
+                self.serves
+            ))
+        })
     }
 
     /// Fetches a package and unpacks the files that match `pattern` (tar's wildcards) into `folder`.
@@ -88,7 +132,7 @@ impl Mirror {
         let _ = fs::remove_dir_all(&downloads);
         make_folder(&downloads)?;
         make_folder(folder)?;
-        eprintln!("xtask: fetching {package} for arm64");
+        eprintln!("xtask: fetching {package}: {}", self.serves);
         let mut command = self.apt("apt-get");
         command.args(["download", package]).current_dir(&downloads);
         capture(&mut command, "apt-get download")?;
@@ -103,13 +147,11 @@ impl Mirror {
         let options = [
             format!("Dir::State::Lists={}", self.state.join("lists").display()),
             format!("Dir::Cache={}", self.state.join("cache").display()),
-            "APT::Architecture=arm64".to_owned(),
-            "APT::Architectures=arm64".to_owned(),
             // As root apt would drop to a user that may not write here.
             "APT::Sandbox::User=root".to_owned(),
         ];
-        for option in options {
-            command.args(["-o", &option]);
+        for option in options.iter().chain(&self.options) {
+            command.args(["-o", option]);
         }
         command
     }

@@ -1,5 +1,9 @@
 //! Systems under QEMU, as `tests/scenarios` declares them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bulkhead_tests::judge::{Line, judge};
@@ -11,46 +15,86 @@ use crate::commands::run::verdict;
 use crate::console::screen::Style;
 use crate::console::script::Script;
 use crate::failure::{Failure, Outcome};
+use crate::selection::select;
 use crate::session::{self, Finished, Plan};
+use crate::setup::emulator::of_version;
 use crate::system::build;
 use crate::workspace::{products, root};
 
 /// Lines of the console shown with a failure.
 const TAIL: usize = 25;
 
-/// Returns all scenarios; with `long` every machine of their matrices too.
+/// QEMU in the versions that were asked for: where each is, or why it cannot be had.
+type Emulators = RefCell<BTreeMap<String, Result<PathBuf, String>>>;
+
+/// Returns all scenarios; with `--long` every machine of their matrices too.
 ///
 /// # Errors
 /// A file is wrong.
-pub fn all(long: bool) -> Outcome<Vec<Case>> {
+pub fn all(args: &Test) -> Outcome<Vec<Case>> {
     let scenarios = read_all(&root().join("tests/scenarios")).map_err(Failure::failed)?;
+    let emulators = Rc::new(Emulators::default());
     let mut cases = Vec::new();
-    for scenario in scenarios {
-        let variants = match long && scenario.has_matrix() {
+    for mut scenario in scenarios {
+        if args.qemu.is_some() {
+            // The person named the one to use.
+            scenario.matrix.qemu.clear();
+        }
+        let variants = match args.long && scenario.has_matrix() {
             true => scenario.variants(),
             false => Vec::new(),
         };
-        cases.push(case(scenario));
-        cases.extend(variants.into_iter().map(case));
+        cases.push(case(scenario, &emulators));
+        cases.extend(variants.into_iter().map(|one| case(one, &emulators)));
     }
     Ok(cases)
 }
 
 /// Makes a test of a scenario.
-fn case(scenario: Scenario) -> Case {
+fn case(scenario: Scenario, emulators: &Rc<Emulators>) -> Case {
+    let emulators = Rc::clone(emulators);
     Case {
         name: scenario.name.clone(),
         about: scenario.about.clone(),
         long: scenario.long,
-        run: Box::new(move |args| match play(&scenario, args) {
-            Ok(found) => found,
-            Err(failure) => Found::fail(failure.message),
+        run: Box::new(move |args| {
+            let qemu = match emulator(&scenario, args, &emulators) {
+                Ok(qemu) => qemu,
+                Err(skip) => return skip,
+            };
+            match play(&scenario, args, qemu) {
+                Ok(found) => found,
+                Err(failure) => Found::fail(failure.message),
+            }
         }),
     }
 }
 
+/// Returns the QEMU to run on, or a skip when the scenario's version cannot be had.
+fn emulator(
+    scenario: &Scenario,
+    args: &Test,
+    emulators: &Emulators,
+) -> Result<Option<PathBuf>, Found> {
+    let Some(version) = &scenario.machine.qemu else {
+        return Ok(args.qemu.clone());
+    };
+    let mut emulators = emulators.borrow_mut();
+    let there = emulators.entry(version.clone()).or_insert_with(|| {
+        let there = of_version(version).map_err(|failure| failure.message);
+        if let Err(why) = &there {
+            println!("{why}");
+        }
+        there
+    });
+    match there {
+        Ok(program) => Ok(Some(program.clone())),
+        Err(_) => Err(Found::skip(&format!("qemu-{version}"))),
+    }
+}
+
 /// Builds and runs a scenario and judges its console.
-fn play(scenario: &Scenario, args: &Test) -> Outcome<Found> {
+fn play(scenario: &Scenario, args: &Test, qemu: Option<PathBuf>) -> Outcome<Found> {
     let target = Target {
         platform: scenario.platform.clone(),
         partitions: Some(scenario.table.clone()),
@@ -59,7 +103,7 @@ fn play(scenario: &Scenario, args: &Test) -> Outcome<Found> {
         consent: args.consent,
         ..Target::default()
     };
-    let built = match build(&target, &machine(scenario, args)) {
+    let built = match build(&target, &machine(scenario, &target, qemu)?) {
         Ok(built) => built,
         // A table that is meant to be refused.
         Err(failure) if failure.code as u8 == scenario.exit => return Ok(Found::pass()),
@@ -83,14 +127,18 @@ fn play(scenario: &Scenario, args: &Test) -> Outcome<Found> {
 }
 
 /// Returns the machine.
-fn machine(scenario: &Scenario, args: &Test) -> Machine {
-    Machine {
+fn machine(scenario: &Scenario, target: &Target, qemu: Option<PathBuf>) -> Outcome<Machine> {
+    let named = match scenario.machine.exact {
+        true => bulkhead_platforms::cpus_needed(&select(target)?.table),
+        false => None,
+    };
+    Ok(Machine {
         cpu: scenario.machine.cpu.clone(),
-        cpus: scenario.machine.cpus,
+        cpus: scenario.machine.cpus.or(named),
         memory: scenario.machine.memory.clone(),
         gic: scenario.machine.gic,
-        qemu: args.qemu.clone(),
-    }
+        qemu,
+    })
 }
 
 /// Returns the script, its pairs repeated.
