@@ -26,40 +26,41 @@ mod world;
 
 pub use world::NOBODY;
 
-use crate::pcpu::Home;
+use crate::pcpu::{Home, Pcpu};
 use bulkhead::vcpu::Context;
 
-/// Called by the vectors for a synchronous exception of the guest.
+/// Called by the vectors for a synchronous exception of the guest, with its registers.
 #[unsafe(no_mangle)]
-extern "C" fn guest_synchronous() -> *mut Context {
-    // SAFETY: a trap's entry.
-    let Some(pcpu) = (unsafe { Home::this() }) else {
-        unreachable!("a guest ran before its pCPU was set up")
-    };
-    pcpu.trap();
-    pcpu.resume()
+extern "C" fn guest_synchronous(context: *mut Context) -> *mut Context {
+    take(context, Pcpu::trap)
 }
 
 /// Called by the vectors for an interrupt while a guest ran.
 #[unsafe(no_mangle)]
-extern "C" fn guest_interrupt() -> *mut Context {
-    // SAFETY: a trap's entry.
-    let Some(pcpu) = (unsafe { Home::this() }) else {
-        unreachable!("a guest ran before its pCPU was set up")
-    };
-    pcpu.take_interrupts();
-    pcpu.resume()
+extern "C" fn guest_interrupt(context: *mut Context) -> *mut Context {
+    take(context, Pcpu::take_interrupts)
 }
 
 /// Called by the vectors for an SError while a guest ran.
 #[unsafe(no_mangle)]
-extern "C" fn guest_serror() -> *mut Context {
+extern "C" fn guest_serror(context: *mut Context) -> *mut Context {
+    take(context, Pcpu::take_serror)
+}
+
+/// Does the work of a trap, and returns the registers to enter. When nothing came up they are those of the vCPU that
+/// trapped, which is what [`Pcpu::resume`] would come to.
+#[inline(always)]
+fn take(context: *mut Context, work: impl FnOnce(&mut Pcpu)) -> *mut Context {
     // SAFETY: a trap's entry.
     let Some(pcpu) = (unsafe { Home::this() }) else {
         unreachable!("a guest ran before its pCPU was set up")
     };
-    pcpu.take_serror();
-    pcpu.resume()
+    work(pcpu);
+    if pcpu.is_undisturbed() {
+        context
+    } else {
+        pcpu.resume()
+    }
 }
 
 /// Starts scheduling on this pCPU, for good.

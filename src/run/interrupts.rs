@@ -100,6 +100,9 @@ impl Pcpu {
             .current_identity()
             .is_some_and(|(current, _)| current.id == partition.id)
         {
+            if self.deliver_directly(intid as u16, true) {
+                return;
+            }
             self.fold();
         }
         let mut state = partition.state.lock();

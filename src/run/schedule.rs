@@ -46,6 +46,14 @@ impl Pcpu {
         }
     }
 
+    /// Says whether the current vCPU can go on at once: there is nobody to choose, nothing to look after, and its list
+    /// registers are in the hardware.
+    #[inline(always)]
+    pub fn is_undisturbed(&self) -> bool {
+        let settled = !self.reschedule && !self.folded && self.attend == 0;
+        settled && self.current.is_some() && !self.mailbox.has_mail()
+    }
+
     /// Chooses the slot to run, after waking all whose deadlines are over and who are at least as urgent.
     fn choose(&mut self) -> Option<Slot> {
         let now = timer::now();
