@@ -1,7 +1,8 @@
 //! One pCPU's own state: its vCPUs, its run queue, its deadlines. No other pCPU touches any of it.
 
 use crate::arch::aarch64::switch::Features;
-use crate::arch::aarch64::{mmu::Window, percpu};
+use crate::arch::aarch64::sysreg::read;
+use crate::arch::aarch64::{id, mmu::Window, percpu};
 use crate::hw::gicv3::Redistributor;
 use crate::hw::list_registers::{Interface, Shape};
 use crate::system::{Mailbox, Partition, System};
@@ -126,6 +127,8 @@ impl Home {
     /// # Safety
     /// Called once, on the pCPU that the state was built for.
     pub unsafe fn settle(&'static self) {
+        // SAFETY: the caller's claim: nobody else borrows the state yet.
+        unsafe { (*self.0.get()).measure() };
         // SAFETY: the caller's claim; `Home` is the one type used with `percpu`.
         unsafe { percpu::set(self) };
     }
@@ -153,6 +156,25 @@ impl Home {
 }
 
 impl Pcpu {
+    /// Reads what this pCPU has: a board's pCPUs need not be alike.
+    fn measure(&mut self) {
+        let models = self.shape.count;
+        self.shape = Shape::of_this_pcpu();
+        // The virtual GICs were made for the list registers of the pCPU that started the system.
+        assert!(
+            self.shape.count >= models,
+            "pCPU {} has fewer list registers than the first",
+            self.id.0
+        );
+        self.shape.count = models;
+        self.features = Features::of_this_pcpu();
+        self.injection =
+            inject::Features::from_id_registers(read::id_aa64mmfr1_el1(), id::read(4, 1));
+        if self.features.pmu {
+            self.event_counters = (read::pmcr_el0() >> 11 & 0x1f) as u8;
+        }
+    }
+
     /// Returns a vCPU by slot.
     #[inline(always)]
     pub fn vcpu(&mut self, slot: Slot) -> Option<&mut Vcpu> {

@@ -5,10 +5,9 @@ use super::build::PRIVATE_INTERRUPTS;
 use super::inputs::Inputs;
 use super::plan::Plan;
 use super::{enter, gic, refuse};
+use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmu::{Kind, Tables};
 use crate::arch::aarch64::switch::Features;
-use crate::arch::aarch64::sysreg::read;
-use crate::arch::aarch64::{cpu, id};
 use crate::events::Event;
 use crate::hw::gicv3::{self, Redistributor};
 use crate::hw::list_registers::{Interface, Shape};
@@ -165,9 +164,10 @@ fn pcpu(
         window,
         redistributor,
         shape: Shape::of_this_pcpu(),
-        features: Features::of_this_pcpu(),
-        injection: inject::Features::from_id_registers(read::id_aa64mmfr1_el1(), id::read(4, 1)),
-        event_counters: (read::pmcr_el0() >> 11 & 0x1f) as u8,
+        // What this pCPU has; each measures itself when it settles.
+        features: Features::default(),
+        injection: inject::Features::default(),
+        event_counters: 0,
         console: serves.then(|| arena.value(Server::new(intid, focus))),
         stack_top,
     }
