@@ -160,7 +160,7 @@ fn by_hand(failure: &Failure, package: &str, file: &str, kept: &Path, option: &s
         Code::ToolMissing,
         format!(
             "{failure}\nGet {file} out of Debian's package {package} for arm64 \
-             (https://packages.debian.org/{package}) and pass {option} FILE, or put it at {}",
+             and pass {option} FILE, or put it at {}",
             shown(kept)
         ),
     )

@@ -12,10 +12,7 @@ use core::mem::offset_of;
 
 global_asm!(
     r#"
-    .macro guest_vector handler
-    .balign 0x80
-    stp     x0, x1, [sp, #16 * 0]
-    stp     x2, x3, [sp, #16 * 1]
+    .macro store_x4_to_x29
     stp     x4, x5, [sp, #16 * 2]
     stp     x6, x7, [sp, #16 * 3]
     stp     x8, x9, [sp, #16 * 4]
@@ -29,6 +26,13 @@ global_asm!(
     stp     x24, x25, [sp, #16 * 12]
     stp     x26, x27, [sp, #16 * 13]
     stp     x28, x29, [sp, #16 * 14]
+    .endm
+
+    .macro guest_vector handler
+    .balign 0x80
+    stp     x0, x1, [sp, #16 * 0]
+    stp     x2, x3, [sp, #16 * 1]
+    store_x4_to_x29
     mrs     x21, elr_el2
     mrs     x22, spsr_el2
     stp     x30, x21, [sp, #16 * 15]
@@ -125,19 +129,7 @@ hypervisor_exception:
     mrs     x3, tpidr_el1
     stp     x0, x1, [sp, #16 * 0]
     stp     x2, x3, [sp, #16 * 1]
-    stp     x4, x5, [sp, #16 * 2]
-    stp     x6, x7, [sp, #16 * 3]
-    stp     x8, x9, [sp, #16 * 4]
-    stp     x10, x11, [sp, #16 * 5]
-    stp     x12, x13, [sp, #16 * 6]
-    stp     x14, x15, [sp, #16 * 7]
-    stp     x16, x17, [sp, #16 * 8]
-    stp     x18, x19, [sp, #16 * 9]
-    stp     x20, x21, [sp, #16 * 10]
-    stp     x22, x23, [sp, #16 * 11]
-    stp     x24, x25, [sp, #16 * 12]
-    stp     x26, x27, [sp, #16 * 13]
-    stp     x28, x29, [sp, #16 * 14]
+    store_x4_to_x29
     str     x30, [sp, #16 * 15]
     mov     x0, sp
     bl      hypervisor_crash
