@@ -61,7 +61,7 @@ impl Piece {
 pub enum Speech {
     /// What the system is made of, at this line.
     StartUp(u16),
-    /// The partitions and what they are doing, at this one.
+    /// The partitions and what they are doing, at this one; then EL2's own memory.
     Partitions(u16),
     /// One event.
     Event(Event),
@@ -105,10 +105,12 @@ impl Cursor {
             Speech::StartUp(line) => match start_up_line(system, line) {
                 None => return Next::Silence,
                 Some(Head::Board) => board_piece(system, index),
+                Some(Head::Memory) => memory_piece(system, index),
                 Some(Head::Columns) => [Text(COLUMNS)].get(index).copied(),
                 Some(Head::Partition(partition)) => partition_piece(system, partition, index),
             },
             Speech::Partitions(line) => match system.partitions.get(usize::from(line)) {
+                None if usize::from(line) == system.partitions.len() => memory_piece(system, index),
                 None => return Next::Silence,
                 Some(partition) => state_piece(partition, index),
             },
@@ -136,6 +138,7 @@ const COLUMNS: &str =
 /// A line of the start-up table.
 enum Head {
     Board,
+    Memory,
     Columns,
     Partition(&'static Partition),
 }
@@ -143,10 +146,11 @@ enum Head {
 fn start_up_line(system: &System, line: u16) -> Option<Head> {
     match line {
         0 => Some(Head::Board),
-        1 => Some(Head::Columns),
+        1 => Some(Head::Memory),
+        2 => Some(Head::Columns),
         _ => system
             .partitions
-            .get(usize::from(line) - 2)
+            .get(usize::from(line) - 3)
             .map(Head::Partition),
     }
 }
@@ -177,6 +181,22 @@ fn board_piece(system: &System, index: usize) -> Option<Piece> {
         _ if mailbox.online.load(Ordering::Relaxed) => Text(""),
         _ => Text(" (starting)"),
     })
+}
+
+/// Returns a piece of the line about EL2's own memory.
+fn memory_piece(system: &System, index: usize) -> Option<Piece> {
+    let memory = &system.memory;
+    [
+        Text("memory: image "),
+        Size(memory.image),
+        Text(", pool "),
+        Decimal(memory.carved.load(Ordering::Relaxed)),
+        Text(" of "),
+        Decimal(memory.pool),
+        Text(" bytes"),
+    ]
+    .get(index)
+    .copied()
 }
 
 /// Returns a piece of a partition's line of the start-up table.

@@ -48,6 +48,18 @@ pub struct System {
     pub console: crate::terminal::Shared,
     /// Random bytes for guests.
     pub random: TicketMutex<crate::random::Random>,
+    /// EL2's own memory.
+    pub memory: OwnMemory,
+}
+
+/// EL2's own memory, in bytes: none but this is ever used.
+pub struct OwnMemory {
+    /// Code, data and boot stacks.
+    pub image: u64,
+    /// What the placement gave for all that the table needs.
+    pub pool: u64,
+    /// What of the pool has been carved; settled when start-up ends.
+    pub carved: AtomicU64,
 }
 
 impl System {

@@ -71,6 +71,11 @@ impl Arena {
         HostPhysAddr(self.hpa.0 + (at - mmu::POOL_BASE.0))
     }
 
+    /// Returns the bytes that were carved so far.
+    pub fn carved(&self) -> u64 {
+        self.next - mmu::POOL_BASE.0
+    }
+
     fn carve(&mut self, bytes: usize, alignment: usize) -> u64 {
         let at = self.next.next_multiple_of(alignment as u64);
         let next = at + bytes as u64;

@@ -6,7 +6,7 @@ use super::pcpus;
 use super::plan::Plan;
 use super::{gic, refuse};
 use crate::arch::aarch64::mmio::Registers;
-use crate::arch::aarch64::mmu::Tables;
+use crate::arch::aarch64::mmu::{self, Tables};
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::hw::gicv3::{self, Distributor};
@@ -15,7 +15,7 @@ use crate::hw::pl011::Uart;
 use crate::pcpu::Home;
 use crate::random::Random;
 use crate::system::{
-    MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, Partition, Place, Restarts, State, System,
+    MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, OwnMemory, Partition, Place, Restarts, State, System,
 };
 use crate::{panic, terminal};
 use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, PAGE_BYTES, Range};
@@ -29,7 +29,7 @@ use bulkhead::sched::Slot;
 use bulkhead::smccc::psci::PowerStates;
 use bulkhead::stage2::{Attributes, Stage2};
 use bulkhead::vgic::{CpuInterface, SpiBank, Vgic};
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use spin::mutex::TicketMutex;
 
 /// Bytes of a virtual distributor.
@@ -68,12 +68,19 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Hom
             [inputs.board.rng_seed, inputs.board.kaslr_seed],
             read::cntpct_el0(),
         )),
+        memory: OwnMemory {
+            image: mmu::image_bytes(),
+            pool: plan.pool_bytes,
+            carved: AtomicU64::new(0),
+        },
     });
     if !system.random.lock().is_seeded() {
         system.console.record(Event::NoSeed);
     }
     configure_interrupts(system, distributor, inputs);
     let home = pcpus::homes(tables, &mut arena, system, inputs, plan);
+    let carved = arena.carved();
+    system.memory.carved.store(carved, Ordering::Relaxed);
     panic::set_gic_runs();
     home
 }

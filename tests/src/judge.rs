@@ -166,6 +166,15 @@ fn unmet(expectation: &Expectation, lines: &[Line<'_>], names: &[String]) -> Vec
     if let Some(last) = wrong.last() {
         all.push(format!("{last} ({} of {} lines)", wrong.len(), found.len()));
     }
+    if expectation.same {
+        let mut texts = found.iter().map(|captures| captures.get(1));
+        let first = texts.next().flatten().map(|text| text.as_str());
+        let other = texts.find(|text| text.map(|text| text.as_str()) != first);
+        if let Some(other) = other {
+            let (first, other) = (first.unwrap_or(""), other.map_or("", |text| text.as_str()));
+            all.push(format!("`{source}`: first `{first}`, later `{other}`"));
+        }
+    }
     all
 }
 
@@ -268,6 +277,15 @@ mod tests {
         let failures = verdict(expect, &["a w=5", "a w=6", "a w=7"]).failures;
         assert_eq!(failures.len(), 1);
         assert!(failures[0].contains("7 is not within 0..=5 (2 of 3 lines)"));
+    }
+
+    #[test]
+    fn what_must_stay_the_same_is_compared() {
+        let expect = "expect = [{ line = '^used (.*)', same = true }]";
+        assert_eq!(verdict(expect, &["a used 1", "a used 1"]).failures.len(), 0);
+        let failures = verdict(expect, &["a used 1", "a used 1", "a used 2"]).failures;
+        assert_eq!(failures, ["`^used (.*)`: first `1`, later `2`"]);
+        assert_eq!(verdict(expect, &[]).failures.len(), 1);
     }
 
     #[test]

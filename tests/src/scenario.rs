@@ -117,6 +117,9 @@ pub struct Expectation {
     pub value_at_least: Option<u64>,
     /// Bound on the number that the first group holds, in every line.
     pub value_at_most: Option<u64>,
+    /// The first group holds the same text in every line.
+    #[serde(default)]
+    pub same: bool,
 }
 
 /// The default of `repeat`.
