@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::args::Consent;
 use crate::failure::{Code, Failure, Outcome};
-use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, call};
+use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, call, capture};
 
 /// A tool that a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,27 @@ pub fn rust_targets() -> Outcome {
             missing.join(" ")
         ))
     })
+}
+
+/// Makes sure that the nightly toolchain, where there is one, has Miri; says whether it has.
+pub fn miri(consent: Consent) -> bool {
+    let there = || {
+        let mut miri = Command::new("cargo");
+        capture(miri.args(["+nightly", "miri", "--version"]), "Miri").is_ok()
+    };
+    if there() {
+        return true;
+    }
+    let mut toolchain = Command::new("rustc");
+    let nightly = capture(toolchain.args(["+nightly", "--version"]), "rustc").is_ok();
+    if !nightly || consent.no_install {
+        return false;
+    }
+    eprintln!("xtask: adding Miri to the nightly toolchain");
+    let mut rustup = Command::new("rustup");
+    rustup.args(["component", "add", "miri", "rust-src"]);
+    rustup.args(["--toolchain", "nightly"]);
+    capture(&mut rustup, "rustup component add").is_ok() && there()
 }
 
 /// Installs packages: at once as root or with `--yes`, after a question otherwise.

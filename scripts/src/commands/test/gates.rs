@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Case, Found};
 use crate::args::{Machine, Target, Test};
+use crate::failure::{Failure, Outcome};
 use crate::guests::folders;
 use crate::system::{self, build_hypervisor};
 use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
-use crate::{layering, workspace};
+use crate::{layering, setup, workspace};
 
 /// Packages that build for the host.
 const HOST: [&str; 4] = ["bulkhead", "bulkhead-platforms", "bulkhead-tests", "xtask"];
@@ -44,12 +45,17 @@ pub fn all() -> Vec<Case> {
         case(
             "miri",
             "unsafe code that runs on the host, under Miri",
-            |_| miri(),
+            miri,
         ),
         case(
             "same-bytes",
             "two tables leave EL2's own bytes identical",
             same_bytes,
+        ),
+        case(
+            "same-image",
+            "the image does not depend on the board's RAM size",
+            same_image,
         ),
         case(
             "edit",
@@ -202,9 +208,15 @@ fn docs() -> Found {
         gate(command.env("RUSTDOCFLAGS", "-D warnings"), what)
     };
     let host: Vec<String> = HOST.map(str::to_owned).to_vec();
+    let mut bare = cargo();
+    // For another target: the library of this name and its binary would overwrite each other's pages.
+    bare.args(["doc", "--quiet", "--no-deps", "--package", "bulkhead"]);
+    bare.args(["--bin", "bulkhead", "--document-private-items"]);
+    bare.args(["--target", HYPERVISOR_TARGET]);
+    bare.env("RUSTDOCFLAGS", "-D warnings");
     sum([
-        // The library of this name and its binary would overwrite each other's pages.
         doc(&host, None, "documentation, host"),
+        gate(&mut bare, "documentation, EL2"),
         doc(
             &guest_packages(),
             Some(GUEST_TARGET),
@@ -223,11 +235,8 @@ const MIRI_TESTS: [&str; 4] = [
 ];
 
 /// Miri on EL2's library, where there is one.
-fn miri() -> Found {
-    let there = Command::new("cargo")
-        .args(["+nightly", "miri", "--version"])
-        .output();
-    if !there.is_ok_and(|output| output.status.success()) {
+fn miri(args: &Test) -> Found {
+    if !setup::miri(args.consent) {
         return Found::skip("miri");
     }
     let mut command = Command::new("cargo");
@@ -266,14 +275,19 @@ fn target(args: &Test, table: &str) -> Target {
     }
 }
 
-/// Builds two tables and compares EL2's bytes in the images.
-fn same_bytes(args: &Test) -> Found {
-    let machine = Machine {
+/// Returns a machine with this RAM.
+fn with_memory(args: &Test, memory: Option<&str>) -> Machine {
+    Machine {
+        memory: memory.map(str::to_owned),
         qemu: args.qemu.clone(),
         ..Machine::default()
-    };
+    }
+}
+
+/// Builds two tables and compares EL2's bytes in the images.
+fn same_bytes(args: &Test) -> Found {
     let bytes = |table: &str| {
-        let built = system::build(&target(args, table), &machine)?;
+        let built = system::build(&target(args, table), &with_memory(args, None))?;
         let image = workspace::read(&built.image)?;
         let end = built.hypervisor.bytes.len();
         let own = image
@@ -290,7 +304,24 @@ fn same_bytes(args: &Test) -> Found {
             Found::fail("both images have the same size: is there a payload?")
         }
         Ok(_) => Found::pass(),
-        Err::<_, crate::failure::Failure>(failure) => Found::fail(failure.message),
+        Err::<_, Failure>(failure) => Found::fail(failure.message),
+    }
+}
+
+/// Builds the default table for little and for much RAM and compares the images and what describes the boards.
+fn same_image(args: &Test) -> Found {
+    let image = |memory: &str| {
+        let built = system::build(&target(args, "default"), &with_memory(args, Some(memory)))?;
+        let tree = built.qemu_board()?.device_tree()?;
+        Ok((workspace::read(&built.image)?, tree))
+    };
+    match image("512M").and_then(|little| Ok((little, image("8G")?))) {
+        Ok(((_, one), (_, other))) if one == other => {
+            Found::fail("both boards have the same device tree: is their RAM different?")
+        }
+        Ok(((little, _), (much, _))) if little == much => Found::pass(),
+        Ok(_) => Found::fail("the images for 512M and for 8G differ"),
+        Err::<_, Failure>(failure) => Found::fail(failure.message),
     }
 }
 
@@ -304,18 +335,15 @@ fn edit(args: &Test) -> Found {
 }
 
 /// Returns how long the build after an edit takes.
-fn timed_edit(args: &Test) -> Result<Duration, crate::failure::Failure> {
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
+fn timed_edit(args: &Test) -> Outcome<Duration> {
+    let machine = with_memory(args, None);
     // All but the edit is built already.
     build_hypervisor()?;
     let built = system::build(&target(args, "default"), &machine)?;
     let text = String::from_utf8_lossy(&workspace::read(&built.selection.table)?).into_owned();
     let edited = text.replace("cmdline = \"", "cmdline = \"loglevel=5 ");
     if edited == text {
-        return Err(crate::failure::Failure::failed(
+        return Err(Failure::failed(
             "the default table has no kernel command line",
         ));
     }
