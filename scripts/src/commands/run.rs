@@ -65,10 +65,15 @@ pub fn run(args: &Run) -> Outcome {
 fn launch(built: &Built, args: &Run) -> Outcome<Command> {
     let mut command = built.launch(args.icount)?;
     if let Some(port) = args.gdb {
-        command.args(["-S", "-gdb", &format!("tcp::{port}")]);
+        waiting_for_gdb(&mut command, port);
     }
     command.args(&args.extra);
     Ok(command)
+}
+
+/// Lets QEMU stop before the first instruction and wait for gdb.
+pub fn waiting_for_gdb(command: &mut Command, port: u16) {
+    command.args(["-S", "-gdb", &format!("tcp::{port}")]);
 }
 
 /// Turns a run's end into an exit code.

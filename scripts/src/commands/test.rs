@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every gate, from the format to systems under QEMU.
 
+pub mod debugger;
 pub mod gates;
 pub mod scenarios;
 
@@ -144,6 +145,7 @@ fn summary(total: &Found) -> Outcome {
 /// Returns what the command line selects.
 fn selected(args: &Test) -> Outcome<Vec<Case>> {
     let mut cases = gates::all();
+    cases.push(debugger::case());
     cases.extend(scenarios::all(args)?);
     let wanted = |case: &Case| {
         let named = args
