@@ -106,7 +106,9 @@ pub struct Server {
     /// The server was called while somebody more urgent ran: it is due as soon as its priority is reached.
     due: bool,
     /// A byte that its partition had no room for.
-    kept: Option<(PartitionId, u8)>,
+    kept: Option<input::Kept>,
+    /// A partition that did not take its byte in time: further ones are not kept for it.
+    deaf: Option<PartitionId>,
     /// What EL2 is saying.
     speech: Option<Cursor>,
     clock: timer::Clock,
@@ -122,6 +124,7 @@ impl Server {
             deadline: NEVER,
             due: false,
             kept: None,
+            deaf: None,
             speech: Some(Cursor::new(Speech::StartUp(0))),
             clock: timer::Clock::new(),
         }
@@ -282,6 +285,9 @@ impl Pcpu {
         {
             // SAFETY: every partition has stopped; nothing is left to lose.
             unsafe { cpu::smc(SYSTEM_OFF, [0; 3]) };
+        }
+        if let Some(kept) = &server.kept {
+            server.deadline = server.deadline.min(kept.deadline());
         }
         self.tell_of_room(rooms);
     }

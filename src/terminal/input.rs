@@ -2,35 +2,56 @@
 
 use super::Server;
 use crate::hw::pl011::Uart;
+use crate::hw::timer;
 use crate::pcpu::Pcpu;
 use bulkhead::console::keyboard::InputAction;
 use bulkhead::ids::PartitionId;
+use bulkhead::partition::Phase;
 use core::sync::atomic::Ordering;
 
 /// Bytes of input in one turn.
 const INPUTS: usize = 4;
 
+/// A byte that its partition had no room for, and since when, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    partition: PartitionId,
+    byte: u8,
+    since: u64,
+}
+
+impl Kept {
+    /// Returns when the partition is given up as one that does not listen, in ticks.
+    pub fn deadline(&self) -> u64 {
+        self.since.saturating_add(timer::frequency())
+    }
+}
+
 impl Pcpu {
-    /// Hands received bytes to whom they are meant for, as long as there is room.
+    /// Hands received bytes to whom they are meant for, as long as there is room. A partition without room holds the
+    /// keyboard up, so that nothing is lost; one that has not read for a second loses what is typed at it, or the
+    /// escape key would never be heard again.
     pub(super) fn receive(&mut self, server: &mut Server, uart: Uart) {
+        if let Some(kept) = server.kept.take() {
+            let now = timer::now();
+            if self.deliver(kept.partition, kept.byte) {
+                server.deaf = None;
+            } else if now < kept.deadline() {
+                server.kept = Some(kept);
+            } else {
+                server.deaf = Some(kept.partition);
+            }
+        }
         for _ in 0..INPUTS {
-            let (partition, byte) = match server.kept.take() {
-                Some(kept) => kept,
-                None => {
-                    let Some(byte) = uart.try_receive() else {
-                        break;
-                    };
-                    let action = server.keyboard.input(byte, self.system);
-                    let InputAction::Deliver(partition, byte) = action else {
-                        self.obey(action);
-                        continue;
-                    };
-                    (partition, byte)
-                }
-            };
-            if !self.deliver(partition, byte) {
-                server.kept = Some((partition, byte));
+            if server.kept.is_some() {
                 break;
+            }
+            let Some(byte) = uart.try_receive() else {
+                break;
+            };
+            match server.keyboard.input(byte, self.system) {
+                InputAction::Deliver(partition, byte) => self.offer(server, partition, byte),
+                action => self.obey(action),
             }
         }
         self.system
@@ -39,12 +60,29 @@ impl Pcpu {
             .store(server.kept.is_some(), Ordering::Relaxed);
     }
 
-    /// Puts a byte into a partition's UART. Returns false when there is no room.
+    /// Gives a partition a byte, or keeps it until there is room.
+    fn offer(&mut self, server: &mut Server, partition: PartitionId, byte: u8) {
+        if self.deliver(partition, byte) {
+            server.deaf = None;
+        } else if server.deaf != Some(partition) {
+            let since = timer::now();
+            server.kept = Some(Kept {
+                partition,
+                byte,
+                since,
+            });
+        }
+    }
+
+    /// Puts a byte into a partition's UART. Returns false when there is no room; one that does not run takes all.
     fn deliver(&mut self, id: PartitionId, byte: u8) -> bool {
         let Some(partition) = self.system.partitions.get(usize::from(id.0)) else {
             return true;
         };
         let mut state = partition.state.lock();
+        if state.life.phase() != Phase::Running {
+            return true;
+        }
         let taken = state.uart.push_received(byte);
         let line = state.uart.take_line_change();
         drop(state);
