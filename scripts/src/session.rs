@@ -23,9 +23,9 @@ use crate::workspace;
 /// An unfinished line is matched after this long without output.
 const QUIET: Duration = Duration::from_millis(15);
 /// After a panic, output is shown until it has been quiet for this long.
-const LAST_WORDS_QUIET: Duration = Duration::from_millis(200);
+const LAST_WORDS_QUIET: Duration = Duration::from_millis(500);
 /// Longest wait for last words.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The escape key: Ctrl-G.
 const ESCAPE: u8 = 7;
 
@@ -286,7 +286,11 @@ impl Session {
 
     /// QEMU closed its console: waits for its end. A last line without a line end counts.
     fn ended(&mut self) -> io::Result<Ending> {
-        let last = self.fell_quiet()?;
+        let events = self.wire.flush();
+        let last = match self.events(&events)? {
+            Some(ending) => Some(ending),
+            None => self.fell_quiet()?,
+        };
         let status = self.emulator.child.wait()?;
         Ok(last.unwrap_or(Ending::Ended(status)))
     }
@@ -299,12 +303,9 @@ impl Session {
         Ok(ending)
     }
 
-    /// Nothing came for a moment: an unfinished line may be a prompt.
+    /// Nothing came for a moment: an unfinished line may be a prompt. What may become a prefix waits for its rest: on a
+    /// busy machine that takes longer.
     fn fell_quiet(&mut self) -> io::Result<Option<Ending>> {
-        let events = self.wire.flush();
-        if let Some(ending) = self.events(&events)? {
-            return Ok(Some(ending));
-        }
         self.screen.flush()?;
         let reactions = self.player.quiet();
         Ok(self.react(reactions))
@@ -364,12 +365,10 @@ impl Session {
         None
     }
 
-    /// Shows what still comes after a panic or a refusal: registers, a backtrace.
+    /// Shows what still comes after a panic or a forbidden text: registers, a backtrace. A refusal is over when it ends
+    /// the run: its last line says so.
     fn last_words(&mut self, ending: Ending) -> io::Result<Ending> {
-        if !matches!(
-            ending,
-            Ending::Panic | Ending::NotStarted | Ending::Forbidden(_)
-        ) {
+        if !matches!(ending, Ending::Panic | Ending::Forbidden(_)) {
             return Ok(ending);
         }
         let end = Instant::now() + LAST_WORDS;
@@ -448,6 +447,12 @@ mod tests {
             finished.transcript.tail(9),
             ["bulkhead| PANIC: x", "bulkhead| ELR 0"]
         );
+    }
+
+    #[test]
+    fn a_prefix_may_come_in_pieces() {
+        let shell = "printf bulkh; sleep 0.2; printf 'ead| PANIC: x\\r\\n'; exec sleep 60";
+        assert_eq!(play(shell, &[], Some("never")).ending, Ending::Panic);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Wire {
         events
     }
 
-    /// Gives out what stands at a line's start and has not become a prefix; for a moment of quiet.
+    /// Gives out what stands at a line's start and has not become a prefix; for the end of the stream.
     pub fn flush(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         if self.start.as_ref().is_some_and(|start| !start.is_empty()) {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_gives_out_a_half_prefix() {
+    fn the_end_gives_out_a_half_prefix() {
         let mut wire = wire();
         assert_eq!(wire.feed(b"loo"), []);
         assert_eq!(wire.flush(), [Event::Begin(None), text("loo")]);
