@@ -3,6 +3,7 @@
 pub mod debugger;
 pub mod gates;
 pub mod scenarios;
+pub mod startup;
 
 use std::time::Instant;
 
@@ -146,6 +147,7 @@ fn summary(total: &Found) -> Outcome {
 fn selected(args: &Test) -> Outcome<Vec<Case>> {
     let mut cases = gates::all();
     cases.push(debugger::case());
+    cases.extend(startup::all());
     cases.extend(scenarios::all(args)?);
     let wanted = |case: &Case| {
         let named = args

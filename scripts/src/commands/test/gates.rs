@@ -81,7 +81,7 @@ fn gate(command: &mut Command, what: &str) -> Found {
 }
 
 /// Adds up.
-fn sum(parts: impl IntoIterator<Item = Found>) -> Found {
+pub(super) fn sum(parts: impl IntoIterator<Item = Found>) -> Found {
     let mut all = Found::default();
     for part in parts {
         all.passed += part.passed;

@@ -1,0 +1,70 @@
+//! U-Boot's `booti`, with Debian's build of U-Boot for QEMU's board.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Boot, check_hello, found, load, system};
+use crate::args::Test;
+use crate::commands::test::Found;
+use crate::failure::{Failure, Outcome};
+use crate::recipe::debian::Mirror;
+use crate::workspace::{products, read, shown, write};
+
+/// Where the image lies when U-Boot starts.
+const IMAGE_AT: u64 = 0x5000_0000;
+/// Longest time: U-Boot looks at every bus first.
+const SECONDS: u64 = 90;
+const PACKAGE: &str = "u-boot-qemu";
+const FILE: &str = "usr/lib/u-boot/qemu_arm64/u-boot.bin";
+
+/// Boots by `booti` with U-Boot's own device tree.
+pub fn booti(args: &Test) -> Outcome<Found> {
+    let name = "start-u-boot";
+    let Some(firmware) = firmware()? else {
+        return Ok(Found::skip(name));
+    };
+    let built = system(args, "hello")?;
+    let names = built.names();
+    let mut command = built.qemu_board()?.command();
+    command.arg("-bios").arg(firmware);
+    load(&mut command, &built.image, IMAGE_AT);
+    let steps = [
+        ("stop autoboot", "\\r"),
+        ("^=> $", "booti 0x50000000 - ${fdtcontroladdr}"),
+    ]
+    .map(|(when, send)| (when.to_owned(), send.to_owned()));
+    let mut boot = Boot::new(name, command, &names);
+    (boot.steps, boot.seconds) = (&steps, SECONDS);
+    let finished = boot.run(args)?;
+    Ok(found(name, &finished, check_hello(&finished)))
+}
+
+/// Returns U-Boot, fetched at the first time. `None`: this machine has no apt to fetch it with.
+fn firmware() -> Outcome<Option<PathBuf>> {
+    let kept = products(&["cache", "u-boot", "u-boot.bin"]);
+    if kept.is_file() {
+        return Ok(Some(kept));
+    }
+    let Ok(mirror) = Mirror::arm64() else {
+        return Ok(None);
+    };
+    let unpacked = products(&["cache", "u-boot", "unpacked"]);
+    let pattern = format!("./{FILE}");
+    let first = mirror.unpack(PACKAGE, &pattern, &unpacked);
+    let fetched = first.or_else(|_| {
+        mirror.update()?;
+        mirror.unpack(PACKAGE, &pattern, &unpacked)
+    });
+    fetched.map_err(|failure| {
+        Failure::new(
+            failure.code,
+            format!(
+                "{failure}\nGet {FILE} out of Debian's package {PACKAGE} and put it at {}",
+                shown(&kept)
+            ),
+        )
+    })?;
+    write(&kept, &read(&unpacked.join(FILE))?)?;
+    fs::remove_dir_all(&unpacked).map_err(|error| Failure::file(&unpacked, error))?;
+    Ok(Some(kept))
+}
