@@ -2,7 +2,7 @@
 
 use super::refuse;
 use crate::arch::aarch64::mmio::Registers;
-use crate::arch::aarch64::mmu::{Kind, Tables, Window};
+use crate::arch::aarch64::mmu::{self, Kind, Tables, Window};
 use crate::hw::gicv3::{DISTRIBUTOR_BYTES, Distributor, Redistributor, frame_type};
 use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 use bulkhead::board::{Gic, GicVersion};
@@ -37,6 +37,12 @@ pub fn redistributor(
         refuse(format_args!("the board has no GICv3"));
     };
     for region in redistributors {
+        if !mmu::is_physical(HostPhysAddr(region.last())) {
+            refuse(format_args!(
+                "the CPU has no address {:#x}, where the device tree has a redistributor of the GIC",
+                region.last()
+            ));
+        }
         let mut frame = region.start();
         for _ in 0..MOST {
             if frame + 2 * PRIVATE_FRAME - 1 > region.last() {

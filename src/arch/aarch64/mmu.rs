@@ -12,6 +12,7 @@
 //! that owns it.
 
 use super::entry::IMAGE_BASE;
+use super::sysreg::read;
 use super::tlb;
 use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 
@@ -68,6 +69,8 @@ pub enum MapError {
     OutOfTables,
     /// The page has a mapping already.
     Taken(HypVirtAddr),
+    /// The CPU has no such physical address.
+    NoSuchMemory(HostPhysAddr),
 }
 
 unsafe extern "C" {
@@ -123,6 +126,10 @@ impl Tables {
         bytes: u64,
         kind: Kind,
     ) -> Result<(), MapError> {
+        let last = to.0.checked_add(bytes.saturating_sub(1));
+        if last.is_none_or(|last| !is_physical(HostPhysAddr(last))) {
+            return Err(MapError::NoSuchMemory(to));
+        }
         let mut done = 0;
         while done < bytes {
             let va = HypVirtAddr(at.0 + done);
@@ -212,6 +219,19 @@ impl Tables {
         // SAFETY: the index is below 512 and the table is a page of this image.
         Ok(unsafe { table.add((at.0 >> 12) as usize % ENTRIES) })
     }
+}
+
+/// Says whether the CPU and EL2's tables have a physical address (`ID_AA64MMFR0_EL1.PARange`).
+pub fn is_physical(address: HostPhysAddr) -> bool {
+    let bits = match read::id_aa64mmfr0_el1() & 0xf {
+        0 => 32,
+        1 => 36,
+        2 => 40,
+        3 => 42,
+        4 => 44,
+        _ => 48,
+    };
+    address.0 >> bits == 0
 }
 
 /// Returns where EL2's image ends in virtual addresses, which is where the payload begins in physical ones.

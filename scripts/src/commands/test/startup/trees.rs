@@ -9,14 +9,20 @@ use crate::failure::Outcome;
 use crate::session::{Ending, Finished};
 
 /// Trees with flipped bits that are tried; each has the seed of its number. `--long` tries more.
-const SEEDS: u64 = 36;
+const SEEDS: u64 = 40;
 const LONG_SEEDS: u64 = 400;
-/// Bits that are flipped in each.
+/// Bits that are flipped anywhere in every other tree: its structure is mostly refused.
 const FLIPS: usize = 30;
+/// Bits that are flipped in values of properties in the others: what they say is mostly believed or refused one by one.
+const VALUE_FLIPS: usize = 4;
+/// Nodes whose values stay: the console's and the one that points at it, since a tree that names another console leaves
+/// nobody to complain to; the GIC's and the memory's, since an address where nothing answers ends EL2 with an exception.
+const SPARED: [&[u8]; 4] = [b"pl011@", b"chosen\0", b"intc@", b"memory@"];
 /// Longest time of a start.
 const SECONDS: u64 = 20;
 /// Offsets in the header of a flattened tree (Devicetree Specification, "Header").
 const TOTAL_SIZE_AT: usize = 4;
+const STRUCTURE_AT: usize = 8;
 const STRINGS_AT: usize = 12;
 const VERSION_AT: usize = 20;
 const COMPATIBLE_VERSION_AT: usize = 24;
@@ -33,7 +39,7 @@ struct Damage {
 }
 
 /// All damages that have a refusal of their own.
-const DAMAGES: [Damage; 7] = [
+const DAMAGES: [Damage; 8] = [
     Damage {
         name: "start-tree-of-zeros",
         reason: "it starts with 0x00000000 instead of 0xd00dfeed",
@@ -50,6 +56,13 @@ const DAMAGES: [Damage; 7] = [
         name: "start-tree-misaligned",
         reason: "the device tree at 0x61000004 is not on a multiple of 8 bytes",
         at: TREE_AT + 4,
+        how: |_| {},
+    },
+    Damage {
+        name: "start-tree-nowhere",
+        reason: "cannot map its inputs",
+        // More than the 40 bits of a cortex-a53's physical addresses.
+        at: 1 << 44,
         how: |_| {},
     },
     Damage {
@@ -108,9 +121,13 @@ pub fn flipped(args: &Test) -> Outcome<Found> {
     let good = built.qemu_board()?.device_tree()?;
     let names = built.names();
     let mut all = Vec::new();
+    let (used, values) = (used_bytes(&good), value_bytes(&good));
     for seed in 0..if args.long { LONG_SEEDS } else { SEEDS } {
         let mut tree = good.clone();
-        flip(&mut tree, seed);
+        match seed % 2 {
+            0 => flip(&mut tree, &used, seed, FLIPS),
+            _ => flip(&mut tree, &values, seed, VALUE_FLIPS),
+        }
         let name = format!("start-flipped-{seed}");
         let mut boot = Boot::new(&name, with_tree(&built, &name, &tree, TREE_AT)?, &names);
         (boot.until, boot.seconds) = (Some("hello:^line 1 of 100$"), SECONDS);
@@ -135,15 +152,48 @@ fn check_either(finished: &Finished) -> Vec<String> {
     }
 }
 
-/// Flips bits of the tree's used part.
-fn flip(tree: &mut [u8], seed: u64) {
-    let end = get(tree, STRINGS_AT) + get(tree, STRINGS_SIZE_AT);
+/// Flips bits of the bytes at `places`.
+fn flip(tree: &mut [u8], places: &[usize], seed: u64, flips: usize) {
     let mut state = seed;
-    for _ in 0..FLIPS {
-        let at = random(&mut state) % (u64::from(end) * 8);
-        if let Some(byte) = tree.get_mut((at / 8) as usize) {
-            *byte ^= 1 << (at % 8);
+    for _ in 0..flips {
+        let bit = random(&mut state) % (places.len() as u64 * 8).max(1);
+        let place = places.get((bit / 8) as usize);
+        if let Some(byte) = place.and_then(|at| tree.get_mut(*at)) {
+            *byte ^= 1 << (bit % 8);
         }
+    }
+}
+
+/// Returns the places of all bytes that mean something.
+fn used_bytes(tree: &[u8]) -> Vec<usize> {
+    (0..(get(tree, STRINGS_AT) + get(tree, STRINGS_SIZE_AT)) as usize).collect()
+}
+
+/// Returns the places of the bytes of all properties' values, but for [`SPARED`] nodes (Devicetree Specification, "Structure block").
+fn value_bytes(tree: &[u8]) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut spared = false;
+    let mut at = get(tree, STRUCTURE_AT) as usize;
+    loop {
+        match get(tree, at) {
+            // A node: its name follows, with a zero at its end.
+            1 => {
+                let name = tree.get(at + 4..).unwrap_or_default();
+                spared = SPARED.iter().any(|spared| name.starts_with(spared));
+                at += 4 + name.iter().take_while(|byte| **byte != 0).count() + 1;
+            }
+            2 | 4 => at += 4,
+            // A property: length, name, value.
+            3 => {
+                let length = get(tree, at + 4) as usize;
+                if !spared {
+                    places.extend(at + 12..at + 12 + length);
+                }
+                at += 12 + length;
+            }
+            _ => return places,
+        }
+        at = at.next_multiple_of(4);
     }
 }
 
@@ -183,26 +233,28 @@ fn replace(tree: &mut [u8], old: &[u8], new: &[u8]) {
 mod tests {
     use super::*;
 
-    /// A header whose strings end at byte 64.
-    fn tree() -> Vec<u8> {
-        let mut tree = vec![0; 256];
-        put(&mut tree, STRINGS_AT, 40);
-        put(&mut tree, STRINGS_SIZE_AT, 24);
-        tree
-    }
-
     #[test]
-    fn a_seed_flips_the_same_bits_of_the_used_part() {
-        let good = tree();
+    fn a_seed_flips_the_same_bits_where_it_may() {
         let flipped = |seed| {
-            let mut tree = good.clone();
-            flip(&mut tree, seed);
+            let mut tree = [0; 64];
+            flip(&mut tree, &[8, 9, 10, 11, 12], seed, 5);
             tree
         };
         assert_eq!(flipped(1), flipped(1));
         assert_ne!(flipped(1), flipped(2));
-        assert_ne!(flipped(1)[..64], good[..64]);
-        assert_eq!(flipped(1)[64..], good[64..]);
+        assert_ne!(flipped(1)[8..13], [0; 5]);
+        assert_eq!([&flipped(1)[..8], &flipped(1)[13..]].concat(), [0; 59]);
+    }
+
+    #[test]
+    fn values_are_told_from_structure() {
+        let mut tree = vec![0; 80];
+        put(&mut tree, STRUCTURE_AT, 40);
+        // A node without a name, a property of five bytes, the node's end, the end.
+        for (at, word) in [(40, 1), (48, 3), (52, 5), (68, 2), (72, 9)] {
+            put(&mut tree, at, word);
+        }
+        assert_eq!(value_bytes(&tree), [60, 61, 62, 63, 64]);
     }
 
     #[test]
