@@ -4,7 +4,6 @@
 //! of its own files go into the initial RAM disk. What was fetched stays in `target/bulkhead/cache`, so later runs
 //! need no network.
 
-pub mod debian;
 pub mod initramfs;
 
 use std::collections::BTreeSet;
@@ -17,8 +16,8 @@ use serde::Deserialize;
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::folders;
+use crate::setup::debian::Mirror;
 use crate::workspace::{self, products, read, root, shown};
-use debian::Mirror;
 use initramfs::Archive;
 
 /// What the person gives instead of what a recipe would fetch.

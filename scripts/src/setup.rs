@@ -1,5 +1,6 @@
 //! Makes sure that tools are there, and installs those that are not.
 
+pub mod debian;
 pub mod emulator;
 
 use std::env;

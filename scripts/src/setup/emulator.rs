@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::debian::Mirror;
 use super::{QEMU, find, tool_missing};
 use crate::failure::{Failure, Outcome};
-use crate::recipe::debian::Mirror;
 use crate::workspace::{self, capture, products};
 
 /// The release of Debian whose packages are taken.

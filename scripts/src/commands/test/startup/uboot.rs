@@ -7,7 +7,7 @@ use super::{Boot, check_hello, found, load, system};
 use crate::args::Test;
 use crate::commands::test::Found;
 use crate::failure::{Failure, Outcome};
-use crate::recipe::debian::Mirror;
+use crate::setup::debian::Mirror;
 use crate::workspace::{products, read, shown, write};
 
 /// Where the image lies when U-Boot starts.

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::find;
 use crate::failure::{Failure, Outcome};
-use crate::setup::find;
 use crate::workspace::{self, capture, make_folder, products};
 
 /// Fetches packages.
