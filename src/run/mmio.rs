@@ -9,9 +9,10 @@ use bulkhead::ids::VcpuId;
 use bulkhead::trap::access::MmioAccess;
 use bulkhead::vgic::Vgic;
 
-/// `UARTFR` and its flag TXFF.
+/// `UARTFR` and its flags TXFF and RXFE.
 const UART_FLAGS: u64 = 0x18;
 const UART_TRANSMIT_FULL: u64 = 1 << 5;
+const UART_RECEIVE_EMPTY: u64 = 1 << 4;
 /// Bytes of one redistributor: its control and its private frame.
 const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
 
@@ -37,6 +38,12 @@ impl Pcpu {
     }
 
     fn access_uart(&mut self, partition: &'static Partition, offset: u64, access: MmioAccess) {
+        if offset == UART_FLAGS && !access.write && partition.state.is_locked() {
+            // A guest that polls would stand in line for the lock all the time, and its neighbours' vCPUs behind it. It
+            // hears "full and nothing received", and asks again.
+            self.finish_load(access, UART_TRANSMIT_FULL | UART_RECEIVE_EMPTY);
+            return;
+        }
         let value = self.stored(access);
         let mut state = partition.state.lock();
         if access.write {
