@@ -117,9 +117,9 @@ pub fn print_anyway(arguments: fmt::Arguments<'_>) {
     let _ = Port.write_fmt(arguments); // Port never fails
 }
 
-/// Waits until the UART has sent everything, or a tenth of a second when it does not.
+/// Waits until the UART has sent everything, or gives up when it does not.
 pub fn flush() {
-    timer::wait_until(100_000_000, || {
+    timer::wait_until(timer::PATIENCE_NS, || {
         !is_present() || UART.read32(FR) & FR_TXFE != 0
     });
     sysreg::dsb();

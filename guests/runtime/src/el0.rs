@@ -1,16 +1,24 @@
 //! Short trips to EL0.
 //!
 //! A piece of position-independent code is run at EL0 through the map's alias for EL0; SVC or any fault there comes back.
+//! AArch32 code is run through an alias below 4 GiB, where the CPU has that state.
 
 use crate::exception::{Fault, Frame};
 use crate::{esr, mmu, smp};
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// PSTATE of a trip in AArch64 state: everything masked.
+const AARCH64: u64 = 0x3c0;
+/// PSTATE of a trip in AArch32 state: user mode, the A32 instruction set, everything masked.
+pub const A32: u64 = 0x1d0;
+/// The same with the T32 instruction set, and the flag Z.
+pub const T32: u64 = A32 | 1 << 5 | 1 << 30;
 
 global_asm!(
     ".section .text.runtime_el0, \"ax\"",
     ".global runtime_el0_enter", // x0: where, x1: first argument, x2: where to keep SP
-    "runtime_el0_enter:",
+    "runtime_el0_enter:",        // x3: PSTATE there
     "    stp x29, x30, [sp, #-160]!",
     "    stp x19, x20, [sp, #16]",
     "    stp x21, x22, [sp, #32]",
@@ -21,10 +29,9 @@ global_asm!(
     "    stp d10, d11, [sp, #112]",
     "    stp d12, d13, [sp, #128]",
     "    stp d14, d15, [sp, #144]",
-    "    mov x3, sp",
-    "    str x3, [x2]",
+    "    mov x4, sp",
+    "    str x4, [x2]",
     "    msr elr_el1, x0",
-    "    mov x3, #0x3c0", // EL0, everything masked
     "    msr spsr_el1, x3",
     "    mov x0, x1",
     "    eret",
@@ -45,12 +52,13 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn runtime_el0_enter(address: u64, argument: u64, keep: *mut u64) -> u64;
+    fn runtime_el0_enter(address: u64, argument: u64, keep: *mut u64, pstate: u64) -> u64;
     fn runtime_el0_back();
 }
 
 #[derive(Default)]
 struct Trip {
+    away: AtomicBool,
     stack: AtomicU64,
     esr: AtomicU64,
     far: AtomicU64,
@@ -59,6 +67,7 @@ struct Trip {
 
 static TRIPS: [Trip; smp::MAX_VCPUS] = [const {
     Trip {
+        away: AtomicBool::new(false),
         stack: AtomicU64::new(0),
         esr: AtomicU64::new(0),
         far: AtomicU64::new(0),
@@ -72,24 +81,52 @@ static TRIPS: [Trip; smp::MAX_VCPUS] = [const {
 /// # Safety
 /// The code writes no memory that this program uses; the MMU is on.
 pub unsafe fn run(address: usize, argument: u64) -> (u64, Option<Fault>) {
+    // SAFETY: the caller's claim.
+    let (result, fault) = unsafe { visit(address + mmu::EL0_ALIAS, argument, AARCH64) };
+    (
+        result,
+        Some(fault).filter(|fault| esr::class(fault.esr) != esr::EC_SVC),
+    )
+}
+
+/// Runs AArch32 code at `address` with PSTATE `pstate` ([`A32`] or [`T32`]), and returns r0 and what ended it, SVC too. A CPU
+/// that has no AArch32 state answers with an illegal exception return.
+///
+/// # Safety
+/// As for [`run`].
+pub unsafe fn run_aarch32(address: usize, argument: u32, pstate: u64) -> (u32, Fault) {
+    let alias = mmu::set_low_alias(true) + (address - crate::layout::RAM);
+    // SAFETY: the caller's claim.
+    let (result, fault) = unsafe { visit(alias, argument.into(), pstate) };
+    mmu::set_low_alias(false);
+    (result as u32, fault)
+}
+
+/// Goes to EL0 and comes back.
+///
+/// # Safety
+/// As for [`run`]; `address` is the code's for EL0.
+unsafe fn visit(address: usize, argument: u64, pstate: u64) -> (u64, Fault) {
     let trip = &TRIPS[smp::index()];
-    let alias = (address + mmu::EL0_ALIAS) as u64;
+    trip.away.store(true, Ordering::Relaxed);
     // SAFETY: the assembly keeps the procedure call standard, and the caller vouches for the code.
-    let result = unsafe { runtime_el0_enter(alias, argument, trip.stack.as_ptr()) };
-    let esr = trip.esr.load(Ordering::Relaxed);
-    if esr::class(esr) == esr::EC_SVC {
-        return (result, None);
-    }
-    let (far, elr) = (
-        trip.far.load(Ordering::Relaxed),
-        trip.elr.load(Ordering::Relaxed),
-    );
-    (result, Some(Fault { esr, far, elr }))
+    let result =
+        unsafe { runtime_el0_enter(address as u64, argument, trip.stack.as_ptr(), pstate) };
+    let [esr, far, elr] =
+        [&trip.esr, &trip.far, &trip.elr].map(|kept| kept.load(Ordering::Relaxed));
+    (result, Fault { esr, far, elr })
+}
+
+/// Says whether an exception at EL1 is the end of a trip that never began: its return was illegal.
+pub(crate) fn refused(frame: &Frame) -> bool {
+    esr::class(frame.esr) == esr::EC_ILLEGAL_STATE
+        && TRIPS[smp::index()].away.load(Ordering::Relaxed)
 }
 
 /// Ends a trip to EL0: the exception `frame` returns to where the trip began.
 pub(crate) fn leave(frame: &mut Frame) -> bool {
     let trip = &TRIPS[smp::index()];
+    trip.away.store(false, Ordering::Relaxed);
     trip.esr.store(frame.esr, Ordering::Relaxed);
     trip.far.store(frame.far, Ordering::Relaxed);
     trip.elr.store(frame.elr, Ordering::Relaxed);

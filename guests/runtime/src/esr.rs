@@ -8,6 +8,10 @@
 pub const EC_UNKNOWN: u64 = 0x00;
 /// Exception class of a trapped system-register access.
 pub const EC_SYSREG: u64 = 0x18;
+/// Exception class of an illegal execution state.
+pub const EC_ILLEGAL_STATE: u64 = 0x0e;
+/// Exception class of SVC in AArch32 state.
+pub const EC_SVC_AARCH32: u64 = 0x11;
 /// Exception class of SVC.
 pub const EC_SVC: u64 = 0x15;
 /// Exception class of an instruction abort from a lower level.
@@ -36,8 +40,10 @@ pub const fn class_name(esr: u64) -> &'static str {
     match class(esr) {
         0x00 => "unknown reason (undefined instruction or register)",
         0x01 => "trapped WFI or WFE",
+        0x03 | 0x04 => "trapped AArch32 system register",
         0x07 => "trapped FP or SIMD",
         0x0e => "illegal execution state",
+        0x11 => "SVC of AArch32",
         0x15 => "SVC",
         0x16 => "HVC",
         0x17 => "SMC",

@@ -119,9 +119,10 @@ fn take_expected(frame: &mut Frame) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn runtime_exception(frame: &mut Frame, kind: u64) {
     let handled = match kind {
+        4 if crate::el0::refused(frame) => crate::el0::leave(frame),
         4 => take_expected(frame),
-        5 | 9 => interrupt(frame),
-        8 => crate::el0::leave(frame),
+        5 | 9 | 13 => interrupt(frame),
+        8 | 12 => crate::el0::leave(frame),
         _ => false,
     };
     if !handled {

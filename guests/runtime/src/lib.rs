@@ -29,6 +29,8 @@ pub mod sysreg;
 #[macro_use]
 pub mod console;
 #[cfg(target_os = "none")]
+pub mod channel;
+#[cfg(target_os = "none")]
 pub mod el0;
 #[cfg(target_os = "none")]
 pub mod exception;
@@ -36,6 +38,10 @@ pub mod exception;
 pub mod gic;
 #[cfg(target_os = "none")]
 pub mod layout;
+#[cfg(target_os = "none")]
+pub mod made;
+#[cfg(target_os = "none")]
+pub mod manage;
 #[cfg(target_os = "none")]
 pub mod mmio;
 #[cfg(target_os = "none")]
@@ -45,7 +51,11 @@ pub mod pmu;
 #[cfg(target_os = "none")]
 pub mod queue;
 #[cfg(target_os = "none")]
+pub mod random;
+#[cfg(target_os = "none")]
 pub mod recorder;
+#[cfg(target_os = "none")]
+pub mod round;
 #[cfg(target_os = "none")]
 pub mod smccc;
 #[cfg(target_os = "none")]
@@ -56,3 +66,5 @@ pub mod start;
 pub mod suite;
 #[cfg(target_os = "none")]
 pub mod timer;
+#[cfg(target_os = "none")]
+pub mod tree;

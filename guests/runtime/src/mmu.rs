@@ -88,6 +88,24 @@ pub fn set_window(window: usize, descriptor: u64) -> usize {
     index << 30
 }
 
+/// Lets EL0 reach RAM by addresses of 32 bits, or takes that back; returns the address of RAM's first byte there. What
+/// the identity map has in that GiB is gone meanwhile.
+pub fn set_low_alias(on: bool) -> usize {
+    const INDEX: usize = 3;
+    const GIB: u64 = 1 << 30;
+    let descriptor = if on {
+        GIB | BLOCK_EL0
+    } else {
+        (INDEX as u64 * GIB) | BLOCK_NORMAL
+    };
+    // SAFETY: nothing of Rust's lies there: RAM ends below.
+    unsafe { RUNTIME_ROOT.write(INDEX, 0) };
+    flush_all();
+    // SAFETY: as above.
+    unsafe { RUNTIME_ROOT.write(INDEX, descriptor) };
+    INDEX << 30
+}
+
 /// Drops all translations of stage 1 on every vCPU of the partition.
 pub fn flush_all() {
     // SAFETY: dropping translations makes the tables be read again.

@@ -4,7 +4,8 @@
 .section .text.start, "ax"
 .global _start
 _start:
-    mrs     x21, daif                   // the state at entry, for runtime_first
+    mrs     x23, cntpct_el0             // the first instruction: when it was; the state at entry, for runtime_first
+    mrs     x21, daif
     mrs     x22, sctlr_el1
     orr     x20, x1, x2
     orr     x20, x20, x3
@@ -27,6 +28,7 @@ _start:
     mov     x1, x20
     mov     x2, x21
     mov     x3, x22
+    mov     x4, x23
     mov     x29, #0
     mov     x30, #0
     b       runtime_first

@@ -45,25 +45,34 @@ pub struct EntryState {
     pub daif: u64,
     /// `SCTLR_EL1`.
     pub sctlr: u64,
+    /// The physical count at the first instruction.
+    pub count: u64,
 }
 
-static ENTRY: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+static ENTRY: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// Returns how the first vCPU was entered.
 pub fn entry_state() -> EntryState {
-    let [other_arguments, daif, sctlr] =
-        [0, 1, 2].map(|slot: usize| ENTRY[slot].load(Ordering::Relaxed));
+    let [other_arguments, daif, sctlr, count] =
+        [0, 1, 2, 3].map(|slot: usize| ENTRY[slot].load(Ordering::Relaxed));
     EntryState {
         other_arguments,
         daif,
         sctlr,
+        count,
     }
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn runtime_first(device_tree: u64, other_arguments: u64, daif: u64, sctlr: u64) -> ! {
+extern "C" fn runtime_first(
+    device_tree: u64,
+    other_arguments: u64,
+    daif: u64,
+    sctlr: u64,
+    count: u64,
+) -> ! {
     DEVICE_TREE.store(device_tree, Ordering::Relaxed);
-    for (slot, value) in ENTRY.iter().zip([other_arguments, daif, sctlr]) {
+    for (slot, value) in ENTRY.iter().zip([other_arguments, daif, sctlr, count]) {
         slot.store(value, Ordering::Relaxed);
     }
     console::init();

@@ -63,6 +63,13 @@ pub fn unmask_irqs() {
     unsafe { core::arch::asm!("msr daifclr, #2", options(nostack, preserves_flags)) };
 }
 
+/// Unmasks SErrors on this vCPU: one that comes ends the program with a report.
+#[inline(always)]
+pub fn unmask_serrors() {
+    // SAFETY: the vector table is installed before any guest code runs.
+    unsafe { core::arch::asm!("msr daifclr, #4", options(nostack, preserves_flags)) };
+}
+
 /// Masks interrupts on this vCPU.
 #[inline(always)]
 pub fn mask_irqs() {

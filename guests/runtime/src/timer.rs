@@ -13,6 +13,10 @@ pub const CTL_IMASK: u64 = 2;
 /// Control bit: the deadline has passed.
 pub const CTL_ISTATUS: u64 = 4;
 
+/// How long a test waits for what has to come, in nanoseconds. Far longer than it ever takes: on a busy host a vCPU may
+/// stand still for seconds, and that is no fault of what is tested.
+pub const PATIENCE_NS: u64 = 20_000_000_000;
+
 /// Returns the virtual count.
 #[inline(always)]
 pub fn now() -> u64 {
@@ -101,6 +105,20 @@ pub fn wait_until(timeout_ns: u64, mut done: impl FnMut() -> bool) -> bool {
         if now().wrapping_sub(start) > limit {
             return done();
         }
+    }
+}
+
+/// Spends `turns` turns of two instructions, without a look at the clock.
+#[inline(always)]
+pub fn spend(turns: u64) {
+    // SAFETY: counts a register down.
+    unsafe {
+        core::arch::asm!(
+            "2: subs {turns}, {turns}, #1",
+            "b.ne 2b",
+            turns = inout(reg) turns => _,
+            options(nomem, nostack)
+        );
     }
 }
 
