@@ -1,0 +1,132 @@
+//! Measures a channel's doorbell on one pCPU: from the count before the less urgent side rings to the first instruction of
+//! the more urgent side's interrupt handler.
+//!
+//! Side 0 rings, side 1 waits in WFI. Its handler's first instruction reads the count; that stamp goes to side 0 by the
+//! shared memory. Side 0 prints `BENCH name min mean max n`, as the guest `bench` does, for rings by call and by register,
+//! then `DONE`.
+#![no_std]
+#![no_main]
+
+use core::arch::{asm, global_asm};
+
+use guest_runtime::channel::{self, Channel, Memory};
+use guest_runtime::stats::Summary;
+use guest_runtime::{console, entry, gic, mmu, println, smccc, sysreg, timer, write_sysreg};
+
+global_asm!(include_str!("../../bench/src/vectors.S"));
+
+unsafe extern "C" {
+    static bench_vectors: u8;
+}
+
+/// Counted runs of each row.
+const RUNS: u64 = 1000;
+/// Runs of each row before they are counted: a host that watches from outside has seen each of them by then.
+const WARM_UPS: u64 = 8;
+/// How long the console is left alone before measuring, in nanoseconds.
+const QUIET_NS: u64 = 50_000_000;
+
+entry!(main);
+
+fn main() -> ! {
+    mmu::enable();
+    gic::init();
+    let Some(bell) = channel::find("bell") else {
+        println!("FAIL bench: the table gives this partition no channel `bell`");
+        smccc::system_off()
+    };
+    match bell.side {
+        0 => measure(&bell),
+        _ => answer(&bell),
+    }
+}
+
+/// Tells each ring's stamp.
+fn answer(bell: &Channel) -> ! {
+    gic::enable(bell.intid, 0x80);
+    // SAFETY: this table's interrupt entry changes x10, x11 and x13 and nothing else; the rest of it is the runtime's.
+    unsafe { write_sysreg!("vbar_el1", &raw const bench_vectors as u64) };
+    sysreg::isb();
+    loop {
+        let stamp: u64;
+        // SAFETY: interrupts are on for these instructions alone, which name what the handler changes.
+        unsafe {
+            asm!(
+                "mov x13, #0", "msr daifclr, #2", "2:", "wfi", "cbz x13, 2b", "msr daifset, #2",
+                out("x10") stamp, out("x11") _, in("x12") 0_u64, out("x13") _, options(nostack)
+            );
+        }
+        bell.memory.write(bell.memory.size() / 2, stamp);
+    }
+}
+
+/// Returns the count before an instruction, which has to come after it at once. The section `.bench.marks` tells the host,
+/// which may watch from outside, where what is measured begins and that it ends with the other side's handler.
+macro_rules! before {
+    ([$($instruction:expr),*], $($operands:tt)*) => {{
+        let before: u64;
+        // SAFETY: the rows below ring a doorbell of this partition, and name what they change.
+        unsafe {
+            asm!("isb", "mrs {before}, cntvct_el0", "771:", $($instruction,)*
+                ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, bench_vectors + 0x280", ".popsection",
+                before = out(reg) before, $($operands)*)
+        };
+        before
+    }};
+}
+
+/// Rings by call.
+#[inline(never)]
+fn channel_doorbell(bell: &Channel) -> u64 {
+    before!(
+        ["mov w0, {function:w}", "mov w1, {index:w}", "mov x2, #0", "mov x3, #0", "hvc #0"],
+        function = in(reg) channel::CHANNEL_SIGNAL, index = in(reg) bell.index,
+        out("x0") _, out("x1") _, out("x2") _, out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _,
+        out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _,
+        out("x16") _, out("x17") _, options(nostack)
+    )
+}
+
+/// Rings by a store to the doorbell's register.
+#[inline(never)]
+fn channel_doorbell_register(bell: &Channel) -> u64 {
+    before!(["str {one:w}, [{a}]"], one = in(reg) 1_u32, a = in(reg) bell.registers.base(), options(nostack))
+}
+
+/// A row: its name, and what rings and returns the count before.
+type Row = (&'static str, fn(&Channel) -> u64);
+
+const ROWS: [Row; 2] = [
+    ("channel_doorbell", channel_doorbell),
+    ("channel_doorbell_register", channel_doorbell_register),
+];
+
+/// Measures and prints.
+fn measure(bell: &Channel) -> ! {
+    timer::wait_until(timer::PATIENCE_NS, || bell.peer().runs);
+    console::flush();
+    timer::spin(QUIET_NS);
+    for (_, ring) in ROWS {
+        run(bell, ring, WARM_UPS);
+    }
+    let results = ROWS.map(|(name, ring)| (name, run(bell, ring, RUNS)));
+    println!("");
+    for (name, row) in results {
+        let (min, mean, max) = (row.min(), row.mean(), row.max());
+        println!("BENCH {name} {min} {mean} {max} {}", row.count());
+    }
+    println!("DONE");
+    smccc::system_off()
+}
+
+/// Measures one way to ring. The read of the count before is no part of it.
+fn run(bell: &Channel, ring: fn(&Channel) -> u64, runs: u64) -> Summary {
+    let mut summary = Summary::new();
+    for _ in 0..runs {
+        let before = ring(bell);
+        // The more urgent side has had its turn.
+        let stamp = bell.memory.read(bell.memory.size() / 2);
+        summary.add(stamp.wrapping_sub(before).saturating_sub(1));
+    }
+    summary
+}
