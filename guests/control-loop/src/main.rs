@@ -1,4 +1,4 @@
-//! A control loop at 1 kHz that reports how punctual it was.
+//! A control loop at 1 kHz that balances a simulated pendulum and reports how punctual it was.
 //!
 //! Deadlines are absolute: one period after the other from the start, by the virtual timer's compare register. Between
 //! them the vCPU waits with WFI. The interrupt handler takes the count in its first instruction; the lateness of a wake-up
@@ -9,15 +9,22 @@
 //! worst lateness in nanoseconds. The first [`WARM_UP`] wake-ups after the start are not counted: the guest's own code and
 //! tables come into the caches then. The character `h` on the console asks for a histogram of the lateness.
 //!
+//! Each period balances the [`pendulum`], whose physics follows the time that really passed: without control for long, it
+//! falls. Its line each second is `pendulum angle_mdeg A position_mm P`; `pendulum FELL after N ms` comes when it falls.
+//! The character `p` starts a plot of it in text, and stops it. Where the table has a channel named `pendulum`, a
+//! [`pendulum::Sample`] goes there a hundred times a second.
+//!
 //! Printing cannot make it late: text is queued, and each period sends no more than [`BYTES_PER_PERIOD`] bytes and only
 //! what the UART has room for.
 #![no_std]
 #![no_main]
 
+mod demo;
 mod jitter;
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
+use demo::Demo;
 use guest_runtime::exception::{self, Frame};
 use guest_runtime::queue::Queue;
 use guest_runtime::{console, entry, gic, layout, mmu, sysreg, timer};
@@ -46,10 +53,12 @@ fn main() -> ! {
     gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
     sysreg::unmask_irqs();
     let mut output = Queue::new();
+    let mut demo = Demo::new();
     let mut done = 0;
     loop {
         wait_for_period(&mut done);
-        step(done, &mut output);
+        demo.balance(&mut output);
+        step(done, &mut demo, &mut output);
         output.drain(BYTES_PER_PERIOD);
     }
 }
@@ -76,8 +85,8 @@ fn wait_for_period(done: &mut u64) {
     }
 }
 
-/// Does one period's work: `period` is its number, from 1.
-fn step(period: u64, output: &mut Queue) {
+/// Says what a period has to say and hears what is typed: `period` is its number, from 1.
+fn step(period: u64, demo: &mut Demo, output: &mut Queue) {
     if period.is_multiple_of(RATE) {
         let (missed, worst_ns) = (JITTER.missed(), JITTER.worst_ns());
         // A queue takes all text or drops it; it never fails.
@@ -85,9 +94,12 @@ fn step(period: u64, output: &mut Queue) {
             output,
             "period {period} missed {missed} worst_ns {worst_ns}"
         );
+        demo.report(output);
     }
-    if console::try_get() == Some(b'h') {
-        JITTER.print(output);
+    match console::try_get() {
+        Some(b'h') => JITTER.print(output),
+        Some(b'p') => demo.toggle_plot(),
+        _ => {}
     }
 }
 
