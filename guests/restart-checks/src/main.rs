@@ -11,6 +11,7 @@
 #![no_main]
 
 mod leftovers;
+mod translations;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use guest_runtime::suite::{self, Outcome, Test};
@@ -27,12 +28,16 @@ const TESTS: &[Test] = tests![
     a20_the_uart_is_as_at_the_start,
     a20_other_vcpus_are_off,
     a20_memory_holds_nothing_of_a_former_life,
+    a18_the_first_vcpu_keeps_no_translation_of_a_former_life,
+    a18_other_vcpus_keep_no_translation_of_a_former_life,
+    a28_no_line_of_a_former_life_lands_later,
 ];
 
 entry!(main);
 
 fn main() -> ! {
     let registers = leftovers::registers();
+    translations::look();
     mmu::enable();
     FOUND.store(registers, Ordering::Relaxed);
     let age_ms = timer::ticks_to_ns(timer::physical_now()) / 1_000_000;
@@ -123,6 +128,35 @@ fn a20_memory_holds_nothing_of_a_former_life() -> Outcome {
     Ok(())
 }
 
+fn a18_the_first_vcpu_keeps_no_translation_of_a_former_life() -> Outcome {
+    translations::first_reads_its_own()
+}
+
+fn a18_other_vcpus_keep_no_translation_of_a_former_life() -> Outcome {
+    let mut affinities = [0; smp::MAX_VCPUS];
+    let (count, own) = (smp::affinities(&mut affinities), sysreg::affinity());
+    let others = &mut affinities[..count];
+    // The first in the list of redistributors may be another one than the one that runs.
+    if let Some(place) = others.iter().position(|affinity| *affinity == own) {
+        others.swap(0, place);
+    }
+    translations::others_read_their_own(others.get(1..).unwrap_or(&[]))
+}
+
+fn a28_no_line_of_a_former_life_lands_later() -> Outcome {
+    if !smccc::is_hypervised() {
+        skip!("a machine's reset does not clear its memory");
+    }
+    // By now whatever was still in a cache or on its way has had time.
+    timer::spin(2_000_000);
+    let (words, last) = leftovers::search();
+    expect!(
+        words == 0,
+        "{words} words of the pattern have come back, the last at {last:#x}"
+    );
+    Ok(())
+}
+
 /// Restarts the partition.
 fn restart() -> ! {
     smccc::psci(smccc::SYSTEM_RESET, [0; 3]);
@@ -174,6 +208,7 @@ fn leave_everything(age_ms: u64) -> ! {
     console::UART.write32(0x24, 0x55);
     console::flush();
     READY.store(true, Ordering::Release);
+    translations::leave_behind();
     leftovers::fill_registers();
     if by_another {
         idle()
