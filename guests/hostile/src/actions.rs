@@ -1,8 +1,9 @@
 //! The things it does.
 
 use crate::encodings;
-use crate::{below, is_native, random};
+use crate::is_native;
 use core::arch::asm;
+use guest_runtime::random::{below, random};
 use guest_runtime::smccc::{self, Conduit};
 use guest_runtime::{console, gic, layout, mmu, sysreg, timer, write_sysreg};
 

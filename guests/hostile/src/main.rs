@@ -1,5 +1,7 @@
 //! Does what a guest should not, at random and for ever: wild accesses, wild registers, wild calls, storms of interrupts.
 //!
+//! For [`QUIET_NS`] it is a quiet neighbour, so that a witness can say what changed then.
+//!
 //! Beside it a partition with a heartbeat (`control-loop`) must notice nothing, and EL2 must live. It keeps itself alive:
 //! what would only stop or rewrite its own program is left out, everything else is drawn from a generator that starts from
 //! the counts, or from [`SEED`] when that is not 0, to do the same again.
@@ -11,12 +13,15 @@
 mod actions;
 mod encodings;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use guest_runtime::exception::catch;
+use guest_runtime::random::{self, random};
 use guest_runtime::{entry, gic, layout, mmu, println, recorder, smccc, sysreg, timer};
 
 /// Where the generator starts; 0 takes the counts.
 const SEED: u64 = 0;
+/// How long it is quiet at first.
+const QUIET_NS: u64 = 200_000_000;
 /// Actions between two lines.
 const REPORT: u64 = 100_000;
 /// Actions after which the GIC is set up afresh, so that interrupts come again.
@@ -31,9 +36,10 @@ fn main() -> ! {
     } else {
         timer::now().rotate_left(32) ^ timer::physical_now() | 1
     };
-    STATE.store(seed, Ordering::Relaxed);
+    random::seed(seed);
     HYPERVISED.store(smccc::is_hypervised(), Ordering::Relaxed);
     println!("hostile seed {seed:#x}");
+    be_quiet();
     recorder::start();
     let mut faults = 0_u64;
     let mut count = 0_u64;
@@ -62,26 +68,22 @@ fn main() -> ! {
     }
 }
 
+/// Waits, as a good neighbour does.
+fn be_quiet() {
+    gic::init();
+    gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
+    let end = timer::now() + timer::ns_to_ticks(QUIET_NS);
+    timer::set_virtual(end);
+    while timer::now() < end {
+        sysreg::wfi();
+    }
+    timer::stop_virtual();
+    println!("hostile from now on");
+}
+
 static HYPERVISED: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether there is no hypervisor: then it spares the machine's own devices.
 pub fn is_native() -> bool {
     !HYPERVISED.load(Ordering::Relaxed)
-}
-
-static STATE: AtomicU64 = AtomicU64::new(1);
-
-/// Draws the next value: xorshift64*.
-pub fn random() -> u64 {
-    let mut state = STATE.load(Ordering::Relaxed);
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    STATE.store(state, Ordering::Relaxed);
-    state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-}
-
-/// Draws a number below `limit`.
-pub fn below(limit: u64) -> u64 {
-    (random() >> 32) % limit
 }
