@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = tests![
     b6_sgi_to_all_others_arrives_once_at_each,
     b6_sgi_to_a_list_arrives_at_the_listed,
     a6_sgi_targets_that_do_not_exist_reach_nobody,
+    a7_target_lists_past_the_last_vcpu_reach_the_others_once,
     b5_redistributor_of_another_pends_there,
     b5_redistributor_of_another_shows_its_state,
     b5_route_moves_an_spi,
@@ -119,6 +120,26 @@ fn a6_sgi_targets_that_do_not_exist_reach_nobody() -> Outcome {
     }
     for index in 0..team::size() {
         expect_eq!(received(index, 11), before[index], "interrupts taken");
+    }
+    Ok(())
+}
+
+fn a7_target_lists_past_the_last_vcpu_reach_the_others_once() -> Outcome {
+    for intid in 0..16_u32 {
+        let before: [u32; smp::MAX_VCPUS] = core::array::from_fn(|index| received(index, intid));
+        // All sixteen of the first range, though there are fewer; then all of ranges where nobody is.
+        gic::write_sgi1r(u64::from(intid) << 24 | 0xffff);
+        for range in 1..16_u64 {
+            gic::write_sgi1r(range << 44 | u64::from(intid) << 24 | 0xffff);
+        }
+        for index in 0..team::size() {
+            let wanted = u32::from(team::affinity(index) < 16);
+            let count = arrivals(index, intid, before[index]);
+            expect!(
+                count == wanted,
+                "SGI {intid}: vCPU {index} took it {count} times"
+            );
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::team;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use guest_runtime::exception::catch;
 use guest_runtime::mmu::Table;
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{expect, expect_eq, mmu, read_sysreg, smp, sysreg, tests, write_sysreg};
@@ -12,6 +13,8 @@ use guest_runtime::{expect, expect_eq, mmu, read_sysreg, smp, sysreg, tests, wri
 pub const TESTS: &[Test] = tests![
     c_atomic_additions_are_not_lost,
     c_a_lock_keeps_others_out,
+    a14_exclusives_beside_plain_stores_end,
+    a18_a_page_that_was_unmapped_is_gone_for_every_vcpu,
     a27_vcpus_with_their_own_tables_read_their_own_page,
     c_broadcast_tlb_invalidation_reaches_every_vcpu,
     c_broadcast_of_a_fetch_change_reaches_every_vcpu,
@@ -74,6 +77,50 @@ fn c_a_lock_keeps_others_out() -> Outcome {
     let [first, second] = unsafe { GUARDED.0.get().read_volatile() };
     expect_eq!(first, TURNS * team::size() as u64, "first counter");
     expect_eq!(second, first, "second counter");
+    Ok(())
+}
+
+/// Two words of one exclusives reservation granule.
+#[repr(align(64))]
+struct Granule([AtomicU64; 2]);
+
+static GRANULE: Granule = Granule([const { AtomicU64::new(0) }; 2]);
+/// Tries that an exclusive addition needs at most, far more than any neighbour's stores make fail in a row.
+const TRIES: u64 = 1_000_000;
+static WORST: AtomicU64 = AtomicU64::new(0);
+
+/// Adds to the first word by exclusives, and stores to its neighbour without.
+fn add_and_store() {
+    for turn in 0..ADDITIONS {
+        let mut tries = 1;
+        while tries < TRIES {
+            let failed: u32;
+            // SAFETY: the word is an atomic.
+            unsafe {
+                asm!("ldxr {v}, [{w}]", "add {v}, {v}, #1", "stxr {failed:w}, {v}, [{w}]", v = out(reg) _,
+                    w = in(reg) GRANULE.0[0].as_ptr(), failed = out(reg) failed, options(nostack));
+            }
+            if failed == 0 {
+                break;
+            }
+            tries += 1;
+        }
+        WORST.fetch_max(tries, Ordering::Relaxed);
+        GRANULE.0[1].store(turn, Ordering::Relaxed);
+    }
+}
+
+fn a14_exclusives_beside_plain_stores_end() -> Outcome {
+    GRANULE.0[0].store(0, Ordering::Release);
+    WORST.store(0, Ordering::Release);
+    team::together(add_and_store)?;
+    let worst = WORST.load(Ordering::Acquire);
+    expect!(worst < TRIES, "an addition took {worst} tries");
+    expect_eq!(
+        GRANULE.0[0].load(Ordering::Acquire),
+        ADDITIONS * team::size() as u64,
+        "sum"
+    );
     Ok(())
 }
 
@@ -198,13 +245,52 @@ fn c_broadcast_tlb_invalidation_reaches_every_vcpu() -> Outcome {
     outcome
 }
 
+/// What a read of the window that faulted counts as.
+const FAULTED: u64 = 0xfa17_ed00;
+
+fn try_window() {
+    let (value, fault) = catch(read_window);
+    let seen = if fault.is_some() { FAULTED } else { value };
+    READ[smp::index()].store(seen, Ordering::Release);
+}
+
+fn a18_a_page_that_was_unmapped_is_gone_for_every_vcpu() -> Outcome {
+    mark_pages();
+    // SAFETY: tables of the window alone.
+    unsafe { MIDDLES[0].write(0, LEAVES[0].address() | TABLE) };
+    mmu::set_window(0, MIDDLES[0].address() | TABLE);
+    let mut outcome = Ok(());
+    for round in 0..100 {
+        let page = round % smp::MAX_VCPUS;
+        // SAFETY: the window alone changes, from nothing to a page.
+        unsafe { LEAVES[0].write(0, PAGES[page].0.as_ptr() as u64 | PAGE) };
+        outcome = team::together(try_window).and_then(|()| all_have(mark(page)));
+        // SAFETY: the window alone changes; nobody reads it now.
+        unsafe {
+            LEAVES[0].write(0, 0);
+            asm!("dsb ishst", "tlbi vaae1is, {a}", "dsb ish", "isb", a = in(reg) WINDOW >> 12, options(nostack));
+        }
+        outcome = outcome
+            .and_then(|()| team::together(try_window))
+            .and_then(|()| all_have(FAULTED));
+        if outcome.is_err() {
+            break;
+        }
+    }
+    mmu::set_window(0, 0);
+    outcome
+}
+
 fn all_read(page: usize) -> Outcome {
+    all_have(mark(page))
+}
+
+fn all_have(wanted: u64) -> Outcome {
     for index in 0..team::size() {
         let found = READ[index].load(Ordering::Acquire);
         expect!(
-            found == mark(page),
-            "vCPU {index} read {found:#x}, wanted {:#x}",
-            mark(page)
+            found == wanted,
+            "vCPU {index} read {found:#x}, wanted {wanted:#x}"
         );
     }
     Ok(())

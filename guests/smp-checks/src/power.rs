@@ -1,20 +1,23 @@
 //! Starting and stopping vCPUs by PSCI.
 
 use crate::team;
+use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use guest_runtime::smccc::{self, psci};
 use guest_runtime::suite::{Outcome, Test};
-use guest_runtime::{expect, expect_eq, layout, skip, smp, sysreg, tests, timer};
+use guest_runtime::{expect, expect_eq, gic, layout, skip, smp, sysreg, tests, timer};
 
 /// The tests of this module; they leave all vCPUs on.
 pub const TESTS: &[Test] = tests![
     a22_all_but_the_first_are_off_at_the_start,
     a22_cpu_on_with_a_bad_entry_is_refused,
+    c_a_started_vcpu_is_entered_as_psci_says,
     a22_cpu_on_starts_every_vcpu,
     a22_cpu_on_of_one_that_is_on_is_refused,
     a22_cpu_on_of_nobody_is_refused,
     a22_off_and_on_a_hundred_times,
     a22_on_races_with_off,
+    a20_a_started_vcpu_finds_its_timer_off,
     a22_on_from_two_vcpus_at_once_starts_it_once,
     c_every_vcpu_has_its_own_affinity,
     c_counters_agree_between_vcpus,
@@ -56,6 +59,78 @@ fn a22_cpu_on_with_a_bad_entry_is_refused() -> Outcome {
         );
         team::answered("AFFINITY_INFO afterwards", smp::state(target), 1)?;
     }
+    Ok(())
+}
+
+// Writes down how it was entered, where x0 says, and stops.
+global_asm!(
+    ".section .text.probe, \"ax\"",
+    ".global smp_probe",
+    "smp_probe:",
+    "mrs x1, currentel",
+    "mrs x2, daif",
+    "mrs x3, sctlr_el1",
+    "mrs x4, cntfrq_el0",
+    "mrs x5, spsel",
+    "stp x0, x1, [x0]",
+    "stp x2, x3, [x0, #16]",
+    "stp x4, x5, [x0, #32]",
+    "dsb sy",
+    "ldr x0, =0x84000002", // CPU_OFF
+    "hvc #0",
+    "b .",
+    ".ltorg"
+);
+
+unsafe extern "C" {
+    fn smp_probe();
+}
+
+/// What a vCPU that has no caches yet writes: a line of its own.
+#[repr(align(256))]
+struct Probed([AtomicU64; 6]);
+
+static PROBED: Probed = Probed([const { AtomicU64::new(0) }; 6]);
+
+/// Writes the lines back and drops them, so that memory is what is read next.
+fn drop_probed() {
+    for word in &PROBED.0 {
+        // SAFETY: cache upkeep of a static.
+        unsafe { asm!("dc civac, {a}", a = in(reg) word.as_ptr(), options(nostack)) };
+    }
+    sysreg::dsb();
+}
+
+fn c_a_started_vcpu_is_entered_as_psci_says() -> Outcome {
+    team::needs(2)?;
+    let target = team::affinity(1);
+    let context = PROBED.0.as_ptr() as u64;
+    drop_probed();
+    team::answered(
+        "CPU_ON",
+        psci(
+            smccc::CPU_ON,
+            [target, smp_probe as *const () as u64, context],
+        ),
+        0,
+    )?;
+    expect!(
+        team::wait(|| smp::state(target) == 1),
+        "it does not stop again"
+    );
+    drop_probed();
+    let [x0, level, masks, control, frequency, stack] =
+        [0, 1, 2, 3, 4, 5].map(|word: usize| PROBED.0[word].load(Ordering::Acquire));
+    expect_eq!(x0, context, "x0");
+    expect_eq!(level, 1 << 2, "CurrentEL");
+    expect_eq!(masks, 0x3c0, "exception masks");
+    expect_eq!(
+        control & (1 | 1 << 2 | 1 << 25),
+        0,
+        "M, C and EE in SCTLR_EL1"
+    );
+    expect_eq!(frequency, timer::frequency(), "CNTFRQ_EL0");
+    expect_eq!(stack, 1, "SPSel");
     Ok(())
 }
 
@@ -106,6 +181,38 @@ fn a22_off_and_on_a_hundred_times() -> Outcome {
             team::bring_up(index)?;
         }
     }
+    Ok(())
+}
+
+/// Whether the physical timer's interrupt is pending, as the vCPU that looked last found.
+static PENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Job: lets the physical timer's interrupt be pending, which nobody takes.
+fn raise_timer() {
+    timer::set_physical(timer::physical_now());
+    look_at_timer();
+}
+
+/// Job: looks whether it is.
+fn look_at_timer() {
+    let pending = gic::read_bit(gic::ISPENDR, layout::PHYSICAL_TIMER_INTID);
+    PENDING.store(pending.into(), Ordering::Release);
+}
+
+fn a20_a_started_vcpu_finds_its_timer_off() -> Outcome {
+    team::needs(2)?;
+    team::give(1, raise_timer);
+    team::finish()?;
+    expect_eq!(PENDING.load(Ordering::Acquire), 1, "a timer that is due");
+    team::take_down(1)?;
+    team::bring_up(1)?;
+    team::give(1, look_at_timer);
+    team::finish()?;
+    expect_eq!(
+        PENDING.load(Ordering::Acquire),
+        0,
+        "the same, of a vCPU that was started again"
+    );
     Ok(())
 }
 

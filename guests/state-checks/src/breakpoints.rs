@@ -1,8 +1,9 @@
 //! Breakpoints: mine stop me and nobody else's do.
 
-use crate::{ROUNDS, random};
+use crate::ROUNDS;
 use core::arch::global_asm;
 use guest_runtime::exception::catch;
+use guest_runtime::random::random;
 use guest_runtime::suite::Outcome;
 use guest_runtime::{esr, expect, expect_eq, sysreg, write_sysreg};
 

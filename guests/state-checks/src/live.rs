@@ -1,7 +1,8 @@
 //! What instructions name: x1 to x30, V0 to V31, flags, FPCR, FPSR.
 
-use crate::{ROUNDS, random, set_alarm};
+use crate::{ROUNDS, set_alarm};
 use core::arch::global_asm;
+use guest_runtime::random::random;
 use guest_runtime::suite::Outcome;
 use guest_runtime::{expect, timer};
 

@@ -1,7 +1,8 @@
 //! System registers that a guest owns.
 
-use crate::{ROUNDS, random};
+use crate::ROUNDS;
 use guest_runtime::exception::catch;
+use guest_runtime::random::random;
 use guest_runtime::suite::Outcome;
 use guest_runtime::{expect, println, read_sysreg, sysreg, write_sysreg};
 

@@ -1,0 +1,156 @@
+//! The interrupt controller over world switches: settings, the timer's interrupt in every state, deadlines.
+
+use crate::{ROUNDS, spin, wait};
+use guest_runtime::random::{below, random};
+use guest_runtime::smccc::{self, Conduit};
+use guest_runtime::suite::{Outcome, Verdict};
+use guest_runtime::{
+    expect, expect_eq, gic, layout, println, read_sysreg, sysreg, timer, write_sysreg,
+};
+
+/// The virtual timer's interrupt: its physical active state is one bit of each CPU.
+const TIMER: u32 = layout::VIRTUAL_TIMER_INTID;
+/// Our own call: to the tail of one's priority.
+const YIELD: u32 = 0x8600_0001;
+
+/// Enables, priorities, and what the interface masks and how it ends are as they were after every wait.
+pub fn settings_survive() -> Outcome {
+    let frame = gic::bank(0);
+    for _ in 0..ROUNDS / 10 {
+        let (enabled, priorities) = (random() as u32 & 0xffff, random() as u32 & 0xf8f8_f8f8);
+        frame.write32(gic::ICENABLER, 0xffff);
+        frame.write32(gic::ISENABLER, enabled);
+        frame.write32(gic::IPRIORITYR + 4, priorities);
+        let drawn = Interface::draw();
+        drawn.write();
+        wait();
+        let found = Interface::read();
+        expect!(found == drawn, "{found:x?}, written was {drawn:x?}");
+        expect_eq!(
+            frame.read32(gic::ISENABLER) & 0xffff,
+            enabled,
+            "GICR_ISENABLER0"
+        );
+        expect_eq!(
+            frame.read32(gic::IPRIORITYR + 4),
+            priorities,
+            "GICR_IPRIORITYR1"
+        );
+    }
+    gic::init_cpu();
+    Ok(())
+}
+
+/// `ICC_PMR_EL1`, `ICC_BPR1_EL1`, `ICC_CTLR_EL1.EOImode`, `ICC_IGRPEN0_EL1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Interface([u64; 4]);
+
+impl Interface {
+    /// Draws settings that let the timer's interrupt end a WFI.
+    fn draw() -> Self {
+        Self([0x48 + 8 * below(22), 3 + below(5), 2 * below(2), below(2)])
+    }
+
+    fn write(self) {
+        let [mask, point, end, group0] = self.0;
+        // SAFETY: interrupts are masked at the CPU; nothing is active.
+        unsafe {
+            write_sysreg!("icc_pmr_el1", mask);
+            write_sysreg!("icc_bpr1_el1", point);
+            write_sysreg!("icc_ctlr_el1", end);
+            write_sysreg!("icc_igrpen0_el1", group0);
+        }
+        sysreg::isb();
+    }
+
+    fn read() -> Self {
+        Self([
+            read_sysreg!("icc_pmr_el1"),
+            read_sysreg!("icc_bpr1_el1"),
+            read_sysreg!("icc_ctlr_el1") & 2,
+            read_sysreg!("icc_igrpen0_el1"),
+        ])
+    }
+}
+
+/// Lets the neighbour run: by its turn, by a wait for something else, or by the end of a time slice.
+fn let_others_run() {
+    match below(4) {
+        0 => spin(),
+        _ => {
+            smccc::call(Conduit::Hvc, YIELD, [0; 3]);
+        }
+    }
+}
+
+/// Acknowledges the timer's interrupt, which must come; interrupts stay masked. Returns how long that took.
+fn take_timer(round: u64) -> Result<u64, Verdict> {
+    let begun = timer::now();
+    let mut intid = gic::SPURIOUS;
+    let came = timer::wait_until(timer::PATIENCE_NS, || {
+        intid = gic::acknowledge();
+        intid != gic::SPURIOUS
+    });
+    expect!(came, "round {round}: the timer's interrupt does not come");
+    expect_eq!(intid, TIMER, "acknowledged INTID");
+    Ok(timer::ticks_to_ns(timer::now() - begun))
+}
+
+/// Leaves the timer's interrupt active, or not, while the neighbour, who does the same, runs: what is active is this
+/// vCPU's, stays so, and is over when it is ended. An interrupt that the neighbour left active would keep this vCPU's back
+/// until one of them leaves the pCPU, so few may take long: the host stops a vCPU now and then.
+pub fn active_state_is_own() -> Outcome {
+    const LONG_NS: u64 = 200_000;
+    let mut late = 0;
+    for round in 0..ROUNDS / 2 {
+        let leave_active = below(2) == 0;
+        timer::set_virtual(timer::now());
+        late += u64::from(take_timer(round)? > LONG_NS);
+        timer::stop_virtual();
+        if !leave_active {
+            gic::end(TIMER);
+        }
+        let_others_run();
+        let active = gic::read_bit(gic::ISACTIVER, TIMER);
+        expect!(
+            active == leave_active,
+            "round {round}: active {active}, was left {leave_active}"
+        );
+        if leave_active {
+            // While it is active its next occurrence has to wait.
+            timer::set_virtual(timer::now());
+            let_others_run();
+            expect_eq!(gic::acknowledge(), gic::SPURIOUS, "INTID while active");
+            gic::end(TIMER);
+            take_timer(round)?;
+            timer::stop_virtual();
+            gic::end(TIMER);
+        }
+        let active = gic::read_bit(gic::ISACTIVER, TIMER);
+        expect!(!active, "round {round}: active after its end");
+    }
+    println!("{late} of {} timer interrupts came late", ROUNDS / 2);
+    expect!(
+        late < ROUNDS / 2 / 10,
+        "{late} of {} interrupts came late",
+        ROUNDS / 2
+    );
+    Ok(())
+}
+
+/// Sets a deadline that passes about when the neighbour runs, or when the switch to it is under way: its interrupt comes,
+/// once, and not before.
+pub fn deadlines_come_once() -> Outcome {
+    for round in 0..ROUNDS {
+        let deadline = timer::now() + timer::ns_to_ticks(below(60_000));
+        timer::set_virtual(deadline);
+        let_others_run();
+        take_timer(round)?;
+        expect!(timer::now() >= deadline, "round {round}: it came early");
+        timer::stop_virtual();
+        gic::end(TIMER);
+        sysreg::isb();
+        expect_eq!(gic::acknowledge(), gic::SPURIOUS, "INTID after its end");
+    }
+    Ok(())
+}
