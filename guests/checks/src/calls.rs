@@ -4,7 +4,7 @@ use core::arch::asm;
 use guest_runtime::exception::catch;
 use guest_runtime::smccc::{self, Conduit, call, is_hypervised, psci};
 use guest_runtime::suite::{Outcome, Test};
-use guest_runtime::{expect, expect_eq, gic, layout, skip, smp, sysreg, tests, timer};
+use guest_runtime::{expect, expect_eq, gic, layout, skip, smp, start, sysreg, tests, timer};
 
 const MS: u64 = 1_000_000;
 
@@ -25,8 +25,11 @@ pub const TESTS: &[Test] = tests![
     a26_unknown_calls_are_not_supported_by_hvc,
     a26_unknown_calls_are_not_supported_by_smc,
     a26_calls_with_an_immediate_are_survived,
-    a26_pointers_into_nowhere_are_survived,
+    a26_every_function_number_is_answered,
+    a10_pointers_are_never_followed,
+    a10_pointers_into_nowhere_are_survived,
     a12_ten_thousand_refused_calls_are_survived,
+    a17_workarounds_are_offered_and_keep_registers,
 ];
 
 fn c_psci_version_is_1_1_or_later() -> Outcome {
@@ -199,7 +202,7 @@ fn a22_cpu_suspend_returns_for_an_interrupt() -> Outcome {
     for _ in 0..20 {
         timer::set_virtual(timer::now() + timer::ns_to_ticks(MS / 10));
         let answer = psci(smccc::CPU_SUSPEND, [0, 0, 0]);
-        let woken = timer::wait_until(100 * MS, || {
+        let woken = timer::wait_until(timer::PATIENCE_NS, || {
             timer::virtual_control() & timer::CTL_ISTATUS != 0
         });
         timer::stop_virtual();
@@ -316,7 +319,94 @@ fn a26_calls_with_an_immediate_are_survived() -> Outcome {
     Ok(())
 }
 
-fn a26_pointers_into_nowhere_are_survived() -> Outcome {
+/// Whether a function ends this guest, or waits: PSCI's CPU_SUSPEND, CPU_OFF, SYSTEM_OFF, SYSTEM_RESET, and the suspends and
+/// resets of later numbers.
+fn ends(function: u32) -> bool {
+    let number = function & 0x8f00_ffff;
+    matches!(number, 0x8400_0001..=0x8400_0002 | 0x8400_0008..=0x8400_0009 | 0x8400_000c..=0x8400_0015)
+}
+
+/// A number that no partition, channel or vCPU has.
+const NOBODY: u64 = 1 << 62 | 0x7abc_0000;
+
+fn a26_every_function_number_is_answered() -> Outcome {
+    if !is_hypervised() {
+        skip!("plain QEMU ends at some of them");
+    }
+    for owner in 0..64_u32 {
+        // Of the owners that serve something, every number; of the others, those at both ends.
+        let all = matches!(owner, 0 | 4 | 6);
+        let numbers = 0..0x1_0000_u32;
+        for number in numbers.filter(|number| all || number % 0xff00 < 0x80) {
+            for class in [0x8000_0000_u32, 0xc000_0000, 0, 0x4000_0000] {
+                let function = class | owner << 24 | number;
+                if ends(function) {
+                    continue;
+                }
+                let served = all && class & 0x8000_0000 != 0;
+                for conduit in [Conduit::Hvc, Conduit::Smc] {
+                    let [x0, ..] = call(conduit, function, [NOBODY; 3]);
+                    expect!(
+                        served || x0 as i32 == -1,
+                        "call {function:#x} is {x0:#x}, not NOT_SUPPORTED"
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two pages that calls are given pointers into.
+#[repr(align(4096))]
+struct Pages([core::sync::atomic::AtomicU64; 1024]);
+
+static PAGES: Pages = Pages([const { core::sync::atomic::AtomicU64::new(PATTERN) }; 1024]);
+
+/// What is in them.
+const PATTERN: u64 = 0x0dd5_0ccd_a11f_0045;
+
+fn a10_pointers_are_never_followed() -> Outcome {
+    if !is_hypervised() {
+        skip!("for a hypervisor's own calls");
+    }
+    let own = PAGES.0.as_ptr() as u64;
+    let code = a10_pointers_are_never_followed as *const () as u64;
+    let pointers = [
+        own,           // a page of this guest's
+        own + 4092,    // across its end
+        own + 1,       // misaligned
+        code & !0xfff, // its own text
+        start::device_tree(),
+        layout::RAM as u64 + (1 << 30) - 4, // from nothing into nothing
+        layout::RAM as u64 - 4,             // from nothing into RAM
+    ];
+    let services = [0x8000_0000_u32, 0x8400_0000, 0x8600_0000, 0x8600_ff00];
+    for base in services {
+        for number in 0..0x100_u32 {
+            for wide in [0, 0x4000_0000] {
+                let function = base | wide | number;
+                for pointer in pointers {
+                    if !ends(function) {
+                        // x1 names nobody, or is the pointer where nothing is named by it.
+                        call(
+                            Conduit::Hvc,
+                            function,
+                            [pointer | 1 << 62, pointer, pointer],
+                        );
+                    }
+                }
+            }
+        }
+    }
+    for (place, word) in PAGES.0.iter().enumerate() {
+        let found = word.load(core::sync::atomic::Ordering::Relaxed);
+        expect!(found == PATTERN, "word {place} is {found:#x}");
+    }
+    Ok(())
+}
+
+fn a10_pointers_into_nowhere_are_survived() -> Outcome {
     if !is_hypervised() {
         skip!("for a hypervisor's own calls");
     }
@@ -324,20 +414,55 @@ fn a26_pointers_into_nowhere_are_survived() -> Outcome {
         0,
         layout::GICD as u64,
         layout::MEMORY_HOLE as u64,
+        // Where boards have RAM, and EL2 itself with it: physical addresses, and EL2's own virtual ones.
+        0x4000_0000,
+        0x4020_0000,
+        0x4240_0000,
+        0x7fff_fff8,
+        0x8000_0000,
         1 << 39,
+        0x80_0020_0000,
         1 << 48,
         u64::MAX,
     ];
-    for number in 0..0x40_u32 {
+    let [served, ..] = call(Conduit::Hvc, 0x8600_0000, [0; 3]);
+    for number in (0..0x40_u32).chain(0xff00..0xff10) {
         for pointer in pointers {
             for class in [0x8600_0000_u32, 0xc600_0000] {
-                // Stopping and restarting partitions, this one among them, takes their number in x1: these are none.
-                call(
-                    Conduit::Hvc,
-                    class | number,
-                    [pointer | 1 << 63, pointer, pointer],
+                // What is named by a number in x1, a partition or a channel, is none of these.
+                let first = pointer | 1 << 63 | 0x7abc_0000;
+                let [x0, ..] = call(Conduit::Hvc, class | number, [first, pointer, pointer]);
+                expect!(
+                    number >= 0xff00 || served >> number & 1 != 0 || x0 as i32 == -1,
+                    "call {:#x} with {pointer:#x} is {x0:#x}",
+                    class | number
                 );
             }
+        }
+    }
+    Ok(())
+}
+
+/// `SMCCC_ARCH_WORKAROUND_1` to `_4`.
+const WORKAROUNDS: [u32; 4] = [0x8000_8000, 0x8000_7fff, 0x8000_3fff, 0x8000_0004];
+
+fn a17_workarounds_are_offered_and_keep_registers() -> Outcome {
+    if !is_hypervised() {
+        skip!("plain QEMU offers none");
+    }
+    for workaround in WORKAROUNDS {
+        let offered = psci(smccc::SMCCC_ARCH_FEATURES, [workaround.into(), 0, 0]);
+        // 0: call it; 1: this CPU does not need it; -1: nothing is known.
+        expect!(
+            (-1..=1).contains(&offered),
+            "SMCCC_ARCH_FEATURES of {workaround:#x} is {offered}"
+        );
+        if offered >= 0 {
+            expect_eq!(
+                changed_by!("hvc #0", workaround),
+                0,
+                "registers that a workaround changed"
+            );
         }
     }
     Ok(())

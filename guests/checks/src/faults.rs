@@ -4,9 +4,10 @@ use core::arch::asm;
 use guest_runtime::exception::{Fault, catch};
 use guest_runtime::smccc::is_hypervised;
 use guest_runtime::suite::{Outcome, Test, Verdict};
-use guest_runtime::{el0, esr, expect, expect_eq, fail, gic, layout, mmu, recorder, skip, tests};
+use guest_runtime::{
+    el0, esr, expect, expect_eq, fail, gic, layout, mmu, recorder, skip, tests, timer,
+};
 
-const MS: u64 = 1_000_000;
 const GIB: u64 = 1 << 30;
 const HOLE: usize = layout::DEVICE_HOLE;
 
@@ -297,7 +298,7 @@ fn a23_aborts_in_a_row_leave_interrupts_working() -> Outcome {
         let fault = touch!(HOLE, "ldr x10, [x9]");
         expect!(fault.is_some(), "no abort in round {round}");
         expect!(
-            recorder::wait(round, 100 * MS),
+            recorder::wait(round, timer::PATIENCE_NS),
             "no interrupt in round {round}"
         );
     }

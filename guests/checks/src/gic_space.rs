@@ -8,8 +8,6 @@ use guest_runtime::{
     expect, expect_eq, gic, layout, println, recorder, skip, sysreg, tests, timer,
 };
 
-const MS: u64 = 1_000_000;
-
 /// The tests of this module.
 pub const TESTS: &[Test] = tests![
     a5_gic_reads_of_every_offset_and_width,
@@ -85,7 +83,7 @@ fn a5_gic_writes_of_every_offset_and_width() -> Outcome {
     gic::enable(3, 0x80);
     gic::write_bit(gic::ISPENDR, 3);
     expect!(
-        recorder::wait(1, 100 * MS),
+        recorder::wait(1, timer::PATIENCE_NS),
         "no interrupt comes after the sweep"
     );
     Ok(())
@@ -118,7 +116,7 @@ fn a6_sgi_values_that_name_nobody_do_nothing() -> Outcome {
     expect_eq!(recorder::taken(), 0, "interrupts taken");
     // Reserved bits beside a good target change nothing: the SGI comes, once.
     gic::write_sgi1r(target | 3 << 24 | 7 << 28 | 7 << 41);
-    recorder::wait(1, 100 * MS);
+    recorder::wait(1, timer::PATIENCE_NS);
     recorder::settle();
     expect_eq!(
         recorder::taken(),

@@ -6,7 +6,6 @@ use guest_runtime::{
     write_sysreg,
 };
 
-const MS: u64 = 1_000_000;
 const UART: u32 = layout::UART_INTID;
 const SGI: u32 = 5;
 
@@ -41,7 +40,7 @@ fn b1_disabled_while_active_ends_and_comes_again() -> Outcome {
         gic::enable(SGI, 0x80);
         pend(SGI);
         expect!(
-            recorder::wait(round, 100 * MS),
+            recorder::wait(round, timer::PATIENCE_NS),
             "no interrupt in round {round}"
         );
         expect!(
@@ -64,7 +63,7 @@ fn b3_pended_while_disabled_comes_when_enabled() -> Outcome {
         expect_eq!(recorder::taken(), 0, "interrupts taken while disabled");
         gic::enable(intid, 0x80);
         expect!(
-            recorder::wait(1, 100 * MS),
+            recorder::wait(1, timer::PATIENCE_NS),
             "INTID {intid} did not come when enabled"
         );
         expect_eq!(recorder::intid(0), intid, "INTID");
@@ -144,7 +143,7 @@ fn b3_pended_again_while_active_comes_twice() -> Outcome {
     gic::enable(SGI, 0x80);
     pend(SGI);
     expect!(
-        recorder::wait(2, 100 * MS),
+        recorder::wait(2, timer::PATIENCE_NS),
         "pended while active: {} interrupts",
         recorder::taken()
     );
@@ -167,7 +166,7 @@ fn b3_active_set_by_register_holds_it_back() -> Outcome {
         expect_eq!(recorder::taken(), 0, "interrupts taken while active");
         gic::write_bit(gic::ICACTIVER, intid);
         expect!(
-            recorder::wait(1, 100 * MS),
+            recorder::wait(1, timer::PATIENCE_NS),
             "INTID {intid} did not come after its active state was cleared"
         );
     }
@@ -191,7 +190,7 @@ fn b4_nothing_comes_before_the_cpu_interface_is_on() -> Outcome {
     // SAFETY: as above; the interrupt has a handler.
     unsafe { write_sysreg!("icc_igrpen1_el1", 1) };
     expect!(
-        recorder::wait(1, 100 * MS),
+        recorder::wait(1, timer::PATIENCE_NS),
         "it did not come when the group was turned on"
     );
     Ok(())
@@ -207,7 +206,7 @@ fn b4_nothing_comes_before_the_distributor_is_on() -> Outcome {
     gic::DISTRIBUTOR.write32(gic::GICD_CTLR, 0x12);
     expect_eq!(early, 0, "interrupts with the distributor's group off");
     expect!(
-        recorder::wait(1, 100 * MS),
+        recorder::wait(1, timer::PATIENCE_NS),
         "it did not come when the distributor was turned on"
     );
     Ok(())
@@ -221,7 +220,7 @@ fn raise_uart() -> bool {
         console::UART.write32(console::DR, u32::from(*byte));
     }
     console::flush();
-    timer::wait_until(100 * MS, || {
+    timer::wait_until(timer::PATIENCE_NS, || {
         console::UART.read32(console::MIS) & console::INT_TX != 0
     })
 }
@@ -234,7 +233,7 @@ fn b10_uart_level_comes_once_when_it_falls_in_the_handler() -> Outcome {
     );
     gic::enable(UART, 0x80);
     expect!(
-        recorder::wait(1, 100 * MS),
+        recorder::wait(1, timer::PATIENCE_NS),
         "the UART's interrupt did not come"
     );
     expect_eq!(recorder::intid(0), UART, "INTID");
@@ -256,7 +255,7 @@ fn b10_uart_level_that_stays_comes_again() -> Outcome {
     );
     gic::enable(UART, 0x80);
     expect!(
-        recorder::wait(5, 100 * MS),
+        recorder::wait(5, timer::PATIENCE_NS),
         "only {} of 5 deliveries of a high level",
         recorder::taken()
     );
@@ -337,7 +336,7 @@ fn b13_uart_split_end_then_deactivate_comes_again() -> Outcome {
     );
     gic::enable(UART, 0x80);
     for round in 1..=10 {
-        if !recorder::wait(round, 100 * MS) {
+        if !recorder::wait(round, timer::PATIENCE_NS) {
             break;
         }
         gic::deactivate(UART);
@@ -363,7 +362,7 @@ fn b8_self_sgi_comes_each_time() -> Outcome {
     for round in 1..=1000 {
         gic::send_sgi(SGI, sysreg::affinity());
         expect!(
-            recorder::wait(round, 100 * MS),
+            recorder::wait(round, timer::PATIENCE_NS),
             "SGI {round} of 1000 was lost"
         );
     }

@@ -7,15 +7,20 @@
 #![no_std]
 #![no_main]
 
+mod aarch32;
 mod accesses;
 mod calls;
 mod contract;
+mod exclusives;
 mod faults;
+mod features;
+mod gic_model;
 mod gic_order;
 mod gic_space;
 mod gic_state;
 mod sysregs;
 mod timers;
+mod tree;
 mod uart;
 
 use guest_runtime::{entry, gic, mmu, recorder, suite};
@@ -26,13 +31,18 @@ fn main() -> ! {
     mmu::enable();
     suite::run(&[
         contract::TESTS,
+        features::TESTS,
+        tree::TESTS,
         timers::TESTS,
         gic_state::TESTS,
         gic_order::TESTS,
         gic_space::TESTS,
+        gic_model::TESTS,
         uart::TESTS,
         accesses::TESTS,
         faults::TESTS,
+        exclusives::TESTS,
+        aarch32::TESTS,
         calls::TESTS,
         sysregs::TESTS,
     ])

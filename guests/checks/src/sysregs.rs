@@ -1,11 +1,10 @@
 //! Every system-register encoding, read and written at EL1 and read at EL0: each works or is undefined, and life goes on.
 
-use core::arch::asm;
-use core::sync::atomic::{AtomicU32, Ordering};
 use guest_runtime::exception::{Fault, catch};
+use guest_runtime::made::{self, MRS, MSR, SVC};
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{
-    el0, esr, expect, fail, gic, println, read_sysreg, recorder, smccc, sysreg, tests,
+    el0, esr, expect, fail, gic, println, read_sysreg, recorder, smccc, sysreg, tests, timer,
 };
 
 /// The tests of this module.
@@ -17,42 +16,13 @@ pub const TESTS: &[Test] = tests![
     a1_interrupts_work_after_the_sweep,
 ];
 
-/// Two instructions that are made while the guest runs: the access, and the return.
-#[repr(align(64))]
-struct Code([AtomicU32; 2]);
-
-static CODE: Code = Code([const { AtomicU32::new(0) }; 2]);
-
-const RET: u32 = 0xd65f_03c0;
-const SVC: u32 = 0xd400_0001;
-/// `mrs x0, S2_0_c0_c0_0`: op0 is 2 plus bit 19.
-const MRS: u32 = 0xd530_0000;
-/// `msr S2_0_c0_c0_0, x0`.
-const MSR: u32 = 0xd510_0000;
 /// Encodings of op0 2 and 3: bits 19..5 of the instruction.
 const ENCODINGS: u32 = 1 << 15;
 
-/// Puts the two instructions into place for execution.
-fn place(access: u32, end: u32) {
-    CODE.0[0].store(access, Ordering::Relaxed);
-    CODE.0[1].store(end, Ordering::Relaxed);
-    // SAFETY: cache upkeep of the code that was just written.
-    unsafe {
-        asm!("dc cvau, {a}", "dsb ish", "ic ivau, {a}", "dsb ish", "isb", a = in(reg) CODE.0.as_ptr(), options(nostack))
-    };
-}
-
 /// Runs one access at EL1 with `value` in x0; returns x0 after it, and its fault.
 fn access(instruction: u32, value: u64) -> (u64, Option<Fault>) {
-    place(instruction, RET);
-    catch(|| {
-        let mut x0 = value;
-        // SAFETY: the code is one MRS or MSR and a return; which registers are written is chosen by the callers.
-        unsafe {
-            asm!("blr {a}", a = in(reg) CODE.0.as_ptr(), inout("x0") x0, out("x30") _, options(nostack))
-        };
-        x0
-    })
+    // SAFETY: one MRS or MSR; which registers are written is chosen by the callers.
+    catch(|| unsafe { made::run(instruction, value) })
 }
 
 /// Writes an encoding's name, as an assembler takes it, into a failure.
@@ -153,9 +123,9 @@ fn a1_every_register_is_read_or_undefined_at_el0() -> Outcome {
     crate::fresh_gic();
     let mut undefined = 0;
     for encoding in 0..ENCODINGS {
-        place(MRS | encoding << 5, SVC);
+        let code = made::place(MRS | encoding << 5, SVC);
         // SAFETY: the code is one MRS and SVC; the MMU is on.
-        let (_, fault) = unsafe { el0::run(CODE.0.as_ptr() as usize, 0) };
+        let (_, fault) = unsafe { el0::run(code, 0) };
         if let Some(fault) = fault {
             acceptable(encoding, &fault)?;
             undefined += 1;
@@ -173,7 +143,7 @@ fn a1_interrupts_work_after_the_sweep() -> Outcome {
     gic::enable(5, 0x80);
     gic::send_sgi(5, sysreg::affinity());
     expect!(
-        recorder::wait(1, 100_000_000),
+        recorder::wait(1, timer::PATIENCE_NS),
         "no interrupt comes after the sweep"
     );
     if smccc::is_hypervised() {

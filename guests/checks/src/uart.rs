@@ -4,7 +4,8 @@ use guest_runtime::console::{self, UART};
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{expect, expect_eq, gic, layout, recorder, skip, tests, timer};
 
-const MS: u64 = 1_000_000;
+/// Nanoseconds after which a UART without loopback is taken for one.
+const A_MOMENT: u64 = 10_000_000;
 const CR: usize = 0x30;
 const ENABLED: u32 = 0x301;
 const LOOPBACK: u32 = 0x80;
@@ -44,11 +45,11 @@ fn c_uart_identifies_as_a_pl011() -> Outcome {
 }
 
 fn c_uart_is_empty_after_it_was_drained() -> Outcome {
-    let drained = timer::wait_until(2_000 * MS, || {
+    let drained = timer::wait_until(timer::PATIENCE_NS, || {
         UART.read32(console::FR) & console::FR_TXFE != 0
     });
     let flags = UART.read32(console::FR);
-    expect!(drained, "flags are {flags:#x} after two seconds");
+    expect!(drained, "flags are {flags:#x}, it does not drain");
     expect_eq!(
         flags & (console::FR_TXFF | 1 << 3),
         0,
@@ -90,7 +91,7 @@ fn c_uart_interrupt_clear_holds_until_the_next_byte() -> Outcome {
         "transmit bit of UARTRIS after it was cleared"
     );
     UART.write32(console::DR, u32::from(b'\n'));
-    let again = timer::wait_until(1000 * MS, || {
+    let again = timer::wait_until(timer::PATIENCE_NS, || {
         UART.read32(console::RIS) & console::INT_TX != 0
     });
     expect!(
@@ -100,13 +101,15 @@ fn c_uart_interrupt_clear_holds_until_the_next_byte() -> Outcome {
     Ok(())
 }
 
-/// Sends one byte to itself; returns what was received, if anything was. Loopback is off again afterwards.
-fn loop_back(byte: u8) -> Option<u8> {
+/// Sends one byte to itself; returns what was received, if anything was in that time. Loopback is off again afterwards.
+fn loop_back(byte: u8, patience_ns: u64) -> Option<u8> {
     console::flush();
     while console::try_get().is_some() {}
     UART.write32(CR, ENABLED | LOOPBACK);
     UART.write32(console::DR, u32::from(byte));
-    timer::wait_until(10 * MS, || UART.read32(console::FR) & console::FR_RXFE == 0);
+    timer::wait_until(patience_ns, || {
+        UART.read32(console::FR) & console::FR_RXFE == 0
+    });
     let received = console::try_get();
     UART.write32(CR, ENABLED);
     received
@@ -114,12 +117,12 @@ fn loop_back(byte: u8) -> Option<u8> {
 
 fn c_uart_receives_by_loopback() -> Outcome {
     // A new line: it does no harm where loopback is not modelled, as in QEMU 7.2.
-    let Some(found) = loop_back(b'\n') else {
+    let Some(found) = loop_back(b'\n', A_MOMENT) else {
         skip!("this UART has no loopback")
     };
     expect_eq!(found, b'\n', "byte received");
     for byte in 0..=255 {
-        let found = loop_back(byte);
+        let found = loop_back(byte, timer::PATIENCE_NS);
         expect!(found == Some(byte), "{byte:#x} came back as {found:x?}");
     }
     expect!(
@@ -131,7 +134,7 @@ fn c_uart_receives_by_loopback() -> Outcome {
 
 fn c_uart_receive_interrupt_by_loopback() -> Outcome {
     crate::fresh_gic();
-    if loop_back(b'\n').is_none() {
+    if loop_back(b'\n', A_MOMENT).is_none() {
         skip!("this UART has no loopback");
     }
     // The level falls by reading the byte alone, as drivers do.
@@ -179,7 +182,7 @@ fn c_uart_ten_thousand_bytes_by_interrupt_are_all_taken() -> Outcome {
     UART.write32(console::DR, u32::from(b'\n'));
     let sent = {
         guest_runtime::sysreg::unmask_irqs();
-        let sent = timer::wait_until(20_000 * MS, || LEFT.load(Ordering::Relaxed) == 0);
+        let sent = timer::wait_until(timer::PATIENCE_NS, || LEFT.load(Ordering::Relaxed) == 0);
         guest_runtime::sysreg::mask_irqs();
         sent
     };
