@@ -5,13 +5,15 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use guest_runtime::exception::catch;
 use guest_runtime::{console, gic, layout, smccc, timer};
 
-/// Returns the ticks between a read of the count before the instructions and one after them.
+/// Returns the ticks between a read of the count before the instructions and one after them. The section `.bench.marks`
+/// tells the host, which may watch from outside, where what is measured begins and ends.
 macro_rules! ticks {
-    ([$($instruction:literal),*], $($operands:tt)*) => {{
+    ([$($instruction:expr),*], $($operands:tt)*) => {{
         let (before, after): (u64, u64);
         // SAFETY: the rows below access devices that are there, or memory of their own, and name what they change.
         unsafe {
-            asm!("isb", "mrs {before}, cntvct_el0", $($instruction,)* "mrs {after}, cntvct_el0",
+            asm!("isb", "mrs {before}, cntvct_el0", "771:", $($instruction,)* "772:", "mrs {after}, cntvct_el0",
+                ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, 772b", ".popsection",
                 before = out(reg) before, after = out(reg) after, $($operands)*)
         };
         after - before
@@ -32,11 +34,14 @@ pub fn untrapped_load() -> Option<u64> {
     Some(ticks!(["ldr {v}, [{a}]"], v = out(reg) _, a = in(reg) WORD.as_ptr(), options(nostack)))
 }
 
-/// `PSCI_VERSION` by the instruction given.
+/// A call without arguments: its function's identifier in two halves, and the instruction.
 macro_rules! call {
-    ($instruction:literal) => {
+    ($low:literal, $high:literal, $instruction:literal) => {
         ticks!(
-            ["mov x0, #0", "movk x0, #0x8400, lsl #16", "mov x1, #0", "mov x2, #0", "mov x3, #0", $instruction],
+            [
+                concat!("mov x0, #", $low), concat!("movk x0, #", $high, ", lsl #16"), "mov x1, #0", "mov x2, #0",
+                "mov x3, #0", $instruction
+            ],
             out("x0") _, out("x1") _, out("x2") _, out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _,
             out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _,
             out("x16") _, out("x17") _, options(nostack)
@@ -46,18 +51,84 @@ macro_rules! call {
 
 /// `PSCI_VERSION` by HVC.
 pub fn hypercall_hvc() -> Option<u64> {
-    Some(call!("hvc #0"))
+    Some(call!("0", "0x8400", "hvc #0"))
 }
 
 /// `PSCI_VERSION` by SMC, which plain QEMU without EL2 does not have.
 pub fn hypercall_smc() -> Option<u64> {
-    smccc::is_hypervised().then(|| call!("smc #0"))
+    smccc::is_hypervised().then(|| call!("0", "0x8400", "smc #0"))
 }
 
+/// `SMCCC_VERSION`.
+pub fn call_smccc_version() -> Option<u64> {
+    smccc::is_hypervised().then(|| call!("0", "0x8000", "hvc #0"))
+}
+
+/// `PSCI_FEATURES` of `PSCI_VERSION`.
+pub fn call_psci_features() -> Option<u64> {
+    smccc::is_hypervised().then(|| call!("10", "0x8400", "hvc #0"))
+}
+
+/// The hypervisor's own "features".
+pub fn call_features() -> Option<u64> {
+    smccc::is_hypervised().then(|| call!("0", "0x8600", "hvc #0"))
+}
+
+/// A function that nobody serves.
+pub fn call_unknown() -> Option<u64> {
+    smccc::is_hypervised().then(|| call!("0x1234", "0x8700", "hvc #0"))
+}
+
+/// `PSCI_VERSION` while the FP registers are in use.
+pub fn call_fp_live() -> Option<u64> {
+    // SAFETY: FP is on, and the register is named.
+    unsafe { asm!("fmov d31, #1.0", out("v31") _, options(nostack)) };
+    smccc::is_hypervised().then(|| call!("0", "0x8400", "hvc #0"))
+}
+
+/// `PSCI_VERSION` while more interrupts are pending than there are list registers.
+pub fn call_full_vgic() -> Option<u64> {
+    if !smccc::is_hypervised() {
+        return None;
+    }
+    flood::begin();
+    let ticks = call!("0", "0x8400", "hvc #0");
+    flood::end();
+    Some(ticks)
+}
+
+/// More pending interrupts than list registers: they stay pending, since interrupts are masked while rows run.
+pub mod flood {
+    use guest_runtime::{gic, sysreg};
+
+    /// These SGIs are used by no row.
+    const SGIS: core::ops::Range<u32> = 6..15;
+    /// Less urgent than what the rows measure.
+    const PRIORITY: u8 = 0xa0;
+
+    /// Makes them pending.
+    pub fn begin() {
+        for sgi in SGIS {
+            gic::enable(sgi, PRIORITY);
+            gic::send_sgi(sgi, sysreg::affinity());
+        }
+    }
+
+    /// Takes them back.
+    pub fn end() {
+        let frame = gic::bank(0);
+        let mask = (1 << SGIS.end) - (1 << SGIS.start);
+        frame.write32(gic::ICPENDR, mask);
+        frame.write32(gic::ICENABLER, mask);
+    }
+}
+
+#[inline(always)]
 fn read(address: usize) -> u64 {
     ticks!(["ldr {v:w}, [{a}]"], v = out(reg) _, a = in(reg) address, options(nostack))
 }
 
+#[inline(always)]
 fn write(address: usize, value: u32) -> u64 {
     ticks!(["str {v:w}, [{a}]"], v = in(reg) value, a = in(reg) address, options(nostack))
 }
@@ -111,15 +182,24 @@ pub fn pl011_data_write() -> Option<u64> {
 
 /// The same with everything that sending it costs this vCPU: a line of bytes until it is sent, shared out on its bytes.
 pub fn pl011_data_write_with_drain() -> Option<u64> {
-    const BYTES: u64 = 64;
+    const BYTES: usize = 64;
     if !console::is_present() || catch(console::flush).1.is_some() {
         return None;
     }
-    let before = timer::now();
-    for _ in 0..BYTES {
-        while console::UART.read32(console::FR) & console::FR_TXFF != 0 {}
-        console::UART.write32(console::DR, next_byte());
-    }
-    while console::UART.read32(console::FR) & console::FR_TXFE == 0 {}
-    Some((timer::now() - before) / BYTES)
+    let line: [u8; BYTES] = core::array::from_fn(|_| next_byte() as u8);
+    // A line has room: a look at the flags before each byte is a row of its own.
+    let ticks = ticks!(
+        [
+            "2: ldrb {byte:w}, [{from}], #1",
+            "str {byte:w}, [{uart}]",
+            "cmp {from}, {end}",
+            "b.ne 2b",
+            "3: ldr {byte:w}, [{uart}, #{flags}]",
+            "tbz {byte:w}, #{empty}, 3b"
+        ],
+        byte = out(reg) _, from = inout(reg) line.as_ptr() => _, end = in(reg) line.as_ptr_range().end,
+        uart = in(reg) layout::UART + console::DR, flags = const console::FR,
+        empty = const console::FR_TXFE.trailing_zeros(), options(nostack)
+    );
+    Some(ticks / BYTES as u64)
 }
