@@ -3,6 +3,9 @@
 pub mod cpus;
 pub mod devices;
 pub mod space;
+pub mod time;
+pub mod trace;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,7 @@ use crate::nearest::suggestion;
 use crate::platform::Platform;
 use crate::reader::{At, Span};
 use crate::rule::Rule;
-use crate::table::Table;
+use crate::table::{Partition, Table};
 
 /// Names that the console and the tools use for something else.
 const RESERVED: [&str; 2] = ["bulkhead", "all"];
@@ -32,7 +35,7 @@ pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
         let At { value: name, span } = &partition.name;
         // A name that the table does not give has been refused already.
         if !name.starts_with('#') {
-            check_name(&partition.name, out);
+            check_name(&partition.name, "a partition", out);
         }
         if let Some(other) = first.get(name.as_str()) {
             let title = format!("the name `{name}` is used twice");
@@ -47,11 +50,42 @@ pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
         }
     }
     check_focus(table, out);
+    check_managed(table, out);
     for partition in &table.partitions {
-        if let Some(span) = &partition.stopped {
-            let title = format!("nothing can start `{}`", partition.name.value);
+        let name = &partition.name.value;
+        let by = |other: &Partition| other.manages.iter().any(|managed| managed.value == *name);
+        if let Some(span) = &partition.stopped
+            && !table.partitions.iter().any(by)
+        {
+            let title = format!("nothing can start `{name}`");
             let found = Diagnostic::new(Rule::NeverStarted, title, span.clone(), "not at start");
-            out.push(found.help("partitions that start others come with a later version"));
+            out.push(found.help(format!("a partition with `manages = [\"{name}\"]` could")));
+        }
+    }
+}
+
+/// Refuses to manage whom there is not, and whom a partition manages already.
+fn check_managed(table: &Table, out: &mut Diagnostics) {
+    for partition in &table.partitions {
+        let manager = &partition.name.value;
+        for (index, At { value: name, span }) in partition.manages.iter().enumerate() {
+            if !table.partitions.iter().any(|p| p.name.value == *name) {
+                let title = format!("`{manager}` manages a partition `{name}` that there is not");
+                let found = Diagnostic::new(Rule::UnknownManaged, title, span.clone(), "unknown");
+                let names = table.partitions.iter().map(|p| p.name.value.as_str());
+                out.push(found.help(suggestion(name, names, "the table has no partition")));
+            } else if let Some(first) = partition.manages[..index]
+                .iter()
+                .find(|other| other.value == *name)
+            {
+                let title = format!("`{manager}` manages `{name}` twice");
+                let found = Diagnostic::new(Rule::ManagedTwice, title, span.clone(), "again");
+                out.push(
+                    found
+                        .and(first.span.clone(), "first named here")
+                        .help("take one of them out"),
+                );
+            }
         }
     }
 }
@@ -102,12 +136,12 @@ fn siblings(platform: &Platform) -> Vec<String> {
 }
 
 /// Refuses a name with other characters, a long one, and a reserved one.
-fn check_name(name: &At<String>, out: &mut Diagnostics) {
+pub fn check_name(name: &At<String>, whose: &str, out: &mut Diagnostics) {
     let text = &name.value;
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let longest = NAME_BYTES - 1;
     if text.is_empty() || text.len() > longest || !text.chars().all(good) {
-        let title = format!("a partition's name is 1 to {longest} letters a-z, digits and hyphens");
+        let title = format!("{whose}'s name is 1 to {longest} letters a-z, digits and hyphens");
         let found = Diagnostic::new(Rule::BadName, title, name.span.clone(), "not such a name");
         let lower: String = text
             .to_lowercase()

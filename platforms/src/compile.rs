@@ -10,14 +10,18 @@ use bulkhead::config::verify::{Actual, verify};
 use bulkhead::ids::MAX_PARTITIONS;
 use zerocopy::IntoBytes;
 
+use crate::analysis::Costs;
 use crate::board::HostBoard;
+use crate::channel;
 use crate::check;
+use crate::check::time::PcpuTime;
 use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
 use crate::fit::fit;
 use crate::image::Store;
+use crate::manager;
 use crate::payload::{self, Globals};
 use crate::place::{Fixed, Map, place_all};
-use crate::plan::Plan;
+use crate::plan::{Channel, Pcpu, Plan};
 use crate::platform::Platform;
 use crate::report;
 use crate::resolve::resolve;
@@ -76,6 +80,8 @@ pub struct Request<'a> {
     pub hypervisor_bytes: u64,
     /// Where images come from.
     pub images: &'a mut dyn Images,
+    /// Bytes of every CPU's trace ring, in place of what the table says.
+    pub trace: Option<u64>,
 }
 
 /// A compiled table.
@@ -86,6 +92,9 @@ pub struct System {
     report: String,
     report_json: String,
     warnings: Diagnostics,
+    image: u64,
+    trace_bytes: u64,
+    passed: Vec<u16>,
 }
 
 impl System {
@@ -107,6 +116,21 @@ impl System {
     /// Returns the partitions' names in table order.
     pub fn partition_names(&self) -> Vec<&str> {
         self.names.iter().map(String::as_str).collect()
+    }
+
+    /// Returns where on the board EL2's image lies.
+    pub fn image_address(&self) -> u64 {
+        self.image
+    }
+
+    /// Returns the bytes of every CPU's trace ring; 0 when nothing is traced.
+    pub fn trace_bytes(&self) -> u64 {
+        self.trace_bytes
+    }
+
+    /// Returns the INTIDs that are passed through to partitions.
+    pub fn passed_interrupts(&self) -> &[u16] {
+        &self.passed
     }
 
     /// Returns the remarks about the table.
@@ -136,24 +160,73 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         }
     };
     let mut store = Store::new(request.table, request.images);
-    let mut plans = plan(&table, &board, request.platform, &mut store, &mut out);
+    let (mut plans, pcpus, mut channels) =
+        plan(&table, &board, request.platform, &mut store, &mut out);
     warn_of_missing_seed(&board, request.platform, &mut out);
-    let globals = globals(&table, &board, request.platform);
+    let globals = globals(&table, &board, request.platform, request.trace, &mut out);
     // A table with errors gets no payload, yet what is known of it is placed, so that all violations show.
-    let payload = payload::write(&globals, &plans);
+    let payload = payload::write(&globals, &plans, &pcpus, &channels);
     let (image, length) = (request.hypervisor_bytes, payload.len() as u64);
     let map = match Fixed::find(&board, request.platform, image, length) {
-        Some(fixed) => place_all(&mut plans, &board, &fixed, &payload, &mut out),
+        Some(fixed) => {
+            let all = (plans.as_mut_slice(), channels.as_mut_slice());
+            place_all(all, &board, &fixed, &payload, &mut out)
+        }
         None => Map::default(),
     };
+    let times = check::time::check(&plans, &pcpus, costs(request.platform), &mut out);
     if !out.has_errors() {
         check_as_el2(&payload, &board, &mut out);
     }
     if out.has_errors() {
         return Err(out);
     }
-    let parts = (globals, map, payload);
-    Ok(finish(request.table, &plans, &board, parts, out))
+    let subject = report::Subject {
+        table: shown_path(request.table),
+        plans: &plans,
+        channels: &channels,
+        board: &board,
+        levels: request.platform.levels,
+        globals: &globals,
+        map: &map,
+        payload_bytes: payload.len() as u64,
+        time: report::Time {
+            pcpus: &times,
+            costs: request.platform.el2.as_ref(),
+            console: console(&globals, &times),
+        },
+    };
+    let devices = plans.iter().flat_map(|plan| &plan.devices);
+    let passed = devices.flat_map(|device| &device.interrupts);
+    Ok(System {
+        report: report::text(&subject),
+        report_json: report::json(&subject, &out),
+        names: plans.iter().map(|plan| plan.name.clone()).collect(),
+        payload,
+        warnings: out,
+        image: map.image,
+        trace_bytes: globals.trace_bytes,
+        passed: passed.map(|interrupt| interrupt.intid as u16).collect(),
+    })
+}
+
+/// Returns who serves the console, and how urgently: as EL2 does it, not less than the least urgent vCPU there.
+fn console(globals: &Globals, times: &[PcpuTime<'_>]) -> (u32, u8) {
+    let there = times
+        .iter()
+        .find(|time| time.position == globals.console_pcpu);
+    let users = there.map_or(&[][..], |time| &time.users).iter();
+    let least = users.map(|user| user.vcpu.priority).min().unwrap_or(0);
+    (globals.console_pcpu, globals.console_priority.max(least))
+}
+
+/// Returns what EL2 costs on a board; nothing where that is not known, and the report says so.
+fn costs(platform: &Platform) -> Costs {
+    let el2 = platform.el2.as_ref();
+    el2.map_or_else(Costs::default, |el2| Costs {
+        switch_ns: el2.switch_ns,
+        stay_ns: el2.stay_ns,
+    })
 }
 
 /// Warns of a board without randomness. QEMU's tree is made without a seed here, and with one when it runs.
@@ -181,6 +254,7 @@ fn check_as_el2(payload: &[u8], board: &HostBoard<'_>, out: &mut Diagnostics) {
                 // Which CPU starts the board is not in its tree; firmware takes the first.
                 boot_cpu: board.board.cpus.first().map(|cpu| cpu.mpidr),
                 intid_end: SPI_END,
+                image: None,
             };
             verify(&payload, &actual, &mut |mismatch| {
                 refuse(mismatch.to_string())
@@ -207,22 +281,24 @@ fn read(path: &Path) -> Result<(String, Diagnostics), Diagnostics> {
     Ok((text, out))
 }
 
-/// Makes the plans of all partitions and checks them.
+/// Makes the plans of all partitions and of the CPUs that the table describes, and checks them.
 fn plan(
     table: &Table,
     board: &HostBoard<'_>,
     platform: &Platform,
     store: &mut Store<'_>,
     out: &mut Diagnostics,
-) -> Vec<Plan> {
+) -> (Vec<Plan>, Vec<Pcpu>, Vec<Channel>) {
     let emulated = platform.qemu.is_some();
     let partitions = table.partitions.iter().take(MAX_PARTITIONS);
     let mut plans: Vec<Plan> = partitions
         .clone()
         .map(|partition| resolve(partition, board, emulated, out))
         .collect();
-    check::cpus::check(table, &plans, board, emulated, out);
+    let pcpus = check::cpus::check(table, &plans, board, emulated, out);
     check::devices::check(&plans, board, out);
+    let channels = channel::resolve(&table.channels, &mut plans, out);
+    manager::resolve(&table.partitions, &mut plans, out);
     for (plan, partition) in plans.iter_mut().zip(partitions) {
         check::space::check_guest(plan, out);
         let cpus: Vec<String> = plan
@@ -232,11 +308,17 @@ fn plan(
             .collect();
         fit(plan, partition, &cpus, &board.nodes, store, out);
     }
-    plans
+    (plans, pcpus, channels)
 }
 
 /// Gathers what the payload says besides its partitions.
-fn globals(table: &Table, board: &HostBoard<'_>, platform: &Platform) -> Globals {
+fn globals(
+    table: &Table,
+    board: &HostBoard<'_>,
+    platform: &Platform,
+    asked: Option<u64>,
+    out: &mut Diagnostics,
+) -> Globals {
     let system = &table.system;
     let pcpu = system.console_pcpu.as_ref();
     let uart = board.board.console.as_ref();
@@ -247,35 +329,13 @@ fn globals(table: &Table, board: &HostBoard<'_>, platform: &Platform) -> Globals
         console_pcpu: pcpu
             .and_then(|name| board.position(name.value))
             .unwrap_or(0),
+        console_mpidr: pcpu.and_then(|name| name.value.mpidr()),
         console_priority: system.console_priority,
         reset_on_panic: system.reset_on_panic,
         scrub_at_boot: system.scrub_at_boot,
         uart_kind: pl011.map_or(uart_kind::NONE, |_| uart_kind::PL011),
         uart_hpa: pl011.map_or(0, |uart| uart.registers.start()),
-    }
-}
-
-/// Makes the system.
-fn finish(
-    path: &Path,
-    plans: &[Plan],
-    board: &HostBoard<'_>,
-    (globals, map, payload): (Globals, Map, Vec<u8>),
-    warnings: Diagnostics,
-) -> System {
-    let subject = report::Subject {
-        table: shown_path(path),
-        plans,
-        board,
-        globals: &globals,
-        map: &map,
-        payload_bytes: payload.len() as u64,
-    };
-    System {
-        report: report::text(&subject),
-        report_json: report::json(&subject, &warnings),
-        names: plans.iter().map(|plan| plan.name.clone()).collect(),
-        payload,
-        warnings,
+        uart_interrupt: pl011.and_then(|uart| uart.interrupt),
+        trace_bytes: check::trace::bytes(table, asked, board.board.cpus.len(), out),
     }
 }

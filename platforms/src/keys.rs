@@ -53,8 +53,8 @@ const fn later(name: &'static str, purpose: &'static str) -> Key {
 
 /// All groups.
 pub const GROUPS: &[&Group] = &[
-    &ROOT, &SYSTEM, &PCPU, &PARTITION, &IMAGE, &REGION, &VCPU, &CPU, &CONSOLE, &DEVICE, &TREE,
-    &FAULT,
+    &ROOT, &SYSTEM, &PCPU, &WINDOW, &PARTITION, &IMAGE, &REGION, &VCPU, &CPU, &CONSOLE, &DEVICE,
+    &TREE, &FAULT, &WATCHDOG, &CHANNEL,
 ];
 
 /// The outermost keys.
@@ -64,7 +64,7 @@ pub static ROOT: Group = Group {
         key("system", "[system]"),
         key("pcpu", "[[pcpu]]"),
         key("partition", "[[partition]]"),
-        later("channel", "shared memory and doorbells between partitions"),
+        key("channel", "[[channel]]"),
     ],
 };
 
@@ -79,6 +79,7 @@ pub static SYSTEM: Group = Group {
         key("console_priority", "console_priority = 0"),
         key("on_panic", "on_panic = \"park\""),
         key("scrub_at_boot", "scrub_at_boot = true"),
+        key("trace", "trace = \"64K\""),
         later("signature", "signed payloads"),
     ],
 };
@@ -89,9 +90,12 @@ pub static PCPU: Group = Group {
     keys: &[
         key("id", "id = 0"),
         key("exclusive", "exclusive = true"),
-        later("allow_overload", "response-time analysis"),
-        later("major_frame", "time windows"),
-        later("windows", "time windows"),
+        key("allow_overload", "allow_overload = true"),
+        key("major_frame", "major_frame = \"10ms\""),
+        key(
+            "windows",
+            "windows = [{ start = \"0ms\", length = \"5ms\", partitions = [\"loop\"] }]",
+        ),
         later("colors", "cache colouring"),
     ],
 };
@@ -110,8 +114,11 @@ pub static PARTITION: Group = Group {
         key("dtb", "dtb = \"generated\""),
         key("on_fault", "on_fault = \"restart\""),
         key("autostart", "autostart = true"),
-        later("manages", "partitions that manage others"),
-        later("watchdog", "watchdogs"),
+        key("manages", "manages = [\"loop\"]"),
+        key(
+            "watchdog",
+            "watchdog = { timeout = \"1s\", action = \"restart\" }",
+        ),
         later("shared", "shared memory"),
         later("virtio", "virtio devices"),
         later("smmu", "DMA through an SMMU"),
@@ -164,8 +171,18 @@ pub static VCPU: Group = Group {
         key("time_slice", "time_slice = \"1ms\""),
         key("period", "period = \"1ms\""),
         key("fp", "fp = \"lazy\""),
-        later("budget", "budgets"),
-        later("on_exhaustion", "budgets"),
+        key("budget", "budget = \"200us\""),
+        key("on_exhaustion", "on_exhaustion = \"throttle\""),
+    ],
+};
+
+/// An entry of `windows`.
+pub static WINDOW: Group = Group {
+    place: "a time window",
+    keys: &[
+        key("start", "start = \"0ms\""),
+        key("length", "length = \"5ms\""),
+        key("partitions", "partitions = [\"loop\"]"),
     ],
 };
 
@@ -219,6 +236,27 @@ pub static FAULT: Group = Group {
     ],
 };
 
+/// `watchdog`.
+pub static WATCHDOG: Group = Group {
+    place: "a watchdog",
+    keys: &[
+        key("timeout", "timeout = \"1s\""),
+        key("action", "action = \"restart\""),
+    ],
+};
+
+/// `[[channel]]`.
+pub static CHANNEL: Group = Group {
+    place: "a channel",
+    keys: &[
+        key("name", "name = \"telemetry\""),
+        key("between", "between = [\"loop\", \"linux\"]"),
+        key("size", "size = \"64K\""),
+        key("access", "access = [\"rw\", \"r\"]"),
+        key("cached", "cached = true"),
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -228,10 +266,11 @@ mod tests {
     use super::*;
 
     /// Groups with the name of their definition in the schema.
-    const DEFINITIONS: [(&Group, &str); 12] = [
+    const DEFINITIONS: [(&Group, &str); 15] = [
         (&ROOT, ""),
         (&SYSTEM, "system"),
         (&PCPU, "pcpu"),
+        (&WINDOW, "window"),
         (&PARTITION, "partition"),
         (&IMAGE, "image"),
         (&REGION, "region"),
@@ -241,6 +280,8 @@ mod tests {
         (&DEVICE, "device"),
         (&TREE, "dtb"),
         (&FAULT, "on_fault"),
+        (&WATCHDOG, "watchdog"),
+        (&CHANNEL, "channel"),
     ];
 
     /// Collects the keys that a definition has, in its variants if it has some.

@@ -6,17 +6,20 @@
 //! file, the parties, and what to do. [`Rule`] lists the rules.
 //!
 //! The way of a table through the crate: `reader` (TOML with the place of every key and value) -> `table` (typed, still
-//! with places) -> `check` (rules within the table) -> `resolve` (what it names, found on the `board`) -> `image` (guest
+//! with places) -> `check` (rules within the table; `analysis`: response times) -> `resolve` (what it names, found on the `board`) -> `image` (guest
 //! images, inflated and placed) -> `tree` (guest device trees) -> `payload`, `report`.
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod board;
+mod channel;
 mod check;
 mod compile;
 mod diagnostic;
 mod fit;
 mod image;
 mod keys;
+mod manager;
 mod nearest;
 mod payload;
 mod place;
@@ -32,5 +35,8 @@ mod units;
 
 pub use compile::{Images, RecipeImage, Request, System, compile};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
-pub use platform::{Platform, PlatformError, QemuBoard, cpus_needed, platform_named_in, platforms};
+pub use platform::{
+    El2Costs, Platform, PlatformError, QemuBoard, cpus_needed, platform_named_in, platforms,
+};
 pub use rule::Rule;
+pub use units::{QuantityError, size, time_ns};

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bulkhead::addr::PAGE_BYTES;
+use bulkhead::board::{Interrupt, Trigger};
 use bulkhead::config::record::{
-    ANYWHERE, BY_POSITION, DeviceRecord, Header, InterruptRecord, MAGIC, NAME_BYTES,
-    PartitionRecord, RegionRecord, SeedRecord, SegmentRecord, Span, Table, Text, VERSION,
-    VcpuRecord, WindowRecord, console_model, on_fault, on_panic, partition_flags, record_checksum,
-    system_flags,
+    ANYWHERE, BY_POSITION, ChannelRecord, DeviceRecord, Header, InterruptRecord, MAGIC, NAME_BYTES,
+    PartitionRecord, PcpuRecord, RegionRecord, SeedRecord, SegmentRecord, SideRecord, Span, Table,
+    Text, TimeWindowRecord, VERSION, VcpuRecord, WindowRecord, channel_flags, console_model,
+    on_fault, on_panic, partition_flags, pcpu_flags, record_checksum, system_flags,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::plan::{Device, Plan, Vcpu};
+use crate::plan::{Channel, Device, Pcpu, Plan, Side, Vcpu};
 use crate::table::OnFault;
 
 /// What a payload says besides its partitions.
@@ -23,6 +24,8 @@ pub struct Globals {
     pub focus: u32,
     /// Position of the CPU that serves the UART.
     pub console_pcpu: u32,
+    /// Its affinity, where the table names it so.
+    pub console_mpidr: Option<u64>,
     /// Urgency of that service.
     pub console_priority: u8,
     /// Whether a panic resets the board.
@@ -33,6 +36,10 @@ pub struct Globals {
     pub uart_kind: u32,
     /// Where its registers are.
     pub uart_hpa: u64,
+    /// Its interrupt.
+    pub uart_interrupt: Option<Interrupt>,
+    /// Bytes of records in every CPU's trace ring; 0 for none.
+    pub trace_bytes: u64,
 }
 
 /// Copies the record area of a payload to memory that is aligned as EL2's reader wants it.
@@ -54,6 +61,9 @@ struct Tables {
     interrupts: Vec<InterruptRecord>,
     segments: Vec<SegmentRecord>,
     seeds: Vec<SeedRecord>,
+    pcpus: Vec<PcpuRecord>,
+    time_windows: Vec<TimeWindowRecord>,
+    channels: Vec<ChannelRecord>,
     /// Texts; their records count from the start of this until the tables' size is known.
     strings: Vec<u8>,
     blobs: Blobs,
@@ -92,11 +102,17 @@ fn extend<T>(table: &mut Vec<T>, records: impl IntoIterator<Item = T>) -> Span {
     }
 }
 
-/// Writes the payload of the given partitions.
-pub fn write(globals: &Globals, plans: &[Plan]) -> Vec<u8> {
+/// Writes the payload of the given partitions, CPUs and channels.
+pub fn write(globals: &Globals, plans: &[Plan], pcpus: &[Pcpu], channels: &[Channel]) -> Vec<u8> {
     let mut tables = Tables::default();
     for plan in plans {
         tables.add(plan);
+    }
+    for pcpu in pcpus {
+        tables.add_pcpu(pcpu);
+    }
+    for (position, channel) in channels.iter().enumerate() {
+        tables.add_channel(position, channel, plans);
     }
     let platform = tables.text(&globals.platform);
     let mut header = Header {
@@ -106,6 +122,7 @@ pub fn write(globals: &Globals, plans: &[Plan]) -> Vec<u8> {
         platform,
         focus: globals.focus,
         console_pcpu: globals.console_pcpu,
+        console_mpidr: globals.console_mpidr.unwrap_or(BY_POSITION),
         console_priority: u32::from(globals.console_priority),
         on_panic: if globals.reset_on_panic {
             on_panic::RESET
@@ -119,6 +136,11 @@ pub fn write(globals: &Globals, plans: &[Plan]) -> Vec<u8> {
         },
         uart_kind: globals.uart_kind,
         uart_hpa: globals.uart_hpa,
+        uart_intid: globals.uart_interrupt.map_or(0, |line| line.intid),
+        uart_edge: globals
+            .uart_interrupt
+            .map_or(0, |line| u32::from(line.trigger == Trigger::Edge)),
+        trace_bytes: globals.trace_bytes,
         ..Header::default()
     };
     tables.write(&mut header)
@@ -158,16 +180,63 @@ impl Tables {
             console_overflow: console.map_or(0, |c| u32::from(c.drop)),
             on_fault: fault,
             restart_limit,
-            flags: if plan.autostart {
-                partition_flags::AUTOSTART
+            flags: flags(plan),
+            restart_within_ns,
+            watchdog_ns: plan.watchdog.map_or(0, |watchdog| watchdog.timeout_ns),
+            manages: plan.manages,
+            manager_gpa: plan.manager,
+        };
+        self.partitions.push(record);
+    }
+
+    /// Adds a CPU and its time windows.
+    fn add_pcpu(&mut self, pcpu: &Pcpu) {
+        let windows = pcpu.windows.iter().map(|window| TimeWindowRecord {
+            start_ns: window.start_ns,
+            length_ns: window.length_ns,
+            partitions: window.partitions,
+        });
+        let overload = u32::from(pcpu.allow_overload);
+        let record = PcpuRecord {
+            pcpu: pcpu.position,
+            mpidr: pcpu.mpidr.unwrap_or(BY_POSITION),
+            flags: overload * pcpu_flags::ALLOW_OVERLOAD,
+            major_frame_ns: pcpu.major_frame_ns,
+            windows: extend(&mut self.time_windows, windows),
+        };
+        self.pcpus.push(record);
+    }
+
+    /// Adds a channel.
+    fn add_channel(&mut self, position: usize, channel: &Channel, plans: &[Plan]) {
+        let side = |number: usize| {
+            let party = channel.parties[number];
+            let sides = plans.get(party).map_or(&[][..], |plan| &plan.channels);
+            let own = |side: &&Side| side.channel == position && side.number == number;
+            sides
+                .iter()
+                .find(own)
+                .map_or_else(SideRecord::default, |side| SideRecord {
+                    partition: party as u32,
+                    access: side.access,
+                    gpa: side.gpa,
+                    registers: side.registers,
+                    intid: side.intid,
+                    reserved: 0,
+                })
+        };
+        let record = ChannelRecord {
+            name: self.text(&channel.name),
+            size: channel.size,
+            sides: [side(0), side(1)],
+            flags: if channel.cached {
+                channel_flags::CACHED
             } else {
                 0
             },
-            restart_within_ns,
-            watchdog_ns: 0,
-            manages: 0,
+            reserved: 0,
         };
-        self.partitions.push(record);
+        self.channels.push(record);
     }
 
     /// Adds devices and their windows.
@@ -214,9 +283,15 @@ impl Tables {
         header.interrupts = table(&self.interrupts, &mut place);
         header.segments = table(&self.segments, &mut place);
         header.seeds = table(&self.seeds, &mut place);
+        header.pcpus = table(&self.pcpus, &mut place);
+        header.time_windows = table(&self.time_windows, &mut place);
+        header.channels = table(&self.channels, &mut place);
         header.platform.offset += place;
         for device in &mut self.devices {
             device.path.offset += place;
+        }
+        for channel in &mut self.channels {
+            channel.name.offset += place;
         }
         let record_bytes = u64::from(place) + self.strings.len() as u64;
         header.record_bytes = record_bytes.next_multiple_of(8);
@@ -240,6 +315,9 @@ impl Tables {
         append(&mut out, &self.interrupts);
         append(&mut out, &self.segments);
         append(&mut out, &self.seeds);
+        append(&mut out, &self.pcpus);
+        append(&mut out, &self.time_windows);
+        append(&mut out, &self.channels);
         out.extend(&self.strings);
         out.resize(header.record_bytes as usize, 0);
         header.checksum = record_checksum(&out);
@@ -297,10 +375,10 @@ fn vcpu(vcpu: &Vcpu) -> VcpuRecord {
         priority: u32::from(vcpu.priority),
         mpidr: vcpu.mpidr.unwrap_or(BY_POSITION),
         time_slice_ns: vcpu.time_slice_ns,
-        budget_ns: 0,
+        budget_ns: vcpu.budget_ns,
         period_ns: vcpu.period_ns,
         fp_eager: u32::from(vcpu.fp_eager),
-        background: 0,
+        background: u32::from(vcpu.background),
     }
 }
 
@@ -315,6 +393,14 @@ fn interrupts(devices: &[Device]) -> Vec<InterruptRecord> {
     records.sort_by_key(|record| record.intid);
     records.dedup_by_key(|record| record.intid);
     records
+}
+
+/// Returns a partition's flags.
+fn flags(plan: &Plan) -> u32 {
+    let restarts = plan.watchdog.is_some_and(|watchdog| watchdog.restarts);
+    let flag = |set, flag| if set { flag } else { 0 };
+    flag(plan.autostart, partition_flags::AUTOSTART)
+        | flag(restarts, partition_flags::WATCHDOG_RESTARTS)
 }
 
 /// Returns the fields of what a fault does: kind, limit, window.

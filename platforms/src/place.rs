@@ -4,17 +4,17 @@ use bulkhead::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use bulkhead::board::{Reserved, ReservedBy};
 use bulkhead::config::payload::Payload;
 use bulkhead::config::placement::{
-    CONSOLE_BYTES, Demand, Ground, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES, Violation,
-    place, pool_bytes,
+    CHANNEL_BYTES, CONSOLE_BYTES, Demand, Ground, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES,
+    Violation, place, pool_bytes,
 };
-use bulkhead::config::record::ANYWHERE;
+use bulkhead::config::record::{ANYWHERE, channel_modulus};
 use bulkhead::ids::PartitionId;
 use zerocopy::IntoBytes;
 
 use crate::board::HostBoard;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::payload::words;
-use crate::plan::{Plan, Region};
+use crate::plan::{Channel, Plan, Region};
 use crate::platform::Platform;
 use crate::rule::Rule;
 use crate::units::{round_size, show_size};
@@ -29,6 +29,8 @@ const TREE_OFFSET: u64 = 128 << 20;
 pub struct Map {
     /// What lies where, sorted by address; what is free is in it too.
     pub used: Vec<(Range, String)>,
+    /// Where EL2's image is.
+    pub image: u64,
 }
 
 /// What has a fixed place before partitions are placed.
@@ -79,9 +81,10 @@ impl<'a> Fixed<'a> {
     }
 }
 
-/// Places EL2's pool and the partitions' memory around what is fixed; the plans get their host addresses.
+/// Places EL2's pool, the partitions' memory and that of channels around what is fixed; plans and channels get their host
+/// addresses.
 pub fn place_all(
-    plans: &mut [Plan],
+    (plans, channels): (&mut [Plan], &mut [Channel]),
     board: &HostBoard<'_>,
     fixed: &Fixed<'_>,
     payload: &[u8],
@@ -93,15 +96,15 @@ pub fn place_all(
         hypervisor: fixed.hypervisor,
     };
     check_hypervisor(&ground, out);
-    let pool = pool(plans, payload, board.board.cpus.len());
-    let demands = demands(plans, pool);
+    let pool = pool(plans, channels, payload, board.board.cpus.len());
+    let demands = demands(plans, channels, pool);
     let mut places = vec![ANYWHERE; demands.len()];
     place(
         &ground,
         demands.iter().copied(),
         &mut places,
         &mut |found| {
-            let mut found = diagnose(&found, plans, board);
+            let mut found = diagnose(&found, plans, channels, board);
             if found.rule == Rule::NoRoom && fixed.emulated {
                 found = found.help("QEMU gives more with `--memory SIZE`");
             }
@@ -115,8 +118,10 @@ pub fn place_all(
     }
     let regions = places.get(1..).unwrap_or(&[]).to_vec();
     let all = plans.iter_mut().flat_map(|plan| plan.regions.iter_mut());
-    for (region, place) in all.zip(regions) {
-        region.placed = place;
+    let all = all.map(|region| &mut region.placed);
+    let shared = channels.iter_mut().map(|channel| &mut channel.placed);
+    for (placed, place) in all.chain(shared).zip(regions) {
+        *placed = place;
     }
     map(used, board, fixed)
 }
@@ -133,18 +138,19 @@ fn check_hypervisor(ground: &Ground<'_>, out: &mut Diagnostics) {
 }
 
 /// Returns the bytes of EL2's pool; a payload with errors in it gets a guess.
-fn pool(plans: &[Plan], payload: &[u8], pcpus: usize) -> u64 {
+fn pool(plans: &[Plan], channels: &[Channel], payload: &[u8], pcpus: usize) -> u64 {
     match Payload::new(words(payload).as_bytes()) {
         Ok(payload) => pool_bytes(&payload, pcpus),
         Err(_) => {
             let each = PARTITION_BYTES + VCPU_BYTES + CONSOLE_BYTES + 4 * PAGE_BYTES;
-            pcpus as u64 * PCPU_BYTES + plans.len() as u64 * each
+            let channels = channels.len() as u64 * CHANNEL_BYTES;
+            pcpus as u64 * PCPU_BYTES + plans.len() as u64 * each + channels
         }
     }
 }
 
 /// Lists what needs a place, in EL2's order.
-fn demands(plans: &[Plan], pool: u64) -> Vec<Demand<'_>> {
+fn demands<'a>(plans: &'a [Plan], channels: &'a [Channel], pool: u64) -> Vec<Demand<'a>> {
     let pool = Demand {
         owner: Owner::Pool,
         size: pool,
@@ -166,7 +172,20 @@ fn demands(plans: &[Plan], pool: u64) -> Vec<Demand<'_>> {
             modulus: BLOCK_2M_BYTES,
         })
     });
-    std::iter::once(pool).chain(regions).collect()
+    let shared = channels
+        .iter()
+        .enumerate()
+        .map(|(position, channel)| Demand {
+            owner: Owner::Channel {
+                channel: position as u32,
+                name: &channel.name,
+            },
+            size: channel.size,
+            hpa: ANYWHERE,
+            gpa: 0,
+            modulus: channel_modulus(channel.size),
+        });
+    std::iter::once(pool).chain(regions).chain(shared).collect()
 }
 
 /// Finds the region that an owner stands for.
@@ -183,14 +202,20 @@ fn region<'a>(owner: &Owner<'_>, plans: &'a [Plan]) -> Option<(&'a Plan, &'a Reg
 
 /// Names an owner.
 fn owner_words(owner: &Owner<'_>, plans: &[Plan]) -> String {
-    match region(owner, plans) {
-        Some((plan, _)) => format!("{}: memory", plan.name),
-        None => "EL2: tables, vCPUs, rings".to_owned(),
+    match (region(owner, plans), owner) {
+        (Some((plan, _)), _) => format!("{}: memory", plan.name),
+        (None, Owner::Channel { name, .. }) => format!("channel {name}: shared memory"),
+        (None, _) => "EL2: tables, vCPUs, rings".to_owned(),
     }
 }
 
 /// Words a violation.
-fn diagnose(violation: &Violation<'_>, plans: &[Plan], board: &HostBoard<'_>) -> Diagnostic {
+fn diagnose(
+    violation: &Violation<'_>,
+    plans: &[Plan],
+    channels: &[Channel],
+    board: &HostBoard<'_>,
+) -> Diagnostic {
     match *violation {
         Violation::OutsideMemory { owner, range } => outside(&owner, range, plans, board),
         Violation::OverlapsHypervisor {
@@ -219,7 +244,16 @@ fn diagnose(violation: &Violation<'_>, plans: &[Plan], board: &HostBoard<'_>) ->
             owner,
             size,
             largest,
-        } => no_room(&owner, size, largest, plans, board),
+        } => {
+            let found = no_room(&owner, size, largest, plans, board);
+            match owner {
+                Owner::Channel { channel, .. } => match channels.get(channel as usize) {
+                    Some(channel) => found.and(channel.span.clone(), "this channel"),
+                    None => found,
+                },
+                _ => found,
+            }
+        }
         Violation::NoRange { owner, .. } | Violation::Incongruent { owner, .. } => {
             let (title, text) = (violation.to_string(), "this place".to_owned());
             blame(Rule::MemoryIncongruent, title, &owner, text, plans)
@@ -250,9 +284,10 @@ const OPEN: &str = "choose another `hpa`, or leave it out: memory then goes wher
 
 /// Names an owner at the start of a sentence.
 fn subject(owner: &Owner<'_>, plans: &[Plan]) -> String {
-    match region(owner, plans) {
-        Some((plan, _)) => format!("memory of `{}`", plan.name),
-        None => "EL2's own memory".to_owned(),
+    match (region(owner, plans), owner) {
+        (Some((plan, _)), _) => format!("memory of `{}`", plan.name),
+        (None, Owner::Channel { name, .. }) => format!("the memory of channel `{name}`"),
+        (None, _) => "EL2's own memory".to_owned(),
     }
 }
 
@@ -341,5 +376,8 @@ fn map(mut used: Vec<(Range, String)>, board: &HostBoard<'_>, fixed: &Fixed<'_>)
     }
     used.extend(free.into_iter().map(|range| (range, "free".to_owned())));
     used.sort_by_key(|(range, _)| (range.start(), range.last()));
-    Map { used }
+    Map {
+        used,
+        image: fixed.image.start(),
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bulkhead::addr::Range;
+use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::record::access;
 
 use crate::reader::Span;
-use crate::table::OnFault;
+use crate::table::{OnFault, Watchdog};
 
 /// A partition as it will be.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Plan {
     pub console: Option<Console>,
     /// Its devices.
     pub devices: Vec<Device>,
+    /// Its sides of channels.
+    pub channels: Vec<Side>,
     /// What is loaded into its memory.
     pub loads: Vec<Load>,
     /// Its first instruction.
@@ -37,6 +39,21 @@ pub struct Plan {
     pub on_fault: OnFault,
     /// Whether it starts with the system.
     pub autostart: bool,
+    /// Bit n: it manages partition n.
+    pub manages: u64,
+    /// The names of those, in the order of the table.
+    pub managed: Vec<String>,
+    /// Where it sees the registers of those, a page each; 0 when there are none.
+    pub manager: u64,
+    /// Its watchdog.
+    pub watchdog: Option<Watchdog>,
+}
+
+impl Plan {
+    /// Returns the bytes of its pages of registers of those that it manages.
+    pub fn manager_bytes(&self) -> u64 {
+        u64::from(self.manages.count_ones()) * PAGE_BYTES
+    }
 }
 
 /// Where a guest sees its RAM, its interrupt controller and its console.
@@ -105,6 +122,45 @@ impl Region {
     }
 }
 
+/// A CPU that the table describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pcpu {
+    /// Its position.
+    pub position: u32,
+    /// Its affinity, when the table names it so.
+    pub mpidr: Option<u64>,
+    /// Whether more work than there is time for is accepted.
+    pub allow_overload: bool,
+    /// Time after which its windows come again; 0 when it has none.
+    pub major_frame_ns: u64,
+    /// Its windows, by start.
+    pub windows: Vec<TimeWindow>,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+impl Pcpu {
+    /// Says whether two partitions, by position in the table, are ever able to run here at the same time.
+    pub fn may_meet(&self, one: usize, other: usize) -> bool {
+        let both = 1 << one | 1 << other;
+        let mut windows = self.windows.iter();
+        self.windows.is_empty() || windows.any(|window| window.partitions & both == both)
+    }
+}
+
+/// A window of a CPU's major frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeWindow {
+    /// Where it begins.
+    pub start_ns: u64,
+    /// How long it is.
+    pub length_ns: u64,
+    /// Bit n: partition n may run in it.
+    pub partitions: u64,
+    /// Where the table says so.
+    pub span: Span,
+}
+
 /// A vCPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vcpu {
@@ -116,8 +172,12 @@ pub struct Vcpu {
     pub priority: u8,
     /// Time after which it yields to its equals, 0 for none.
     pub time_slice_ns: u64,
-    /// Period of its work, 0 when not said.
+    /// Time that it may run in every period, 0 for any.
+    pub budget_ns: u64,
+    /// Period of its budget or its work, 0 when not said.
     pub period_ns: u64,
+    /// Whether it runs below every priority when its budget is used up.
+    pub background: bool,
     /// Whether FP registers are switched at every world switch.
     pub fp_eager: bool,
     /// Where the table says so.
@@ -181,6 +241,59 @@ pub struct Interrupt {
     pub intid: u32,
     /// Whether an edge raises it.
     pub edge: bool,
+}
+
+/// Memory that two partitions share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it may be cached.
+    pub cached: bool,
+    /// Positions of the two partitions.
+    pub parties: [usize; 2],
+    /// Where the board with the given device tree has it.
+    pub placed: u64,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+/// A partition's side of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// Position of the channel among all.
+    pub channel: usize,
+    /// Its name.
+    pub name: String,
+    /// Which side this is, 0 or 1.
+    pub number: usize,
+    /// The other partition's name.
+    pub peer: String,
+    /// Bytes of the shared memory.
+    pub size: u64,
+    /// Bits of [`access`].
+    pub access: u32,
+    /// Where the guest sees the memory.
+    pub gpa: u64,
+    /// Where it sees the doorbell's registers.
+    pub registers: u64,
+    /// The doorbell's interrupt.
+    pub intid: u32,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+impl Side {
+    /// Returns the access rights as a table has them.
+    pub fn rights(&self) -> &'static str {
+        if self.access & access::WRITE == 0 {
+            "r"
+        } else {
+            "rw"
+        }
+    }
 }
 
 /// Bytes that are loaded into a partition's memory at every start.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::nearest::suggestion;
+use bulkhead::sched::Levels;
 
 /// A board that systems are built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +18,27 @@ pub struct Platform {
     pub description: String,
     /// Its folder, which holds `board.toml` and the partition tables.
     pub directory: PathBuf,
+    /// The priority levels of its GIC that EL2 can use.
+    pub levels: Levels,
     /// How QEMU runs it, when it does.
     pub qemu: Option<QemuBoard>,
+    /// What EL2 costs on it, when that is known.
+    pub el2: Option<El2Costs>,
 }
+
+/// What EL2 costs on a board, for the analysis of response times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct El2Costs {
+    /// From the end of one vCPU's execution to another's first instruction, in nanoseconds.
+    pub switch_ns: u64,
+    /// Longest time in which EL2 does not look for more urgent work, in nanoseconds.
+    pub stay_ns: u64,
+    /// Where the numbers come from, in a few words.
+    pub basis: String,
+}
+
+/// Levels that every GICv3 has, as its non-secure half sees it.
+const LEAST_LEVELS: u8 = 15;
 
 /// How to run a board under QEMU. `--cpu`, `--cpus`, `--memory` and `--gic` override.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +130,8 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
     let text = fs::read_to_string(file).map_err(|error| refusal(file, error))?;
     let table = DeTable::parse(&text).map_err(|error| refusal(file, error))?;
     let table = table.get_ref();
-    check_keys(table, &["description", "qemu"], file)?;
+    let known = ["description", "interrupt_levels", "qemu", "el2"];
+    check_keys(table, &known, file)?;
     let name = directory
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -121,11 +141,18 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
         Some(_) => return Err(refusal(file, "`qemu` must be a table")),
         None => None,
     };
+    let el2 = match table.get("el2").map(|v| v.get_ref()) {
+        Some(DeValue::Table(el2)) => Some(read_el2(el2, file)?),
+        Some(_) => return Err(refusal(file, "`el2` must be a table")),
+        None => None,
+    };
     Ok(Platform {
         name,
         description: text_key(table, "description", file)?,
         directory: directory.to_owned(),
+        levels: read_levels(table, file)?,
         qemu,
+        el2,
     })
 }
 
@@ -142,6 +169,17 @@ fn check_keys(table: &DeTable<'_>, known: &[&str], file: &Path) -> Result<(), Pl
             Err(refusal(file, format!("there is no key `{key}`: {help}")))
         }
     }
+}
+
+/// Reads how many priority levels the board's GIC has for EL2.
+fn read_levels(table: &DeTable<'_>, file: &Path) -> Result<Levels, PlatformError> {
+    let usable = match table.get("interrupt_levels") {
+        Some(_) => number_key(table, "interrupt_levels", file)?,
+        None => LEAST_LEVELS.into(),
+    };
+    let levels = u8::try_from(usable).ok().and_then(Levels::from_usable);
+    let wrong = "`interrupt_levels` must be 3, 7, 15, 31, 63, 127 or 255";
+    levels.ok_or_else(|| refusal(file, wrong))
 }
 
 /// Reads the `[qemu]` table of a board.
@@ -163,6 +201,16 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         memory: text_key(table, "memory", file)?,
         load_offset: number_key(table, "load_offset", file)?,
         options,
+    })
+}
+
+/// Reads the `[el2]` table of a board.
+fn read_el2(table: &DeTable<'_>, file: &Path) -> Result<El2Costs, PlatformError> {
+    check_keys(table, &["switch_ns", "stay_ns", "basis"], file)?;
+    Ok(El2Costs {
+        switch_ns: number_key(table, "switch_ns", file)?,
+        stay_ns: number_key(table, "stay_ns", file)?,
+        basis: text_key(table, "basis", file)?,
     })
 }
 
@@ -241,7 +289,10 @@ mod tests {
             .unwrap();
         let qemu = board.qemu.as_ref().unwrap();
         assert_eq!((qemu.cpus, qemu.load_offset), (2, 0x20_0000));
+        assert_eq!(board.levels.for_vcpus(), 30);
         assert_eq!(qemu.options, ["-nic", "none"]);
+        let el2 = board.el2.as_ref().unwrap();
+        assert!(el2.switch_ns > 0 && el2.switch_ns <= el2.stay_ns);
         assert!(board.tables().contains(&"default".to_owned()));
         assert!(!board.tables().contains(&"board".to_owned()));
     }
@@ -258,6 +309,8 @@ mod tests {
             error.contains("board.toml") && error.contains("`cpus`"),
             "{error}"
         );
+        let error = says("levels", "description = \"x\"\ninterrupt_levels = 16\n");
+        assert!(error.contains("15, 31"), "{error}");
         let error = says("unknown", "description = \"x\"\nqmeu = 1\n");
         assert!(error.contains("did you mean `qemu`?"), "{error}");
     }

@@ -162,11 +162,14 @@ impl<'a> Keys<'a> {
         size(self.get(name)?, name, self.example(name), out)
     }
 
+    /// Reads a point in time in nanoseconds; it may be zero.
+    pub fn instant_ns(&self, name: &str, out: &mut Diagnostics) -> Option<At<u64>> {
+        quantity(self.get(name)?, name, self.example(name), &TIME, out)
+    }
+
     /// Reads a time in nanoseconds, at least one.
     pub fn time_ns(&self, name: &str, out: &mut Diagnostics) -> Option<At<u64>> {
-        let value = self.get(name)?;
-        let example = self.example(name);
-        let ns = quantity(value, name, example, &TIME, out)?;
+        let ns = self.instant_ns(name, out)?;
         if ns.value == 0 {
             let title = format!("`{name}` is a time of at least 1 ns");
             out.push(Diagnostic::new(

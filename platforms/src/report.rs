@@ -1,19 +1,22 @@
 //! What a table makes of a board, for people and as JSON.
 
 mod json;
+mod time;
 
 use bulkhead::addr::Range;
 use bulkhead::board::GicVersion;
 use bulkhead::ids::{Mpidr, VcpuId};
+use bulkhead::sched::{Levels, levels};
 
 use crate::board::HostBoard;
 use crate::check::space::seen;
 use crate::payload::Globals;
 use crate::place::Map;
-use crate::plan::Plan;
+use crate::plan::{Channel, Plan};
 use crate::units::{round_size, show_size, show_time};
 
 pub use json::json;
+pub use time::Time;
 
 /// What is reported.
 pub struct Subject<'a> {
@@ -21,14 +24,20 @@ pub struct Subject<'a> {
     pub table: String,
     /// The partitions.
     pub plans: &'a [Plan],
+    /// The channels.
+    pub channels: &'a [Channel],
     /// The board.
     pub board: &'a HostBoard<'a>,
+    /// The priority levels of its GIC.
+    pub levels: Levels,
     /// The rest of the table.
     pub globals: &'a Globals,
     /// The board's memory.
     pub map: &'a Map,
     /// Bytes of the payload.
     pub payload_bytes: u64,
+    /// What the analysis says.
+    pub time: Time<'a>,
 }
 
 /// A line of a table of two indented columns and a remark.
@@ -47,12 +56,24 @@ pub fn text(subject: &Subject<'_>) -> String {
         cpu_rows(subject),
         &mut out,
     );
+    section(
+        "Time: what a vCPU can count on, whatever the others do",
+        time::rows(&subject.time),
+        &mut out,
+    );
     section("Memory of the board", memory_rows(subject), &mut out);
     section(
         "Interrupts that are passed through or used by EL2",
         interrupt_rows(subject),
         &mut out,
     );
+    if !subject.channels.is_empty() {
+        section("Channels", channel_rows(subject), &mut out);
+    }
+    let fates: Vec<Row> = subject.plans.iter().flat_map(fate_rows).collect();
+    if !fates.is_empty() {
+        section("Watchdogs and managers", fates, &mut out);
+    }
     for plan in subject.plans {
         let title = format!("Partition `{}` sees", plan.name);
         section(&title, guest_rows(plan), &mut out);
@@ -141,27 +162,52 @@ fn cpu_rows(subject: &Subject<'_>) -> Vec<Row> {
             what,
             remark: shared,
         });
+        let sharers = level_sharers(&users, subject.levels);
         rows.extend(users.into_iter().map(|(name, index, vcpu)| Row {
             place: format!("  priority {:3}", vcpu.priority),
             what: format!("{name} vCPU {index}"),
-            remark: vcpu_remark(index, vcpu),
+            remark: vcpu_remark(index, vcpu, sharers.contains(&vcpu.priority)),
         }));
     }
     rows
 }
 
+/// Returns the priorities of a CPU's vCPUs whose interrupts share a level of the GIC, none when there are levels enough.
+pub fn level_sharers(users: &[(&str, usize, &crate::plan::Vcpu)], found: Levels) -> Vec<u8> {
+    let all = users.iter().map(|(_, _, vcpu)| vcpu.priority);
+    let level = |own: u8| found.priority(levels::rank(own, all.clone()));
+    let mut priorities: Vec<u8> = all.clone().collect();
+    priorities.dedup();
+    let shared = |own: &u8| {
+        let others = priorities.iter().filter(|other| *other != own);
+        others
+            .map(|other| level(*other))
+            .any(|it| it == level(*own))
+    };
+    priorities.iter().copied().filter(shared).collect()
+}
+
 /// Says what is special about a vCPU.
-fn vcpu_remark(index: usize, vcpu: &crate::plan::Vcpu) -> String {
+fn vcpu_remark(index: usize, vcpu: &crate::plan::Vcpu, shares_level: bool) -> String {
     let mpidr = Mpidr::of_vcpu(VcpuId(index as u8));
     let mut words = vec![format!("MPIDR {mpidr}")];
     if vcpu.time_slice_ns != 0 {
         words.push(format!("time slice {}", show_time(vcpu.time_slice_ns)));
     }
+    if vcpu.budget_ns != 0 {
+        words.push(format!("budget {}", show_time(vcpu.budget_ns)));
+    }
     if vcpu.period_ns != 0 {
         words.push(format!("period {}", show_time(vcpu.period_ns)));
     }
+    if vcpu.background {
+        words.push("then in the background".to_owned());
+    }
     if vcpu.fp_eager {
         words.push("FP switched eagerly".to_owned());
+    }
+    if shares_level {
+        words.push("shares the last interrupt level".to_owned());
     }
     words.join(", ")
 }
@@ -222,6 +268,59 @@ fn interrupt_rows(subject: &Subject<'_>) -> Vec<Row> {
     rows.into_iter().map(row).collect()
 }
 
+/// Says what each channel is, and what its sides see.
+fn channel_rows(subject: &Subject<'_>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (position, channel) in subject.channels.iter().enumerate() {
+        let caching = if channel.cached { "cached" } else { "uncached" };
+        rows.push(Row {
+            place: channel.name.clone(),
+            what: show_size(channel.size),
+            remark: format!("{caching}, at host {:#010x}", channel.placed),
+        });
+        for party in channel.parties {
+            let Some(plan) = subject.plans.get(party) else {
+                continue;
+            };
+            let sides = plan.channels.iter().enumerate();
+            let own = sides.filter(|(_, side)| side.channel == position);
+            rows.extend(own.map(|(index, side)| Row {
+                place: format!("  {} {}", plan.name, side.rights()),
+                what: format!("channel {index}"),
+                remark: format!(
+                    "memory {:#010x}, doorbell {:#010x}, {} edge",
+                    side.gpa,
+                    side.registers,
+                    intid_words(side.intid)
+                ),
+            }));
+        }
+    }
+    rows
+}
+
+/// Says who watches over a partition, and whom it manages.
+fn fate_rows(plan: &Plan) -> Vec<Row> {
+    let watchdog = plan.watchdog.map(|watchdog| {
+        let timeout = show_time(watchdog.timeout_ns);
+        let action = if watchdog.restarts {
+            "restarts"
+        } else {
+            "stops"
+        };
+        let remark = format!("{action} it when it is not kicked for {timeout}");
+        ("has a watchdog", remark)
+    });
+    let managed = (plan.manages != 0).then(|| ("manages", plan.managed.join(", ")));
+    let rows = [watchdog, managed].into_iter().flatten();
+    rows.map(|(what, remark)| Row {
+        place: plan.name.clone(),
+        what: what.to_owned(),
+        remark,
+    })
+    .collect()
+}
+
 /// Writes a range with addresses of at least eight digits.
 fn range_words(range: Range) -> String {
     format!("{:#010x}..={:#010x}", range.start(), range.last())
@@ -280,6 +379,10 @@ fn seen_remark(plan: &Plan, what: &str, range: Range) -> String {
     }
     if let Some(console) = plan.console.as_ref().filter(|c| c.gpa == range.start()) {
         return format!("{what}, {}", intid_words(console.intid));
+    }
+    let mut sides = plan.channels.iter();
+    if let Some(side) = sides.find(|side| side.registers == range.start()) {
+        return format!("{what}, {}", intid_words(side.intid));
     }
     let device = plan
         .devices

@@ -48,12 +48,17 @@ pub fn resolve(
         vcpus: vcpus(partition, board, emulated, out),
         console: partition.console.as_ref().map(|c| console(c, layout)),
         devices: devices.filter_map(|d| device(d, board, out)).collect(),
+        channels: Vec::new(),
         loads: Vec::new(),
         entry: 0,
         dtb: 0,
         seeds: Vec::new(),
         on_fault: partition.on_fault,
         autostart: partition.stopped.is_none(),
+        manages: 0,
+        managed: Vec::new(),
+        manager: 0,
+        watchdog: partition.watchdog,
     }
 }
 
@@ -134,16 +139,14 @@ fn vcpu(
         out.push(unknown_pcpu(name, board, emulated));
         return None;
     };
-    let mpidr = match name.value {
-        CpuName::Mpidr(mpidr) => Some(mpidr),
-        CpuName::Position(_) => None,
-    };
     Some(Vcpu {
         pcpu,
-        mpidr,
+        mpidr: name.value.mpidr(),
         priority: vcpu.priority.as_ref()?.value,
         time_slice_ns: vcpu.time_slice_ns,
+        budget_ns: vcpu.budget_ns,
         period_ns: vcpu.period_ns,
+        background: vcpu.background,
         fp_eager: vcpu.fp_eager,
         span: vcpu.span.clone(),
     })

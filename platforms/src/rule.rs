@@ -68,6 +68,8 @@ rules! {
     ReservedName = Error "reserved-name",
     /// A name is used once.
     DuplicateName = Error "duplicate-name",
+    /// A CPU's trace ring is a power of two of bytes, and all of them together are not too many.
+    TraceSize = Error "trace-size",
     /// The keyboard goes to a partition that there is.
     UnknownFocus = Error "unknown-focus",
     /// The keyboard goes to a partition with a console.
@@ -86,6 +88,40 @@ rules! {
     PriorityOutOfRange = Error "priority-out-of-range",
     /// vCPUs of one partition that share a CPU take turns.
     SiblingsNeedTimeSlice = Error "siblings-need-time-slice",
+    /// A budget is a part of a period.
+    BudgetNeedsPeriod = Error "budget-needs-period",
+    /// A budget is at most its period.
+    BudgetTooLarge = Error "budget-too-large",
+    /// What follows a used-up budget is said where there is a budget.
+    ExhaustionNeedsBudget = Error "exhaustion-needs-budget",
+    /// A period or a major frame is at most an hour.
+    PeriodTooLong = Error "period-too-long",
+    /// Time windows lie in a major frame.
+    WindowsNeedFrame = Error "windows-need-frame",
+    /// A major frame has time windows.
+    FrameNeedsWindows = Error "frame-needs-windows",
+    /// A pCPU has no more time windows than EL2 has room for.
+    TooManyWindows = Error "too-many-windows",
+    /// A time window ends within its major frame.
+    WindowBeyondFrame = Error "window-beyond-frame",
+    /// No two time windows of a pCPU are open at once.
+    WindowOverlap = Error "window-overlap",
+    /// A watchdog's time is at most a day.
+    WatchdogTooLong = Error "watchdog-too-long",
+    /// A partition manages partitions that there are.
+    UnknownManaged = Error "unknown-managed",
+    /// A partition that is managed is named once.
+    ManagedTwice = Error "managed-twice",
+    /// A time window is open for partitions that there are.
+    WindowUnknownPartition = Error "window-unknown-partition",
+    /// A time window is open for partitions with a vCPU on its pCPU.
+    WindowWithoutVcpu = Error "window-without-vcpu",
+    /// Who has a vCPU on a pCPU with time windows may run in one of them.
+    PartitionInNoWindow = Error "partition-in-no-window",
+    /// The budgets of a pCPU, with what EL2 needs for them, fit its time.
+    OverloadedPcpu = Error "overloaded-pcpu",
+    /// A vCPU gets its budget within its period, whatever the others do.
+    BudgetNotMet = Error "budget-not-met",
     /// A partition has memory.
     NoMemory = Error "no-memory",
     /// A partition has no more pieces of memory than EL2 has room for.
@@ -108,6 +144,18 @@ rules! {
     MemoryReserved = Error "memory-reserved",
     /// The board has room for all partitions.
     NoRoom = Error "no-room",
+    /// There are no more channels than EL2 has room for.
+    TooManyChannels = Error "too-many-channels",
+    /// A channel's name is used once.
+    DuplicateChannel = Error "duplicate-channel",
+    /// A channel ends at partitions that there are.
+    UnknownPeer = Error "unknown-peer",
+    /// A channel is between two different partitions.
+    ChannelEnds = Error "channel-ends",
+    /// A channel's memory is made of whole pages and not too large.
+    ChannelSize = Error "channel-size",
+    /// Each side of a channel reads, or reads and writes, and one of them writes.
+    ChannelAccess = Error "channel-access",
     /// An image is of one kind.
     ImageKind = Error "image-kind",
     /// A guest crate is one that there is.
@@ -178,6 +226,10 @@ rules! {
     PageHasNeighbour = Warning "page-has-neighbour",
     /// A vCPU of a guest with several is held up by a more urgent one that nothing limits.
     UrgentNeighbour = Warning "urgent-neighbour",
+    /// A vCPU with a budget or a period can count on time.
+    NoGuarantee = Warning "no-guarantee",
+    /// A pCPU has time for all that the table asks of it, though the table insists on more.
+    OverloadAllowed = Warning "overload-allowed",
     /// The board gives EL2 a random seed to make the guests' seeds from.
     NoBoardSeed = Warning "no-board-seed",
 }

@@ -3,10 +3,13 @@
 //! Keys that are absent or wrong are `None` or their default; what was wrong is in the diagnostics, and the rest is
 //! checked all the same, so that one run shows every violation.
 
+mod channel;
 mod image;
 mod memory;
 mod partition;
 mod system;
+mod vcpu;
+mod window;
 
 use toml::de::DeTable;
 
@@ -24,6 +27,25 @@ pub struct Table {
     pub pcpus: Vec<Pcpu>,
     /// `[[partition]]`, in order.
     pub partitions: Vec<Partition>,
+    /// `[[channel]]`, in order.
+    pub channels: Vec<Channel>,
+}
+
+/// `[[channel]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: At<String>,
+    /// The names of the two partitions.
+    pub between: [At<String>; 2],
+    /// Bytes of the shared memory.
+    pub size: At<u64>,
+    /// Bits of [`bulkhead::config::record::access`], by side.
+    pub access: [u32; 2],
+    /// Whether the memory may be cached.
+    pub cached: bool,
+    /// Where the table says so.
+    pub span: Span,
 }
 
 /// `[system]`.
@@ -41,6 +63,8 @@ pub struct System {
     pub reset_on_panic: bool,
     /// Whether memory is zeroed before the first start.
     pub scrub_at_boot: bool,
+    /// Bytes of every CPU's trace ring.
+    pub trace: Option<At<u64>>,
 }
 
 /// How a table names a CPU.
@@ -52,6 +76,16 @@ pub enum CpuName {
     Mpidr(u64),
 }
 
+impl CpuName {
+    /// Returns the affinity that it is named by.
+    pub fn mpidr(self) -> Option<u64> {
+        match self {
+            Self::Mpidr(mpidr) => Some(mpidr),
+            Self::Position(_) => None,
+        }
+    }
+}
+
 /// `[[pcpu]]`.
 #[derive(Clone, Debug)]
 pub struct Pcpu {
@@ -59,6 +93,27 @@ pub struct Pcpu {
     pub id: At<CpuName>,
     /// Whether only one partition may use it, and where that is said.
     pub exclusive: Option<Span>,
+    /// Whether more work than there is time for is accepted.
+    pub allow_overload: bool,
+    /// Time after which its windows come again.
+    pub major_frame_ns: Option<At<u64>>,
+    /// Its windows, in table order.
+    pub windows: Vec<Window>,
+    /// Where the table says so.
+    pub span: Span,
+}
+
+/// A time window of a CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where it begins in the major frame.
+    pub start_ns: u64,
+    /// How long it is.
+    pub length_ns: u64,
+    /// The partitions that may run in it.
+    pub partitions: Vec<At<String>>,
+    /// Where the table says so.
+    pub span: Span,
 }
 
 /// `[[partition]]`.
@@ -84,6 +139,19 @@ pub struct Partition {
     pub on_fault: OnFault,
     /// Where the table says that it does not start with the system.
     pub stopped: Option<Span>,
+    /// The names of those that it manages.
+    pub manages: Vec<At<String>>,
+    /// Its watchdog.
+    pub watchdog: Option<Watchdog>,
+}
+
+/// A watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// The longest time between two kicks.
+    pub timeout_ns: u64,
+    /// Whether it restarts the partition rather than stopping it.
+    pub restarts: bool,
 }
 
 /// Where an image comes from.
@@ -155,8 +223,12 @@ pub struct Vcpu {
     pub priority: Option<At<u8>>,
     /// Time after which it yields to its equals, 0 for none.
     pub time_slice_ns: u64,
-    /// Period of its work, for the report; 0 when not said.
+    /// Time that it may run in every period, 0 for any.
+    pub budget_ns: u64,
+    /// Period of its budget, or of its work for the report; 0 when not said.
     pub period_ns: u64,
+    /// Whether it runs below every priority when its budget is used up.
+    pub background: bool,
     /// Whether FP registers are switched at every world switch.
     pub fp_eager: bool,
     /// Where the table says so.
@@ -258,6 +330,7 @@ impl Table {
             system: system::read(&root, out),
             pcpus: system::read_pcpus(&root, out),
             partitions: partition::read_all(&root, out),
+            channels: channel::read_all(&root, out),
         }
     }
 }

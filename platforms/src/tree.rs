@@ -1,7 +1,9 @@
 //! Guest device trees: what QEMU's `virt` machine would show, as far as it is there, and nothing else.
 
+mod channel;
 mod device;
 mod encode;
+mod manager;
 
 use bulkhead::config::record::access;
 use bulkhead::ids::{Mpidr, VcpuId};
@@ -76,6 +78,8 @@ pub fn generate(plan: &Plan, cpus: &[String], board: &DeviceTree, words: Words<'
         root.add_child(uart(&name, console.gpa, console.intid));
     }
     device::add_all(root, &mut aliases, plan, board);
+    channel::add_all(root, plan);
+    manager::add(root, plan);
     root.add_child(aliases);
     root.add_child(chosen);
     flatten(&tree)

@@ -115,6 +115,33 @@ pub fn show_time(ns: u64) -> String {
     format!("{ns} ns")
 }
 
+/// Writes an upper bound in at most five digits, rounded up: `3600 ns`, `203.6 us`, `12.1 ms`.
+pub fn bound_time(ns: u64) -> String {
+    short_time(ns, u64::div_ceil)
+}
+
+/// Writes a lower bound in at most five digits, rounded down.
+pub fn floor_time(ns: u64) -> String {
+    short_time(ns, |ns, tenth| ns / tenth)
+}
+
+/// Writes a time in tenths of a unit.
+fn short_time(ns: u64, tenths: fn(u64, u64) -> u64) -> String {
+    for (factor, unit) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")] {
+        if ns >= 10 * factor {
+            let tenths = tenths(ns, factor / 10);
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{ns} ns")
+}
+
+/// Writes millionths as a percentage, rounded up.
+pub fn percent(ppm: u64) -> String {
+    let tenths = ppm.div_ceil(1_000);
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +184,12 @@ mod tests {
         assert_eq!(round_size(10_241), "10 KiB");
         assert_eq!(round_size(939_516_421), "895 MiB");
         assert_eq!(show_time(1_500_000), "1500 us");
+        assert_eq!(bound_time(9_999), "9999 ns");
+        assert_eq!(bound_time(203_601), "203.7 us");
+        assert_eq!(floor_time(203_699), "203.6 us");
+        assert_eq!(bound_time(9_999_901), "10000.0 us");
+        assert_eq!(bound_time(12_000_000), "12.0 ms");
+        assert_eq!(percent(1_200_001), "120.1 %");
         assert_eq!(suggest_size(5000), "\"8K\"");
         assert_eq!(suggest_size((33 << 20) + 1), "\"34M\"");
         assert_eq!(suggest_size((65 << 20) + 1), "\"66M\"");

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use super::windows;
 use crate::board::HostBoard;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::plan::{Plan, Vcpu};
+use crate::plan::{Pcpu, Plan, Vcpu};
 use crate::reader::Span;
 use crate::resolve::unknown_pcpu;
 use crate::rule::Rule;
 use crate::table::Table;
 
-/// Checks `[[pcpu]]`, `console_pcpu` and who shares a CPU.
+/// Checks `[[pcpu]]`, `console_pcpu` and who shares a CPU; returns the CPUs that are described.
 pub fn check(
     table: &Table,
     plans: &[Plan],
     board: &HostBoard<'_>,
     emulated: bool,
     out: &mut Diagnostics,
-) {
+) -> Vec<Pcpu> {
     let mut described: BTreeMap<u32, Span> = BTreeMap::new();
+    let mut resolved = Vec::new();
     for pcpu in &table.pcpus {
         let Some(position) = board.position(pcpu.id.value) else {
             out.push(unknown_pcpu(&pcpu.id, board, emulated));
@@ -33,10 +35,12 @@ pub fn check(
                     .and(other, "described here")
                     .help("make one `[[pcpu]]` of the two"),
             );
+            continue;
         }
         if let Some(exclusive) = &pcpu.exclusive {
             check_exclusive(position, exclusive, plans, out);
         }
+        resolved.push(windows::resolve(pcpu, position, plans, out));
     }
     if let Some(name) = &table.system.console_pcpu
         && board.position(name.value).is_none()
@@ -46,7 +50,8 @@ pub fn check(
     for plan in plans {
         check_siblings(plan, out);
     }
-    warn_of_urgent_neighbours(plans, out);
+    warn_of_urgent_neighbours(plans, &resolved, out);
+    resolved
 }
 
 /// Refuses two partitions on a CPU kept for one.
@@ -100,10 +105,11 @@ fn check_siblings(plan: &Plan, out: &mut Diagnostics) {
 }
 
 /// Warns when a vCPU of a guest with several can be held up for ever, so that its siblings spin for it.
-fn warn_of_urgent_neighbours(plans: &[Plan], out: &mut Diagnostics) {
-    for plan in plans.iter().filter(|plan| plan.vcpus.len() > 1) {
+fn warn_of_urgent_neighbours(plans: &[Plan], pcpus: &[Pcpu], out: &mut Diagnostics) {
+    let several = plans.iter().enumerate();
+    for (position, plan) in several.filter(|(_, plan)| plan.vcpus.len() > 1) {
         for (index, vcpu) in plan.vcpus.iter().enumerate() {
-            for (neighbour, other) in more_urgent(plan, vcpu, plans) {
+            for (neighbour, other) in more_urgent(position, vcpu, plans, pcpus) {
                 let title = format!(
                     "vCPU {index} of `{}` shares pCPU {} with `{neighbour}`, which is more urgent \
                      and has no budget",
@@ -121,13 +127,19 @@ fn warn_of_urgent_neighbours(plans: &[Plan], out: &mut Diagnostics) {
     }
 }
 
-/// Returns the vCPUs of other partitions on the same CPU that are more urgent than `vcpu`.
+/// Returns the vCPUs of other partitions on the same CPU that are more urgent than `vcpu` of the partition at a position,
+/// may run when it may, and are held back by no budget.
 fn more_urgent<'a>(
-    plan: &'a Plan,
+    position: usize,
     vcpu: &'a Vcpu,
     plans: &'a [Plan],
+    pcpus: &'a [Pcpu],
 ) -> impl Iterator<Item = (&'a str, &'a Vcpu)> {
-    let others = plans.iter().filter(move |other| other.span != plan.span);
-    let vcpus = others.flat_map(|other| other.vcpus.iter().map(|v| (other.name.as_str(), v)));
-    vcpus.filter(move |(_, v)| v.pcpu == vcpu.pcpu && v.priority > vcpu.priority)
+    let pcpu = pcpus.iter().find(|pcpu| pcpu.position == vcpu.pcpu);
+    let meets = move |other: usize| pcpu.is_none_or(|pcpu| pcpu.may_meet(position, other));
+    let others = plans.iter().enumerate();
+    let others = others.filter(move |(other, _)| *other != position && meets(*other));
+    let vcpus = others.flat_map(|(_, other)| other.vcpus.iter().map(|v| (other.name.as_str(), v)));
+    vcpus
+        .filter(move |(_, v)| v.pcpu == vcpu.pcpu && v.priority > vcpu.priority && v.budget_ns == 0)
 }

@@ -22,12 +22,18 @@ pub struct Seen {
 
 /// Lists everything that a guest sees, sorted by address.
 pub fn seen(plan: &Plan) -> Vec<Seen> {
-    let mut seen: Vec<Seen> = emulated(plan).chain(given(plan)).flatten().collect();
+    let all = emulated(plan).chain(given(plan)).chain(shared(plan));
+    let mut seen: Vec<Seen> = all.flatten().collect();
     seen.sort_by_key(|s| (s.range.start(), s.range.last()));
     seen
 }
 
 impl Seen {
+    /// Returns where it is.
+    pub fn range(&self) -> Range {
+        self.range
+    }
+
     /// Describes something without registers of the board behind it; `None` when there is no such range.
     fn new(what: impl Into<String>, start: u64, bytes: u64, span: &Span) -> Option<Self> {
         Some(Self {
@@ -50,6 +56,10 @@ fn emulated(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
         console.and_then(|c| Seen::new("the console's UART", c.gpa, UART_BYTES, &c.span)),
     ]
     .into_iter()
+    .chain((plan.manager != 0).then(|| {
+        let bytes = plan.manager_bytes();
+        Seen::new("a manager's registers", plan.manager, bytes, span)
+    }))
 }
 
 /// Lists what of the board a guest is given.
@@ -67,6 +77,22 @@ fn given(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
         })
     });
     regions.chain(windows)
+}
+
+/// Lists what a guest sees of its channels.
+fn shared(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
+    plan.channels.iter().flat_map(|side| {
+        let (name, span) = (&side.name, &side.span);
+        [
+            Seen::new(format!("channel `{name}`"), side.gpa, side.size, span),
+            Seen::new(
+                format!("the doorbell of channel `{name}`"),
+                side.registers,
+                PAGE_BYTES,
+                span,
+            ),
+        ]
+    })
 }
 
 /// Refuses things that lie on each other in a guest's address space, and a console outside it. Registers of devices

@@ -4,9 +4,9 @@ use bulkhead::addr::Range;
 use bulkhead::config::record::access;
 use serde_json::{Value, json};
 
-use super::{Subject, users};
+use super::{Subject, level_sharers, users};
 use crate::diagnostic::Diagnostics;
-use crate::plan::{Device, Load, Plan, Region};
+use crate::plan::{Channel, Device, Load, Plan, Region, Side};
 
 /// Writes the report.
 pub fn json(subject: &Subject<'_>, warnings: &Diagnostics) -> String {
@@ -15,7 +15,9 @@ pub fn json(subject: &Subject<'_>, warnings: &Diagnostics) -> String {
         "platform": subject.globals.platform,
         "payload_bytes": subject.payload_bytes,
         "cpus": cpus(subject),
+        "time": super::time::json(&subject.time),
         "memory": memory(subject),
+        "channels": subject.channels.iter().map(channel).collect::<Vec<_>>(),
         "partitions": subject.plans.iter().map(partition).collect::<Vec<_>>(),
         "warnings": warnings.to_value()["diagnostics"],
     });
@@ -31,10 +33,17 @@ fn hex(address: u64) -> String {
 fn cpus(subject: &Subject<'_>) -> Vec<Value> {
     let cpus = subject.board.board.cpus.iter().enumerate();
     cpus.map(|(position, cpu)| {
-        let users = users(subject.plans, position as u32).into_iter();
+        let users = users(subject.plans, position as u32);
+        let sharers = level_sharers(&users, subject.levels);
         let vcpus: Vec<Value> = users
+            .into_iter()
             .map(|(name, index, vcpu)| {
-                json!({ "partition": name, "vcpu": index, "priority": vcpu.priority })
+                json!({
+                    "partition": name,
+                    "vcpu": index,
+                    "priority": vcpu.priority,
+                    "shares_interrupt_level": sharers.contains(&vcpu.priority),
+                })
             })
             .collect();
         json!({
@@ -42,6 +51,7 @@ fn cpus(subject: &Subject<'_>) -> Vec<Value> {
             "mpidr": hex(cpu.mpidr.raw()),
             "core": cpu.core,
             "usable": cpu.usable,
+            "interrupt_levels": subject.levels.for_vcpus(),
             "vcpus": vcpus,
         })
     })
@@ -65,7 +75,9 @@ fn partition(plan: &Plan) -> Value {
             "pcpu": vcpu.pcpu,
             "priority": vcpu.priority,
             "time_slice_ns": vcpu.time_slice_ns,
+            "budget_ns": vcpu.budget_ns,
             "period_ns": vcpu.period_ns,
+            "background": vcpu.background,
         })
     });
     json!({
@@ -78,6 +90,12 @@ fn partition(plan: &Plan) -> Value {
         "vcpus": vcpus.collect::<Vec<_>>(),
         "memory": plan.regions.iter().map(region).collect::<Vec<_>>(),
         "devices": plan.devices.iter().map(device).collect::<Vec<_>>(),
+        "channels": plan.channels.iter().map(side).collect::<Vec<_>>(),
+        "manages": plan.managed,
+        "manager": (plan.manager != 0).then(|| hex(plan.manager)),
+        "watchdog": plan.watchdog.map(|watchdog| {
+            json!({ "timeout_ns": watchdog.timeout_ns, "restarts": watchdog.restarts })
+        }),
         "loads": plan.loads.iter().map(load).collect::<Vec<_>>(),
     })
 }
@@ -109,6 +127,29 @@ fn device(device: &Device) -> Value {
         "path": device.path,
         "windows": windows.collect::<Vec<_>>(),
         "interrupts": interrupts.collect::<Vec<_>>(),
+    })
+}
+
+/// Describes a channel.
+fn channel(channel: &Channel) -> Value {
+    json!({
+        "name": channel.name,
+        "hpa": hex(channel.placed),
+        "size": channel.size,
+        "cached": channel.cached,
+    })
+}
+
+/// Describes a partition's side of a channel.
+fn side(side: &Side) -> Value {
+    json!({
+        "name": side.name,
+        "side": side.number,
+        "peer": side.peer,
+        "access": side.rights(),
+        "gpa": hex(side.gpa),
+        "registers": hex(side.registers),
+        "intid": side.intid,
     })
 }
 

@@ -1,13 +1,17 @@
 //! `[[partition]]`.
 
+use bulkhead::config::record::MAX_WATCHDOG_NS;
 use toml::de::DeValue;
 
-use super::system::{cpu, priority};
-use super::{Console, Device, DeviceSource, OnFault, Partition, Tree, Vcpu, image, memory};
+use super::vcpu::vcpu;
+use super::{
+    Console, Device, DeviceSource, OnFault, Partition, Tree, Vcpu, Watchdog, image, memory,
+};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::keys;
 use crate::reader::{self, At, Keys, Value};
 use crate::rule::Rule;
+use crate::units::show_time;
 
 /// The interrupts that a peripheral can have: shared peripheral interrupts.
 pub const SPIS: std::ops::Range<u64> = 32..1020;
@@ -52,6 +56,8 @@ fn partition(value: Value<'_>, index: usize, out: &mut Diagnostics) -> Option<Pa
             .boolean("autostart", out)
             .filter(|truth| !truth.value)
             .map(|truth| truth.span),
+        manages: manages(&keys, out),
+        watchdog: watchdog(&keys, out),
         name,
     })
 }
@@ -70,22 +76,6 @@ fn vcpus(keys: &Keys<'_>, out: &mut Diagnostics) -> Vec<Vcpu> {
         out.push(found.help(format!("write for example `{}`", keys.example("vcpus"))));
     }
     list.iter().filter_map(|value| vcpu(value, out)).collect()
-}
-
-/// Reads one vCPU.
-fn vcpu(value: Value<'_>, out: &mut Diagnostics) -> Option<Vcpu> {
-    let keys = Keys::open(value, &keys::VCPU, out)?;
-    let pcpu = keys.require("pcpu", out);
-    let urgency = keys.require("priority", out);
-    let fp = [("lazy", false), ("eager", true)];
-    Some(Vcpu {
-        pcpu: pcpu.and_then(|value| cpu(value, "pcpu", out)),
-        priority: urgency.and_then(|value| priority(value, "priority", out)),
-        time_slice_ns: keys.time_ns("time_slice", out).map_or(0, |t| t.value),
-        period_ns: keys.time_ns("period", out).map_or(0, |t| t.value),
-        fp_eager: keys.word("fp", &fp, out).is_some_and(|w| w.value),
-        span: value.span(),
-    })
 }
 
 /// Reads `console`; a partition has one unless it says otherwise.
@@ -259,6 +249,32 @@ fn tree(keys: &Keys<'_>, name: &At<String>, out: &mut Diagnostics) -> At<Tree> {
         (Some(file), Some(at)) => At::new(Tree::File { file, at }, value.span()),
         _ => generated(value.span()),
     }
+}
+
+/// Reads `manages`.
+fn manages(keys: &Keys<'_>, out: &mut Diagnostics) -> Vec<At<String>> {
+    let names = keys.list("manages", out).unwrap_or_default().into_iter();
+    let names = names.filter_map(|name| reader::text(name, "manages", "loop", out));
+    names.collect()
+}
+
+/// Reads `watchdog`.
+fn watchdog(keys: &Keys<'_>, out: &mut Diagnostics) -> Option<Watchdog> {
+    let keys = Keys::open(keys.get("watchdog")?, &keys::WATCHDOG, out)?;
+    keys.require("timeout", out);
+    let timeout = keys.time_ns("timeout", out);
+    let restarts = keys.word("action", &[("stop", false), ("restart", true)], out);
+    let timeout = timeout?;
+    if timeout.value > MAX_WATCHDOG_NS {
+        let title = "a watchdog's `timeout` is at most a day";
+        let text = show_time(timeout.value);
+        out.refuse(Rule::WatchdogTooLong, title, &timeout.span, text);
+        return None;
+    }
+    Some(Watchdog {
+        timeout_ns: timeout.value,
+        restarts: restarts.is_some_and(|word| word.value),
+    })
 }
 
 /// Reads `on_fault`.

@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::{CpuName, Pcpu, System};
+use super::{CpuName, Pcpu, System, window};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::keys;
 use crate::reader::{self, At, Keys, Value};
@@ -36,6 +36,7 @@ pub fn read(root: &Keys<'_>, out: &mut Diagnostics) -> System {
         scrub_at_boot: keys
             .boolean("scrub_at_boot", out)
             .is_some_and(|truth| truth.value),
+        trace: keys.size("trace", out),
     }
 }
 
@@ -65,6 +66,8 @@ pub fn read_pcpus(root: &Keys<'_>, out: &mut Diagnostics) -> Vec<Pcpu> {
             continue;
         };
         let exclusive = keys.boolean("exclusive", out);
+        let allow_overload = keys.boolean("allow_overload", out);
+        let (major_frame_ns, windows) = window::read(&keys, out);
         let id = keys.require("id", out);
         let Some(id) = id.and_then(|value| cpu(value, "id", out)) else {
             continue;
@@ -72,6 +75,10 @@ pub fn read_pcpus(root: &Keys<'_>, out: &mut Diagnostics) -> Vec<Pcpu> {
         pcpus.push(Pcpu {
             id,
             exclusive: exclusive.filter(|e| e.value).map(|e| e.span),
+            allow_overload: allow_overload.is_some_and(|truth| truth.value),
+            major_frame_ns,
+            windows,
+            span: keys.span.clone(),
         });
     }
     pcpus

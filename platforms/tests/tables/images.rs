@@ -93,10 +93,14 @@ impl Images for Folder {
     fn guests(&self) -> Vec<String> {
         [
             "bench",
+            "bench-channel",
+            "bench-yield",
             "broken",
             "checks",
             "control-loop",
             "hello",
+            "load",
+            "victim",
             "smp-checks",
         ]
         .map(str::to_owned)
@@ -104,6 +108,8 @@ impl Images for Folder {
     }
 
     fn recipes(&self) -> Vec<String> {
-        vec!["debian-linux".to_owned()]
+        ["debian-linux", "debian-linux-rt-tests"]
+            .map(str::to_owned)
+            .to_vec()
     }
 }

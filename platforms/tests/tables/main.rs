@@ -6,6 +6,7 @@ mod images;
 mod random;
 mod shipped;
 mod system;
+mod time;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ impl Bench {
             dtb: &board::tree(board),
             hypervisor_bytes: EL2_BYTES,
             images: &mut self.folder,
+            trace: None,
         })
     }
 }

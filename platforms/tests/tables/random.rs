@@ -10,7 +10,7 @@ use crate::board::{self, Board};
 use crate::{Bench, EL2_BYTES, qemu_virt};
 
 /// Pieces that tables are made of, so that random texts get past the first key.
-const PIECES: [&str; 38] = [
+const PIECES: [&str; 42] = [
     "[system]\n",
     "version = 1\n",
     "platform = \"qemu-virt\"\n",
@@ -36,6 +36,10 @@ const PIECES: [&str; 38] = [
     "[[pcpu]]\n",
     "id = 0\n",
     "exclusive = true\n",
+    "major_frame = \"10ms\"\n",
+    "windows = [{ start = \"1ms\", length = \"9ms\", partitions = [\"a\"] }]\n",
+    "windows = [{ start = \"18446744073s\", length = \"18446744073s\", partitions = [] }, {}]\n",
+    "vcpus = [{ pcpu = 0, priority = 10, budget = \"1ms\", period = \"18446744073s\" }]\n",
     "layout = \"board\"\n",
     "image = { elf = \"program.elf\" }\n",
     "image = { kernel = \"Image\", initrd = \"initrd.img\" }\n",
@@ -77,6 +81,7 @@ fn survives(bench: &mut Bench, text: &[u8], board: &[u8]) {
         dtb: board,
         hypervisor_bytes: EL2_BYTES,
         images: &mut bench.folder,
+        trace: None,
     });
     match result {
         Ok(system) => assert!(!system.report().is_empty()),

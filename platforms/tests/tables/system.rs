@@ -2,6 +2,7 @@
 
 use bulkhead::config::payload::Payload;
 use bulkhead::config::record::{PartitionRecord, SegmentRecord, access};
+use bulkhead::sched::Levels;
 use bulkhead_platforms::{Rule, System};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode};
@@ -73,6 +74,10 @@ memory  = "256M"
 vcpus   = [{ pcpu = 1, priority = 10 }, { pcpu = 0, priority = 11, time_slice = "2ms" }]
 devices = ["/pl031@9010000"]
 "#;
+
+/// The vCPUs in it.
+const LINUX_VCPUS: &str =
+    r#"{ pcpu = 1, priority = 10 }, { pcpu = 0, priority = 11, time_slice = "2ms" }"#;
 
 #[test]
 fn linux_lies_as_its_boot_protocol_wants() {
@@ -253,7 +258,7 @@ fn seeds_point_at_their_properties() {
 #[test]
 fn records_say_what_the_table_says() {
     let text = format!(
-        "focus = \"quiet\"\nconsole_pcpu = 1\nconsole_priority = 7\non_panic = \"reset\"\nscrub_at_boot = true\n{LINUX}\n{}",
+        "focus = \"quiet\"\nconsole_pcpu = {{ mpidr = 0x1 }}\nconsole_priority = 7\non_panic = \"reset\"\nscrub_at_boot = true\n{LINUX}\n{}",
         r#"
 [[partition]]
 name      = "quiet"
@@ -272,8 +277,10 @@ autostart = false
             (header.focus, header.console_pcpu, header.console_priority),
             (1, 1, 7)
         );
+        assert_eq!((header.console_mpidr, header.trace_bytes), (1, 0));
         assert_eq!((header.on_panic, header.flags), (1, 1));
         assert_eq!((header.uart_kind, header.uart_hpa), (1, 0x0900_0000));
+        assert_eq!((header.uart_intid, header.uart_edge), (33, 0));
         let [linux, quiet] = payload.partitions() else {
             panic!("two partitions");
         };
@@ -354,6 +361,54 @@ fn board_layout_follows_the_board() {
 }
 
 #[test]
+fn managers_find_whom_they_manage() {
+    let other = |name: &str, keys: &str| {
+        format!(
+            "[[partition]]\nname = \"{name}\"\nimage = {{ guest = \"hello\" }}\nmemory = \"2M\"\n\
+             vcpus = [{{ pcpu = 0, priority = 1 }}]\n{keys}\n"
+        )
+    };
+    let watchdog = "watchdog = { timeout = \"50ms\", action = \"restart\" }";
+    let text = [
+        other("one", watchdog),
+        other("two", "autostart = false"),
+        LINUX.replace("devices", "manages = [\"two\", \"one\"]\ndevices"),
+    ];
+    let system = good("managers", &text.concat());
+    read(&system, |payload, whole| {
+        let [one, two, linux] = payload.partitions() else {
+            panic!("three partitions")
+        };
+        assert_eq!((one.watchdog_ns, one.flags), (50_000_000, 3));
+        assert_eq!((two.watchdog_ns, two.flags, two.manages), (0, 0, 0));
+        assert_eq!((linux.manages, linux.manager_gpa), (3, 0x0b90_0000));
+        assert!(payload.is_managed(0) && payload.is_managed(1) && !payload.is_managed(2));
+        let segments = payload.segments(linux);
+        let tree = segments.iter().find(|segment| segment.gpa == linux.dtb);
+        let tree = bytes(tree.expect("a tree"), whole);
+        let tree = DeviceTree::from_fdt(&Fdt::new(tree).expect("a tree"));
+        let node = tree.root.child("manager@b900000").expect("a node");
+        let reg = node.property("reg").expect("registers");
+        assert_eq!(
+            reg.value(),
+            [0, 0, 0, 0, 0x0b, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0]
+        );
+        let names = node.property("bulkhead,manages").expect("names");
+        assert_eq!(names.value(), b"one\0two\0", "in the order of the table");
+    });
+    let report = system.report();
+    for line in [
+        "one    has a watchdog  restarts it when it is not kicked for 50 ms",
+        "linux  manages         one, two",
+    ] {
+        assert!(report.contains(line), "{report}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&system.report_json()).expect("JSON");
+    assert_eq!(json["partitions"][2]["manager"], "0xb900000");
+    assert_eq!(json["partitions"][0]["watchdog"]["timeout_ns"], 50_000_000);
+}
+
+#[test]
 fn report_is_json_too() {
     let system = good("json", LINUX);
     let report: serde_json::Value = serde_json::from_str(&system.report_json()).expect("JSON");
@@ -362,4 +417,38 @@ fn report_is_json_too() {
     assert_eq!(report["cpus"][1]["vcpus"][0]["priority"], 10);
     let places = report["memory"].as_array().expect("a list");
     assert!(places.iter().any(|place| place["use"] == "linux: memory"));
+}
+
+#[test]
+fn report_says_who_shares_an_interrupt_level() {
+    // Sixteen distinct priorities, the first of them twice.
+    let vcpus = (0..16).map(|index| {
+        let priority = 100 - i32::max(index - 1, 0);
+        format!("{{ pcpu = 0, priority = {priority}, time_slice = \"1ms\" }}")
+    });
+    let more = "[[partition]]\nname = \"other\"\nimage = { guest = \"hello\" }\nmemory = \"2M\"\n\
+                vcpus = [{ pcpu = 0, priority = 1 }]\nconsole = \"none\"\n";
+    let vcpus: Vec<String> = vcpus.collect();
+    let of = |usable| {
+        let mut platform = qemu_virt();
+        platform.levels = Levels::from_usable(usable).expect("levels");
+        let mut bench = Bench::new(&format!("levels-{usable}"));
+        let text = LINUX.replace(LINUX_VCPUS, &vcpus.join(", "));
+        let table = bench.put("table.toml", format!("{HEAD}{text}{more}").as_bytes());
+        let compiled = bench.compile(&table, &platform, &Board::default());
+        compiled.unwrap_or_else(|list| panic!("{}", list.render(false)))
+    };
+    let sharers = |system: &System| {
+        let report = system.report();
+        let lines = report.lines();
+        let sharers = lines.filter(|line| line.contains("shares the last interrupt level"));
+        let priority = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+        sharers.filter_map(priority).collect::<Vec<_>>()
+    };
+    assert_eq!(sharers(&of(15)), ["87", "86", "1"]);
+    assert!(sharers(&of(31)).is_empty());
+    let json: serde_json::Value = serde_json::from_str(&of(15).report_json()).expect("JSON");
+    assert_eq!(json["cpus"][0]["interrupt_levels"], 14);
+    assert_eq!(json["cpus"][0]["vcpus"][16]["shares_interrupt_level"], true);
+    assert_eq!(json["cpus"][0]["vcpus"][0]["shares_interrupt_level"], false);
 }
