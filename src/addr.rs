@@ -3,6 +3,9 @@
 
 use core::fmt;
 
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
+
 /// Bytes in a page: the 4 KiB granule is the only one used.
 pub const PAGE_BYTES: u64 = 4096;
 /// Bytes that a level-2 block descriptor maps.
@@ -43,9 +46,11 @@ macro_rules! address {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:#x}", self.0)
+        display_by_show!($name);
+
+        impl Show for $name {
+            fn show(&self, out: &mut dyn Out, _: Form) {
+                self.0.show(out, Form::Hex(1));
             }
         }
     };
@@ -134,9 +139,11 @@ impl fmt::Debug for Range {
     }
 }
 
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}..={:#x}", self.start, self.last)
+display_by_show!(Range);
+
+impl Show for Range {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        put(out, "{x}..={x}", &[&self.start, &self.last]);
     }
 }
 

@@ -204,6 +204,8 @@ impl Board<'_> {
 }
 
 /// Returns tree text as a string; what is not UTF-8 becomes a question mark.
+// Not inlined: it has many callers.
+#[inline(never)]
 fn as_str(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).unwrap_or("?")
 }

@@ -3,6 +3,9 @@
 
 use core::fmt;
 
+use crate::display_by_show;
+use crate::message::{Form, Out, Show};
+
 /// Number of physical CPUs that one system can use.
 pub const MAX_PCPUS: usize = 16;
 /// Number of partitions that one table can hold.
@@ -62,9 +65,11 @@ impl fmt::Debug for Mpidr {
     }
 }
 
-impl fmt::Display for Mpidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
+display_by_show!(Mpidr);
+
+impl Show for Mpidr {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        self.0.show(out, Form::Hex(1));
     }
 }
 

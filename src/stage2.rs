@@ -16,14 +16,14 @@ mod registers;
 mod tests;
 mod walk;
 
-use core::fmt;
-
-pub use count::{Extent, tables_needed};
+pub use count::{Extent, count_tables, tables_needed};
 pub use descriptor::Attributes;
 pub use registers::{guest_bits, vtcr, vttbr};
 pub use walk::{Stage2, Translation};
 
 use crate::addr::{GuestPhysAddr, HostPhysAddr};
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
 
 /// Bits of a guest-physical address that one root page translates.
 pub const GUEST_BITS: u32 = 39;
@@ -91,24 +91,31 @@ pub enum MapError {
     },
 }
 
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Misaligned { gpa, hpa, size } => write!(
-                f,
-                "cannot map guest {gpa} to {hpa}, {size:#x} bytes: all three must be multiples of 0x1000"
+display_by_show!(MapError);
+
+impl Show for MapError {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Misaligned { gpa, hpa, size } => put(
+                out,
+                "cannot map guest {} to {}, {x} bytes: all three must be multiples of 0x1000",
+                &[gpa, hpa, size],
             ),
-            Self::OutOfRange { gpa, hpa, size } => write!(
-                f,
-                "cannot map guest {gpa} to {hpa}, {size:#x} bytes: guest addresses have {GUEST_BITS} bits"
+            Self::OutOfRange { gpa, hpa, size } => put(
+                out,
+                "cannot map guest {} to {}, {x} bytes: guest addresses have {} bits",
+                &[gpa, hpa, size, &GUEST_BITS],
             ),
-            Self::Overlap { gpa } => write!(
-                f,
-                "guest address {gpa} is mapped twice (memory and device windows must not overlap)"
+            Self::Overlap { gpa } => put(
+                out,
+                "guest address {} is mapped twice (memory and device windows must not overlap)",
+                &[gpa],
             ),
-            Self::NoTable { gpa } => {
-                write!(f, "no page left for the tables of guest address {gpa}")
-            }
+            Self::NoTable { gpa } => put(
+                out,
+                "no page left for the tables of guest address {}",
+                &[gpa],
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@ use heapless::Vec;
 use super::Board;
 use super::error::BoardError;
 use super::interrupt::{Controller, Interrupt, Line, Lines};
+use super::key::Key;
 use super::node::{Node, Then, pass, strings};
 use super::tree::{Token, Tree, text};
 use crate::addr::Range;
@@ -56,7 +57,7 @@ impl<'a> Device<'a> {
         };
         let mut device = Self {
             name: node.name,
-            compatible: node.facts.compatible,
+            compatible: node.facts.value(Key::Compatible),
             registers: Vec::new(),
             interrupts: Vec::new(),
             foreign_interrupts: 0,
@@ -84,12 +85,15 @@ pub(super) fn find<'a>(
 ) -> Result<bool, BoardError<'a>> {
     let mut seen = false;
     let depth = parts(path).count();
-    // Only what is on the way is entered, so a node that is shown has all parts of the path up to its own.
-    let mut on_the_way = |name: &[u8], at: usize| match at.checked_sub(1) {
-        Some(above) => parts(path)
-            .nth(above)
-            .is_some_and(|part| is_named(name, part)),
-        None => true,
+    // Only what is on the way is entered, so a node that is shown has all parts of the path up to its own. The part for
+    // a level is looked for once: siblings ask one after the other.
+    let mut wanted = (0, None);
+    let mut on_the_way = |name: &[u8], at: usize| {
+        if at != wanted.0 {
+            let above = at.checked_sub(1);
+            wanted = (at, above.and_then(|above| parts(path).nth(above)));
+        }
+        at == 0 || wanted.1.is_some_and(|part| is_named(name, part))
     };
     pass(tree, &mut on_the_way, &mut |node| {
         if node.buses.len() < depth {

@@ -1,8 +1,8 @@
 //! What can be wrong with a board's device tree, in words that say what to mend.
 
-use core::fmt;
-
 use super::tree::TreeError;
+use crate::display_by_show;
+use crate::message::{Escaped, Form, Out, Show, put};
 
 /// Why a device tree does not describe a board that we can run on, or a device in it that we can use.
 ///
@@ -121,30 +121,21 @@ impl From<TreeError> for BoardError<'_> {
     }
 }
 
-impl fmt::Display for BoardError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Tree(error) => error.fmt(f),
-            Self::NoMemory => f.write_str(
-                "the device tree has no memory: an enabled /memory node with a range is needed (a tree from a file may leave it to the firmware)",
-            ),
+display_by_show!(BoardError<'_>);
+
+impl Show for BoardError<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Tree(error) => error.show(out, Form::Decimal),
+            Self::NoMemory => out.bytes(b"the device tree has no memory: an enabled /memory node with a range is needed (a tree from a file may leave it to the firmware)"),
             Self::ManyReserved { limit } => {
-                write!(f, "the device tree reserves more than {limit} ranges of memory")
+                put(out, "the device tree reserves more than {} ranges of memory", &[limit])
             }
-            Self::NoCpus => f.write_str("the device tree has no CPU under /cpus"),
-            Self::NoGic => f.write_str(
-                "the device tree has no interrupt controller that Bulkhead knows (arm,gic-v3, arm,gic-400); QEMU wants gic-version=3",
-            ),
-            Self::NoTimer => f.write_str("the device tree has no arm,armv8-timer node"),
-            Self::ConsolePath { path } => write!(
-                f,
-                "/chosen: stdout-path names \"{}\", which is not in the tree",
-                path.escape_ascii()
-            ),
-            Self::NoDevice { path } => write!(
-                f,
-                "the device tree has no node or alias \"{path}\" (full paths start with /)"
-            ),
+            Self::NoCpus => out.bytes(b"the device tree has no CPU under /cpus"),
+            Self::NoGic => out.bytes(b"the device tree has no interrupt controller that Bulkhead knows (arm,gic-v3, arm,gic-400); QEMU wants gic-version=3"),
+            Self::NoTimer => out.bytes(b"the device tree has no arm,armv8-timer node"),
+            Self::ConsolePath { path } => put(out, "/chosen: stdout-path names \"{}\", which is not in the tree", &[&Escaped(path)]),
+            Self::NoDevice { path } => put(out, "the device tree has no node or alias \"{}\" (full paths start with /)", &[path]),
             Self::Reg { node }
             | Self::NotOnBus { node, .. }
             | Self::CpuTwice { node, .. }
@@ -156,8 +147,8 @@ impl fmt::Display for BoardError<'_> {
             | Self::InterruptParent { node, .. }
             | Self::ConsoleRegisters { node }
             | Self::LargeDevice { node, .. } => {
-                write!(f, "device tree node {}: ", node.escape_ascii())?;
-                self.write_detail(f)
+                put(out, "device tree node {}: ", &[&Escaped(node)]);
+                self.write_detail(out)
             }
         }
     }
@@ -165,46 +156,51 @@ impl fmt::Display for BoardError<'_> {
 
 impl BoardError<'_> {
     /// Writes what is wrong with the node that the message started with.
-    fn write_detail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Reg { .. } => f.write_str(
-                "reg does not fit #address-cells and #size-cells of the node above (0 to 2 each)",
+    fn write_detail(&self, out: &mut dyn Out) {
+        match self {
+            Self::Reg { .. } => out.bytes(
+                b"reg does not fit #address-cells and #size-cells of the node above (0 to 2 each)",
             ),
-            Self::NotOnBus { address, size, .. } => write!(
-                f,
-                "its {size:#x} bytes at {address:#x} are not passed on by the ranges of the buses above"
+            Self::NotOnBus { address, size, .. } => put(
+                out,
+                "its {x} bytes at {x} are not passed on by the ranges of the buses above",
+                &[size, address],
             ),
-            Self::CpuTwice { mpidr, .. } => write!(f, "an earlier CPU has reg {mpidr:#x} too"),
-            Self::GicRegisters { needed, found, .. } => write!(
-                f,
-                "{found} register ranges, {needed} are needed (distributor first)"
+            Self::CpuTwice { mpidr, .. } => put(out, "an earlier CPU has reg {x} too", &[mpidr]),
+            Self::GicRegisters { needed, found, .. } => put(
+                out,
+                "{} register ranges, {} are needed (distributor first)",
+                &[found, needed],
             ),
             Self::ManyGicRanges { limit, .. } => {
-                write!(f, "more than {limit} register ranges of one kind")
+                put(out, "more than {} register ranges of one kind", &[limit])
             }
             Self::GicCells { cells, .. } => {
-                write!(f, "#interrupt-cells is {cells}, 3 or 4 is needed")
+                put(out, "#interrupt-cells is {}, 3 or 4 is needed", &[cells])
             }
             Self::TimerInterrupt { timer, .. } => {
-                write!(f, "interrupts lacks the {timer} timer's")
+                put(out, "interrupts lacks the {} timer's", &[timer])
             }
-            Self::Specifier { kind, number, .. } => write!(
-                f,
-                "interrupts is cut short or names what a GIC has not: <{kind} {number} ..>"
+            Self::Specifier { kind, number, .. } => put(
+                out,
+                "interrupts is cut short or names what a GIC has not: <{} {} ..>",
+                &[kind, number],
             ),
             Self::InterruptParent { phandle: 0, .. } => {
-                f.write_str("neither it nor a node above has an interrupt-parent")
+                out.bytes(b"neither it nor a node above has an interrupt-parent")
             }
-            Self::InterruptParent { phandle, .. } => write!(
-                f,
-                "its interrupt goes to phandle {phandle:#x}, which is not the GIC"
+            Self::InterruptParent { phandle, .. } => put(
+                out,
+                "its interrupt goes to phandle {x}, which is not the GIC",
+                &[phandle],
             ),
-            Self::ConsoleRegisters { .. } => f.write_str("a console needs registers (reg)"),
-            Self::LargeDevice { limit, .. } => write!(
-                f,
-                "more than {limit} register ranges or more than {limit} interrupts"
+            Self::ConsoleRegisters { .. } => out.bytes(b"a console needs registers (reg)"),
+            Self::LargeDevice { limit, .. } => put(
+                out,
+                "more than {} register ranges or more than {} interrupts",
+                &[limit, limit],
             ),
-            _ => Ok(()),
+            _ => {}
         }
     }
 }

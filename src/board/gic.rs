@@ -4,6 +4,7 @@ use heapless::Vec;
 
 use super::error::BoardError;
 use super::interrupt::{Controller, Interrupt};
+use super::key::Key;
 use super::node::{Node, cells};
 use super::role::{Role, role};
 use crate::addr::Range;
@@ -62,8 +63,8 @@ impl<'a> Gic<'a> {
             maintenance: None,
             frames: Vec::new(),
             controller: Controller {
-                phandle: node.facts.phandle,
-                cells: node.facts.interrupt_cells.unwrap_or(3),
+                phandle: node.facts.cell(Key::Phandle).unwrap_or(0),
+                cells: node.facts.cell(Key::InterruptCells).unwrap_or(3),
             },
         };
         if !(3..=4).contains(&gic.controller.cells) {
@@ -72,7 +73,7 @@ impl<'a> Gic<'a> {
                 cells: gic.controller.cells,
             });
         }
-        match role(node.facts.compatible) {
+        match role(node.facts.value(Key::Compatible)) {
             Role::GicV2 => gic.read_v2(node)?,
             _ => gic.read_v3(node)?,
         }
@@ -81,7 +82,7 @@ impl<'a> Gic<'a> {
 
     /// Reads the registers of a GICv3: distributor, redistributor regions, then the optional GICv2 interfaces.
     fn read_v3(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        let regions = node.facts.redistributor_regions.unwrap_or(1) as usize;
+        let regions = node.facts.cell(Key::RedistributorRegions).unwrap_or(1) as usize;
         let many = self.many();
         let mut redistributors = Vec::new();
         let mut found = 0;
@@ -97,7 +98,7 @@ impl<'a> Gic<'a> {
         self.want(regions.max(1).saturating_add(1), found)?;
         self.version = GicVersion::V3 {
             redistributors,
-            stride: cells(node.facts.redistributor_stride).unwrap_or(0),
+            stride: cells(node.facts.value(Key::RedistributorStride)).unwrap_or(0),
         };
         Ok(())
     }

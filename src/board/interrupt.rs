@@ -1,6 +1,7 @@
 //! Interrupts as a device tree writes them: specifiers of three or four cells that a GIC understands.
 
 use super::error::BoardError;
+use super::key::Key;
 use super::node::{Node, Then, pass, take};
 use super::tree::Tree;
 
@@ -49,11 +50,13 @@ pub(super) enum Line {
 
 impl<'a> Lines<'a> {
     /// Takes a node's interrupt properties.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub(super) fn of(node: &Node<'a, '_>) -> Self {
         Self {
             node: node.name,
-            interrupts: node.facts.interrupts,
-            extended: node.facts.interrupts_extended,
+            interrupts: node.facts.value(Key::Interrupts),
+            extended: node.facts.value(Key::InterruptsExtended),
             parent: node.interrupt_parent(),
         }
     }
@@ -64,6 +67,7 @@ impl<'a> Lines<'a> {
     /// # Errors
     /// [`BoardError::Specifier`], [`BoardError::InterruptParent`] for a controller that is not in the tree, and what
     /// `each` returns.
+    #[inline(never)]
     pub(super) fn read(
         &self,
         tree: &Tree<'a>,
@@ -106,8 +110,8 @@ impl<'a> Lines<'a> {
     ) -> Result<(), BoardError<'a>> {
         let mut cells = None;
         pass(tree, &mut |_, _| true, &mut |node| {
-            if node.facts.phandle == phandle {
-                cells = node.facts.interrupt_cells;
+            if node.facts.cell(Key::Phandle).unwrap_or(0) == phandle {
+                cells = node.facts.cell(Key::InterruptCells);
                 return Ok(Then::Stop);
             }
             Ok(Then::Descend)

@@ -4,7 +4,7 @@
 use super::tree::{Tree, TreeError};
 
 /// A property that [`super::node::Facts`] keeps.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     /// Not compared yet.
     Unseen,
@@ -35,6 +35,11 @@ pub(super) enum Key {
     StdoutPath,
     RngSeed,
     KaslrSeed,
+}
+
+impl Key {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::KaslrSeed as usize + 1;
 }
 
 /// Bytes of the strings block whose names are remembered; names behind are compared each time. QEMU's has some 700.

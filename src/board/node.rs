@@ -9,73 +9,49 @@ use crate::addr::Range;
 /// Deepest nesting that is followed; Linux's own trees stay below eleven.
 pub const MAX_DEPTH: usize = 16;
 
-/// The properties of one node that this module reads. What is missing is empty, zero or `None`.
-#[derive(Clone, Copy, Default)]
+/// The properties of one node that this module reads, as they stand in the tree.
+#[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    pub(super) compatible: &'a [u8],
-    pub(super) device_type: &'a [u8],
-    pub(super) status: &'a [u8],
-    pub(super) model: &'a [u8],
-    pub(super) reg: &'a [u8],
-    /// Missing and empty differ: nothing is translated, or everything to itself.
-    pub(super) ranges: Option<&'a [u8]>,
-    pub(super) interrupts: &'a [u8],
-    pub(super) interrupts_extended: &'a [u8],
-    pub(super) interrupt_names: &'a [u8],
-    pub(super) interrupt_parent: Option<u32>,
-    pub(super) address_cells: Option<u32>,
-    pub(super) size_cells: Option<u32>,
-    pub(super) interrupt_cells: Option<u32>,
-    pub(super) phandle: u32,
-    pub(super) enable_method: &'a [u8],
-    pub(super) release_address: &'a [u8],
-    pub(super) method: &'a [u8],
-    pub(super) cpu_on: Option<u32>,
-    pub(super) redistributor_regions: Option<u32>,
-    pub(super) redistributor_stride: &'a [u8],
-    pub(super) reg_shift: Option<u32>,
-    pub(super) reg_io_width: Option<u32>,
-    pub(super) stdout_path: &'a [u8],
-    pub(super) rng_seed: &'a [u8],
-    pub(super) kaslr_seed: &'a [u8],
+    /// By [`Key`]. Missing and empty differ: an empty `ranges` translates everything to itself, a missing one nothing.
+    values: [Option<&'a [u8]>; Key::COUNT],
 }
 
 impl<'a> Facts<'a> {
-    /// Keeps the value of a property.
-    fn keep(&mut self, key: Key, value: &'a [u8]) {
-        match key {
-            Key::Unseen | Key::Other => {}
-            Key::Reg => self.reg = value,
-            Key::Compatible => self.compatible = value,
-            Key::Interrupts => self.interrupts = value,
-            Key::Status => self.status = value,
-            Key::Phandle => self.phandle = cell(value).unwrap_or(0),
-            Key::Ranges => self.ranges = Some(value),
-            Key::InterruptParent => self.interrupt_parent = cell(value),
-            Key::AddressCells => self.address_cells = cell(value),
-            Key::SizeCells => self.size_cells = cell(value),
-            Key::InterruptCells => self.interrupt_cells = cell(value),
-            Key::DeviceType => self.device_type = value,
-            Key::EnableMethod => self.enable_method = value,
-            Key::ReleaseAddress => self.release_address = value,
-            Key::InterruptsExtended => self.interrupts_extended = value,
-            Key::InterruptNames => self.interrupt_names = value,
-            Key::Method => self.method = value,
-            Key::CpuOn => self.cpu_on = cell(value),
-            Key::Model => self.model = value,
-            Key::RedistributorRegions => self.redistributor_regions = cell(value),
-            Key::RedistributorStride => self.redistributor_stride = value,
-            Key::RegShift => self.reg_shift = cell(value),
-            Key::RegIoWidth => self.reg_io_width = cell(value),
-            Key::StdoutPath => self.stdout_path = value,
-            Key::RngSeed => self.rng_seed = value,
-            Key::KaslrSeed => self.kaslr_seed = value,
+    /// Knows nothing yet.
+    const fn new() -> Self {
+        Self {
+            values: [None; Key::COUNT],
         }
     }
 
+    /// Keeps the value of a property.
+    fn keep(&mut self, key: Key, value: &'a [u8]) {
+        if let Some(place) = self.values.get_mut(key as usize) {
+            *place = Some(value);
+        }
+    }
+
+    /// Returns the value of a property, if the node has it.
+    pub(super) fn get(&self, key: Key) -> Option<&'a [u8]> {
+        *self.values.get(key as usize)?
+    }
+
+    /// Returns the value of a property, empty when it is missing.
+    #[inline(never)]
+    pub(super) fn value(&self, key: Key) -> &'a [u8] {
+        self.get(key).unwrap_or(&[])
+    }
+
+    /// Returns the value of a property of one cell.
+    #[inline(never)]
+    pub(super) fn cell(&self, key: Key) -> Option<u32> {
+        cell(self.get(key)?)
+    }
+
     /// Says whether the node is there and meant to be used: no `status`, `ok` or `okay`.
+    #[inline(never)]
     pub(super) fn is_enabled(&self) -> bool {
-        matches!(first(self.status), b"" | b"ok" | b"okay")
+        matches!(first(self.value(Key::Status)), b"" | b"ok" | b"okay")
     }
 }
 
@@ -87,6 +63,7 @@ pub(super) fn strings(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Returns the first string of a string list, empty when there is none.
+#[inline(never)]
 pub(super) fn first(value: &[u8]) -> &[u8] {
     text(value).unwrap_or(value)
 }
@@ -177,19 +154,20 @@ impl<'a> Node<'a, '_> {
     /// Returns the phandle that the node's interrupts go to, 0 when the tree names none.
     pub(super) fn interrupt_parent(&self) -> u32 {
         let inherited = self.buses.last().map_or(0, |bus| bus.interrupt_parent);
-        self.facts.interrupt_parent.unwrap_or(inherited)
+        self.facts.cell(Key::InterruptParent).unwrap_or(inherited)
     }
 
     /// Returns the node as the bus of its children.
+    #[inline(never)]
     fn as_bus(&self, above: Option<&Bus<'a>>) -> Bus<'a> {
         Bus {
             name: self.name,
-            address_cells: self.facts.address_cells.unwrap_or(2),
-            size_cells: self.facts.size_cells.unwrap_or(1),
-            ranges: self.facts.ranges,
+            address_cells: self.facts.cell(Key::AddressCells).unwrap_or(2),
+            size_cells: self.facts.cell(Key::SizeCells).unwrap_or(1),
+            ranges: self.facts.get(Key::Ranges),
             interrupt_parent: self
                 .facts
-                .interrupt_parent
+                .cell(Key::InterruptParent)
                 .unwrap_or(above.map_or(0, |bus| bus.interrupt_parent)),
             enabled: self.facts.is_enabled() && above.is_none_or(|bus| bus.enabled),
         }
@@ -198,7 +176,7 @@ impl<'a> Node<'a, '_> {
     /// Returns the first address of `reg`, untranslated: what a CPU is called by.
     pub(super) fn address(&self) -> Result<u64, BoardError<'a>> {
         let node = self.name;
-        let mut rest = self.facts.reg;
+        let mut rest = self.facts.value(Key::Reg);
         take(&mut rest, self.bus().address_cells).ok_or(BoardError::Reg { node })
     }
 
@@ -211,7 +189,7 @@ impl<'a> Node<'a, '_> {
     ) -> Result<(), BoardError<'a>> {
         let bad = BoardError::Reg { node: self.name };
         let bus = self.bus();
-        let mut rest = self.facts.reg;
+        let mut rest = self.facts.value(Key::Reg);
         while !rest.is_empty() {
             // Without an address nothing would be taken off `rest`.
             if bus.address_cells == 0 {
@@ -319,7 +297,7 @@ pub(super) fn pass<'a>(
                     continue;
                 }
                 let ordinal = walk.offset() as u32;
-                let mut facts = Facts::default();
+                let mut facts = Facts::new();
                 token = walk.next()?;
                 while let Token::Property { name, value } = token {
                     facts.keep(keys.of(tree, name)?, value);

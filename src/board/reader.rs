@@ -7,6 +7,7 @@ use super::device::{alias, find};
 use super::error::BoardError;
 use super::gic::Gic;
 use super::interrupt::{Controller, Interrupt, Line, Lines};
+use super::key::Key;
 use super::node::{Node, Then, cells, first, pass, strings};
 use super::role::{Role, role};
 use super::tree::Tree;
@@ -39,6 +40,8 @@ struct Reader<'a> {
     rng_seed: &'a [u8],
     kaslr_seed: &'a [u8],
     ignored: Ignored,
+    /// The last `compatible` that was compared, and what it is: boards have rows of devices of one kind.
+    last: (&'a [u8], Role),
 }
 
 impl<'a> Board<'a> {
@@ -49,6 +52,8 @@ impl<'a> Board<'a> {
     ///
     /// # Errors
     /// The first thing in the tree that keeps us from running on the board.
+    // Not inlined: what it works on leaves the stack with it.
+    #[inline(never)]
     pub fn read(tree: Tree<'a>, at: Option<HostPhysAddr>) -> Result<Self, BoardError<'a>> {
         let mut reader = Reader::default();
         if let Some(range) = at.and_then(|at| Range::new(at.0, tree.used_bytes() as u64)) {
@@ -69,8 +74,8 @@ impl<'a> Reader<'a> {
     fn visit(&mut self, node: &Node<'a, '_>) -> Result<Then, BoardError<'a>> {
         match node.buses.len() {
             0 => {
-                self.model = first(node.facts.model);
-                self.compatible = first(node.facts.compatible);
+                self.model = first(node.facts.value(Key::Model));
+                self.compatible = first(node.facts.value(Key::Compatible));
                 return Ok(Then::Descend);
             }
             1 if is_memory(node) => {
@@ -81,9 +86,9 @@ impl<'a> Reader<'a> {
                 return Ok(Then::Skip);
             }
             1 if node.name == b"chosen" => {
-                self.stdout_path = first(node.facts.stdout_path);
-                self.rng_seed = node.facts.rng_seed;
-                self.kaslr_seed = node.facts.kaslr_seed;
+                self.stdout_path = first(node.facts.value(Key::StdoutPath));
+                self.rng_seed = node.facts.value(Key::RngSeed);
+                self.kaslr_seed = node.facts.value(Key::KaslrSeed);
                 return Ok(Then::Skip);
             }
             2 if node.parent() == b"cpus" => {
@@ -101,7 +106,7 @@ impl<'a> Reader<'a> {
             }
             _ => {}
         }
-        if !node.facts.compatible.is_empty() && node.is_enabled() {
+        if !node.facts.value(Key::Compatible).is_empty() && node.is_enabled() {
             self.visit_device(node)?;
         }
         Ok(Then::Descend)
@@ -109,14 +114,18 @@ impl<'a> Reader<'a> {
 
     /// Takes what a node with a driver has for us.
     fn visit_device(&mut self, node: &Node<'a, '_>) -> Result<(), BoardError<'a>> {
-        match role(node.facts.compatible) {
+        let compatible = node.facts.value(Key::Compatible);
+        if self.last.0 != compatible {
+            self.last = (compatible, role(compatible));
+        }
+        match self.last.1 {
             Role::GicV3 | Role::GicV2 if self.gic.is_none() => {
                 self.gic = Some(Gic::of(node)?);
                 self.gic_lines = Lines::of(node);
             }
             Role::GicFrame => self.add_frame(node)?,
             Role::Timer if self.timer.is_none() => {
-                self.timer = Some((Lines::of(node), node.facts.interrupt_names));
+                self.timer = Some((Lines::of(node), node.facts.value(Key::InterruptNames)));
             }
             Role::Psci(version) if self.psci.is_none() => {
                 self.psci = Some(psci_of(node, version));
@@ -172,19 +181,18 @@ impl<'a> Reader<'a> {
                 mpidr: reg,
             });
         }
-        let start = match first(node.facts.enable_method) {
+        let start = match first(node.facts.value(Key::EnableMethod)) {
             b"psci" => CpuStart::Psci,
-            b"spin-table" => {
-                cells(node.facts.release_address).map_or(CpuStart::Unknown, CpuStart::SpinTable)
-            }
+            b"spin-table" => cells(node.facts.value(Key::ReleaseAddress))
+                .map_or(CpuStart::Unknown, CpuStart::SpinTable),
             _ => CpuStart::Unknown,
         };
         let cpu = Cpu {
             mpidr,
-            core: as_str(first(node.facts.compatible)),
+            core: as_str(first(node.facts.value(Key::Compatible))),
             start,
             // "disabled" on a CPU means asleep until its enable-method wakes it; only "fail" is final.
-            usable: !first(node.facts.status).starts_with(b"fail"),
+            usable: !first(node.facts.value(Key::Status)).starts_with(b"fail"),
         };
         if self.cpus.push(cpu).is_err() {
             self.ignored.cpus += 1;
@@ -193,7 +201,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads what had to wait for the whole tree.
-    fn finish(mut self, tree: &Tree<'a>) -> Result<Board<'a>, BoardError<'a>> {
+    fn finish(&mut self, tree: &Tree<'a>) -> Result<Board<'a>, BoardError<'a>> {
         if self.memory.is_empty() {
             return Err(BoardError::NoMemory);
         }
@@ -206,15 +214,15 @@ impl<'a> Reader<'a> {
         for range in &self.frames {
             gic.frames.push(*range).map_err(|_| gic.many())?;
         }
-        let (lines, names) = self.timer.ok_or(BoardError::NoTimer)?;
+        let (lines, names) = self.timer.take().ok_or(BoardError::NoTimer)?;
         Ok(Board {
             timer: timer_of(&lines, names, tree, controller)?,
             console: self.choose_console(tree, controller)?,
             model: as_str(self.model),
             compatible: as_str(self.compatible),
-            memory: self.memory,
-            reserved: self.reserved,
-            cpus: self.cpus,
+            memory: core::mem::take(&mut self.memory),
+            reserved: core::mem::take(&mut self.reserved),
+            cpus: core::mem::take(&mut self.cpus),
             gic,
             psci: self.psci,
             rng_seed: self.rng_seed,
@@ -263,12 +271,12 @@ impl<'a> Reader<'a> {
 
 /// Says whether a child of the root is memory that is there to use.
 fn is_memory(node: &Node<'_, '_>) -> bool {
-    first(node.facts.device_type) == b"memory" && node.is_enabled()
+    first(node.facts.value(Key::DeviceType)) == b"memory" && node.is_enabled()
 }
 
 /// Says whether a child of `/cpus` is a CPU, not the map of clusters.
 fn is_cpu(node: &Node<'_, '_>) -> bool {
-    first(node.facts.device_type) == b"cpu" || node.name.starts_with(b"cpu@")
+    first(node.facts.value(Key::DeviceType)) == b"cpu" || node.name.starts_with(b"cpu@")
 }
 
 /// Joins two ranges that touch or overlap.
@@ -283,12 +291,12 @@ fn join(one: Range, other: Range) -> Option<Range> {
 
 /// Reads the firmware's power interface.
 fn psci_of(node: &Node<'_, '_>, version: PsciVersion) -> Psci {
-    let conduit = match first(node.facts.method) {
+    let conduit = match first(node.facts.value(Key::Method)) {
         b"hvc" => Conduit::Hvc,
         _ => Conduit::Smc,
     };
     let version = match version {
-        PsciVersion::V0_1(_) => PsciVersion::V0_1(node.facts.cpu_on),
+        PsciVersion::V0_1(_) => PsciVersion::V0_1(node.facts.cell(Key::CpuOn)),
         later => later,
     };
     Psci { conduit, version }
@@ -304,16 +312,16 @@ fn console_of<'a>(node: &Node<'a, '_>) -> Result<PendingConsole<'a>, BoardError<
         Ok(())
     })?;
     let console = Console {
-        kind: match role(node.facts.compatible) {
+        kind: match role(node.facts.value(Key::Compatible)) {
             Role::Uart(kind) => kind,
             _ => UartKind::Unknown,
         },
-        compatible: as_str(first(node.facts.compatible)),
+        compatible: as_str(first(node.facts.value(Key::Compatible))),
         node: node.name,
         registers: registers.ok_or(missing)?,
         interrupt: None,
-        reg_shift: node.facts.reg_shift.unwrap_or(0),
-        io_width: node.facts.reg_io_width.unwrap_or(1),
+        reg_shift: node.facts.cell(Key::RegShift).unwrap_or(0),
+        io_width: node.facts.cell(Key::RegIoWidth).unwrap_or(1),
         baud: None,
         ordinal: node.ordinal,
     };

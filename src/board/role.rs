@@ -4,9 +4,10 @@ use super::node::strings;
 use super::{PsciVersion, UartKind};
 
 /// What a node is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Role {
     /// Nothing special.
+    #[default]
     None,
     /// A GICv3 or v4.
     GicV3,

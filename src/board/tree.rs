@@ -4,7 +4,8 @@
 //! # Source
 //! Devicetree Specification v0.4, chapter "Flattened Devicetree (DTB) Format".
 
-use core::fmt;
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
 
 /// First word of every flattened device tree.
 const MAGIC: u32 = 0xd00d_feed;
@@ -74,49 +75,60 @@ pub enum TreeError {
     },
 }
 
-impl fmt::Display for TreeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Short { bytes } => write!(
-                f,
-                "the device tree has {bytes} bytes, fewer than its header ({HEADER_BYTES})"
+display_by_show!(TreeError);
+
+impl Show for TreeError {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Short { bytes } => put(
+                out,
+                "the device tree has {} bytes, fewer than its header ({})",
+                &[bytes, &HEADER_BYTES],
             ),
-            Self::Magic { found } => write!(
-                f,
-                "no device tree: it starts with {found:#010x} instead of {MAGIC:#010x}; was its address handed over in x0?"
+            Self::Magic { found } => put(
+                out,
+                "no device tree: it starts with {x8} instead of {x8}; was its address handed over in x0?",
+                &[found, &MAGIC],
             ),
             Self::Version {
                 version,
                 compatible,
-            } => write!(
-                f,
-                "the device tree has version {version} (compatible with {compatible}), {VERSION} is needed: compile it with a current dtc"
+            } => put(
+                out,
+                "the device tree has version {} (compatible with {}), {} is needed: compile it with a current dtc",
+                &[version, compatible, &VERSION],
             ),
             Self::Block {
                 offset,
                 size,
                 bytes,
-            } => write!(
-                f,
-                "the device tree is damaged: a block of {size:#x} bytes at {offset:#x} does not fit into its {bytes:#x} bytes"
+            } => put(
+                out,
+                "the device tree is damaged: a block of {x} bytes at {x} does not fit into its {x} bytes",
+                &[size, offset, bytes],
             ),
-            Self::Truncated { offset } => {
-                write!(
-                    f,
-                    "the device tree is cut off: structure block, offset {offset:#x}"
-                )
-            }
-            Self::Token { found, offset } => write!(
-                f,
-                "the device tree is damaged: unexpected token {found:#x} in the structure block at offset {offset:#x}"
+            Self::Truncated { offset } => put(
+                out,
+                "the device tree is cut off: structure block, offset {x}",
+                &[offset],
             ),
-            Self::Name { offset } => write!(
-                f,
-                "the device tree is damaged: a property's name lies at {offset:#x}, outside the strings block"
+            Self::Token { found, offset } => put(
+                out,
+                "the device tree is damaged: unexpected token {x} in the structure block at offset {x}",
+                &[found, offset],
             ),
-            Self::Unbalanced => write!(f, "the device tree is damaged: its nodes do not nest"),
+            Self::Name { offset } => put(
+                out,
+                "the device tree is damaged: a property's name lies at {x}, outside the strings block",
+                &[offset],
+            ),
+            Self::Unbalanced => put(
+                out,
+                "the device tree is damaged: its nodes do not nest",
+                &[],
+            ),
             Self::Deep { limit } => {
-                write!(f, "the device tree nests deeper than {limit} nodes")
+                put(out, "the device tree nests deeper than {} nodes", &[limit])
             }
         }
     }
@@ -156,8 +168,18 @@ fn word(bytes: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// Returns the bytes before the first zero, or `None` when there is no zero.
+#[inline(never)]
 pub(super) fn text(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.iter().position(|byte| *byte == 0)?;
+    // Eight bytes at once, for names are most of a tree: the lowest set bit stands for the first byte that is zero.
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        if zeros != 0 {
+            return bytes.get(..at * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let end = words.len() * 8 + rest.iter().position(|byte| *byte == 0)?;
     bytes.get(..end)
 }
 

@@ -15,6 +15,8 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 /// Bits 5:2 MemAttr = 1111: Normal, write-back cacheable, inner and outer. The guest's own attributes may only make
 /// it weaker in caching.
 const NORMAL: u64 = 0b1111 << 2;
+/// Bits 5:2 MemAttr = 0101: Normal, non-cacheable, inner and outer, whatever the guest says.
+const NON_CACHEABLE: u64 = 0b0101 << 2;
 /// Bits 5:2 MemAttr = 0001: Device-nGnRE. A guest that maps Normal over it still gets device memory.
 const DEVICE_NGNRE: u64 = 0b0001 << 2;
 /// Bits 5:2.
@@ -55,6 +57,17 @@ impl Attributes {
         Self(DEVICE_NGNRE | READ | WRITE | ACCESSED | EXECUTE_NEVER)
     }
 
+    /// Returns the attributes of memory that two guests share: as [`Attributes::memory`], never executed. Without `cached`
+    /// neither guest's accesses are cached, so that they agree even where one maps it as device memory.
+    pub const fn shared(bits: u32, cached: bool) -> Self {
+        let memory = Self::memory(bits & !access::EXECUTE);
+        if cached {
+            memory
+        } else {
+            Self(memory.0 & !MEMORY_TYPE | NON_CACHEABLE)
+        }
+    }
+
     /// Returns the [`access`] bits granted.
     pub const fn access(self) -> u32 {
         let mut bits = 0;
@@ -70,7 +83,7 @@ impl Attributes {
         bits
     }
 
-    /// Says whether it is device memory, which EL2 never reads or writes for a guest.
+    /// Says whether it is device memory or shared uncached: EL2 never reads or writes either for a guest.
     pub const fn is_device(self) -> bool {
         self.0 & MEMORY_TYPE != NORMAL
     }

@@ -68,6 +68,8 @@ impl Stage2 {
     /// # Errors
     /// Every [`MapError`]. After [`MapError::Overlap`] and [`MapError::NoTable`] a front part of the range is mapped:
     /// start-up refuses to go on, so nothing takes it back.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub fn map(
         self,
         store: &mut impl TableStore,
