@@ -1,6 +1,7 @@
 //! The payload as typed, checked views: [`Payload::new`] checks everything once, so that what reads it later cannot
 //! fail. Only the record area is needed; blobs (guest images) are neither read nor summed.
 
+mod channels;
 mod check;
 mod error;
 #[cfg(test)]
@@ -11,12 +12,17 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 pub use error::{Part, PayloadError};
 
 use super::record::{
-    self, DeviceRecord, Header, InterruptRecord, MAGIC, PartitionRecord, RegionRecord, SeedRecord,
-    SegmentRecord, Span, Table, Text, VERSION, VcpuRecord, WindowRecord,
+    self, ChannelRecord, DeviceRecord, Header, InterruptRecord, MAGIC, PartitionRecord, PcpuRecord,
+    RegionRecord, SeedRecord, SegmentRecord, Span, Table, Text, TimeWindowRecord, VERSION,
+    VcpuRecord, WindowRecord,
 };
 
 /// Number of regions of memory that one partition can have.
 pub const MAX_REGIONS: usize = 16;
+/// Number of windows that the major frame of one pCPU can have.
+pub const MAX_TIME_WINDOWS: usize = 64;
+/// Longest period and major frame, in nanoseconds: an hour. EL2 turns them into ticks without overflow.
+pub const MAX_PERIOD_NS: u64 = 3_600_000_000_000;
 /// First guest-physical address that no partition can use: 39 bits of them are translated.
 pub const GUEST_END: u64 = 1 << crate::stage2::GUEST_BITS;
 /// Most bytes that the record area may have.
@@ -35,6 +41,9 @@ pub struct Payload<'a> {
     interrupts: &'a [InterruptRecord],
     segments: &'a [SegmentRecord],
     seeds: &'a [SeedRecord],
+    pcpus: &'a [PcpuRecord],
+    time_windows: &'a [TimeWindowRecord],
+    channels: &'a [ChannelRecord],
 }
 
 /// Returns the header if the bytes start a payload of our layout: how to learn `record_bytes` before the rest is
@@ -82,6 +91,8 @@ impl<'a> Payload<'a> {
     /// # Errors
     /// The first [`PayloadError`] found. The compiler of the table writes none of them, so each means damage or a
     /// payload of another version.
+    // Not inlined: its frame is gone when the system is built.
+    #[inline(never)]
     pub fn new(bytes: &'a [u8]) -> Result<Self, PayloadError> {
         let header = header(bytes)?;
         let needed = header.record_bytes;
@@ -107,6 +118,9 @@ impl<'a> Payload<'a> {
             interrupts: table(bytes, header.interrupts, Part::Interrupts)?,
             segments: table(bytes, header.segments, Part::Segments)?,
             seeds: table(bytes, header.seeds, Part::Seeds)?,
+            pcpus: table(bytes, header.pcpus, Part::Pcpus)?,
+            time_windows: table(bytes, header.time_windows, Part::TimeWindows)?,
+            channels: table(bytes, header.channels, Part::Channels)?,
         };
         payload.check()?;
         Ok(payload)
@@ -132,6 +146,17 @@ impl<'a> Payload<'a> {
         span(self.vcpus, of.vcpus)
     }
 
+    /// Shows all vCPUs in table order, each with the positions of its partition and in it.
+    // Not inlined: many look at all vCPUs, and start-up has to be small.
+    #[inline(never)]
+    pub fn each_vcpu(&self, each: &mut dyn FnMut((usize, usize), &'a VcpuRecord)) {
+        for (partition, record) in self.partitions.iter().enumerate() {
+            for (vcpu, record) in self.vcpus(record).iter().enumerate() {
+                each((partition, vcpu), record);
+            }
+        }
+    }
+
     /// Returns a partition's passed-through devices.
     pub fn devices(&self, of: &PartitionRecord) -> &'a [DeviceRecord] {
         span(self.devices, of.devices)
@@ -140,6 +165,12 @@ impl<'a> Payload<'a> {
     /// Returns a device's register windows.
     pub fn windows(&self, of: &DeviceRecord) -> &'a [WindowRecord] {
         span(self.windows, of.windows)
+    }
+
+    /// Says whether another partition, or it itself, manages the partition at a position.
+    pub fn is_managed(&self, position: usize) -> bool {
+        let bit = 1u64.checked_shl(position as u32).unwrap_or(0);
+        self.partitions.iter().any(|by| by.manages & bit != 0)
     }
 
     /// Returns a partition's passed-through interrupts.
@@ -155,6 +186,34 @@ impl<'a> Payload<'a> {
     /// Returns the places in a partition's memory that get random bytes at every start.
     pub fn seeds(&self, of: &PartitionRecord) -> &'a [SeedRecord] {
         span(self.seeds, of.seeds)
+    }
+
+    /// Returns the pCPUs that the table describes, each position once.
+    pub fn pcpus(&self) -> &'a [PcpuRecord] {
+        self.pcpus
+    }
+
+    /// Returns a pCPU's windows by start, at most [`MAX_TIME_WINDOWS`]; empty when fixed priorities alone rule it.
+    pub fn time_windows(&self, of: &PcpuRecord) -> &'a [TimeWindowRecord] {
+        span(self.time_windows, of.windows)
+    }
+
+    /// Returns the channels, in table order.
+    pub fn channels(&self) -> &'a [ChannelRecord] {
+        self.channels
+    }
+
+    /// Returns the channels of the partition at a position, each with the number of the partition's own side (0 or 1).
+    pub fn channels_of(
+        &self,
+        partition: usize,
+    ) -> impl Iterator<Item = (&'a ChannelRecord, usize)> + Clone + use<'a> {
+        // The two sides are two partitions.
+        self.channels.iter().filter_map(move |channel| {
+            let mut sides = channel.sides.iter();
+            let side = sides.position(|side| side.partition as usize == partition)?;
+            Some((channel, side))
+        })
     }
 
     /// Returns a text, such as a device's path.
@@ -180,6 +239,7 @@ impl<'a> Payload<'a> {
     }
 
     /// Returns a text if it lies in the record area.
+    #[inline(never)]
     fn text_checked(&self, text: Text) -> Option<&'a str> {
         let end = (text.offset as usize).checked_add(text.length as usize)?;
         core::str::from_utf8(self.bytes.get(text.offset as usize..end)?).ok()

@@ -2,14 +2,15 @@
 //! on the tree that it was really given.
 //!
 //! First the demands whose place the table fixes, then the others from the lowest address that has room, in the
-//! order of the demands: EL2's own pool, then every partition's regions in table order. The same ground and demands
-//! always give the same places. Every violation is reported, not only the first.
+//! order of the demands: EL2's own pool, then every partition's regions in table order, then the channels' memory. The
+//! same ground and demands always give the same places. Every violation is reported, not only the first.
 
 mod demand;
 mod violation;
 
 pub use demand::{
-    CONSOLE_BYTES, Demand, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES, demands, pool_bytes,
+    CHANNEL_BYTES, CONSOLE_BYTES, Demand, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES,
+    each_demand, pool_bytes,
 };
 pub use violation::Violation;
 
@@ -39,72 +40,107 @@ pub fn place<'a>(
     places: &mut [u64],
     report: &mut dyn FnMut(Violation<'a>),
 ) -> usize {
+    place_shown(
+        ground,
+        &|each| demands.clone().for_each(each),
+        places,
+        report,
+    )
+}
+
+/// Shows every demand. A value and no type, so that start-up has one copy of the walk and not one for each place that
+/// looks at the demands.
+pub type Demands<'w, 'a> = &'w dyn Fn(&mut dyn FnMut(Demand<'a>));
+
+/// [`place`] for demands that are shown, in the same order each time.
+pub fn place_shown<'a>(
+    ground: &Ground<'a>,
+    demands: Demands<'_, 'a>,
+    places: &mut [u64],
+    report: &mut dyn FnMut(Violation<'a>),
+) -> usize {
     let mut violations = 0;
     let mut report = |violation| {
         violations += 1;
         report(violation);
     };
     places.fill(ANYWHERE);
-    let found = demands.clone().count();
+    let mut found = 0;
+    demands(&mut |demand| {
+        let position = found;
+        found += 1;
+        if demand.hpa == ANYWHERE {
+            return;
+        }
+        if let Some(range) = check_fixed(ground, &demand, &mut report) {
+            placed(demands, places, &mut |other, other_range| {
+                if other_range.overlaps(range) {
+                    report(Violation::OverlapsOther {
+                        owner: demand.owner,
+                        range,
+                        other,
+                        other_range,
+                    });
+                }
+            });
+        }
+        if let Some(place) = places.get_mut(position) {
+            *place = demand.hpa;
+        }
+    });
     if found > places.len() {
         let limit = places.len();
         report(Violation::TooMany { found, limit });
     }
-    for (position, demand) in demands.clone().enumerate() {
+    let mut next = 0;
+    demands(&mut |demand| {
+        let position = next;
+        next += 1;
         if demand.hpa != ANYWHERE {
-            let earlier = placed(demands.clone(), places).take(position);
-            check_fixed(ground, &demand, earlier, &mut report);
-            if let Some(place) = places.get_mut(position) {
-                *place = demand.hpa;
-            }
+            return;
         }
-    }
-    for (position, demand) in demands.clone().enumerate() {
-        if demand.hpa == ANYWHERE {
-            let taken = || {
-                placed(demands.clone(), places)
-                    .flatten()
-                    .map(|(_, range)| range)
-            };
-            let mut search = Search::new(&demand);
-            search.run(ground, taken);
-            match (search.found, places.get_mut(position)) {
-                (Some(hpa), Some(place)) => *place = hpa,
-                (None, _) => report(Violation::NoRoom {
-                    owner: demand.owner,
-                    size: demand.size,
-                    largest: search.largest,
-                }),
-                // Already reported: too many.
-                (Some(_), None) => {}
-            }
+        let mut search = Search::new(&demand);
+        search.run(ground, &|each| {
+            placed(demands, places, &mut |_, range| each(range));
+        });
+        match (search.found, places.get_mut(position)) {
+            (Some(hpa), Some(place)) => *place = hpa,
+            (None, _) => report(Violation::NoRoom {
+                owner: demand.owner,
+                size: demand.size,
+                largest: search.largest,
+            }),
+            // Already reported: too many.
+            (Some(_), None) => {}
         }
-    }
+    });
     violations
 }
 
-/// Pairs the demands with the ranges that they have got so far.
-fn placed<'a>(
-    demands: impl Iterator<Item = Demand<'a>>,
-    places: &[u64],
-) -> impl Iterator<Item = Option<(Owner<'a>, Range)>> {
-    demands.zip(places).map(|(demand, place)| {
-        let range = Range::new(*place, demand.size).filter(|_| *place != ANYWHERE)?;
-        Some((demand.owner, range))
-    })
+/// Shows the demands that have a place so far, with the ranges that they have got.
+fn placed<'a>(demands: Demands<'_, 'a>, places: &[u64], each: &mut dyn FnMut(Owner<'a>, Range)) {
+    let mut places = places.iter();
+    demands(&mut |demand| {
+        let place = places.next().copied().unwrap_or(ANYWHERE);
+        if let Some(range) = Range::new(place, demand.size)
+            && place != ANYWHERE
+        {
+            each(demand.owner, range);
+        }
+    });
 }
 
-/// Reports all that is wrong with a place that the table fixes.
+/// Reports what is wrong with a place that the table fixes, whatever else has a place, and returns its range.
 fn check_fixed<'a>(
     ground: &Ground<'a>,
     demand: &Demand<'a>,
-    earlier: impl Iterator<Item = Option<(Owner<'a>, Range)>>,
     report: &mut dyn FnMut(Violation<'a>),
-) {
+) -> Option<Range> {
     let owner = demand.owner;
     let (hpa, size) = (demand.hpa, demand.size);
     let Some(range) = Range::new(hpa, size) else {
-        return report(Violation::NoRange { owner, hpa, size });
+        report(Violation::NoRange { owner, hpa, size });
+        return None;
     };
     let congruent = hpa & (demand.modulus - 1) == demand.gpa & (demand.modulus - 1);
     if !congruent {
@@ -137,17 +173,11 @@ fn check_fixed<'a>(
             });
         }
     }
-    for (other, other_range) in earlier.flatten() {
-        if other_range.overlaps(range) {
-            report(Violation::OverlapsOther {
-                owner,
-                range,
-                other,
-                other_range,
-            });
-        }
-    }
+    Some(range)
 }
+
+/// Shows ranges that are taken.
+type Ranges<'w> = &'w dyn Fn(&mut dyn FnMut(Range));
 
 /// The search for the lowest gap that a demand fits into.
 struct Search {
@@ -172,25 +202,32 @@ impl Search {
     }
 
     /// Goes through the gaps from the lowest address until one has room.
-    fn run<I: Iterator<Item = Range>>(&mut self, ground: &Ground<'_>, taken: impl Fn() -> I) {
-        let obstacles = || {
-            let reserved = ground.reserved.iter().map(|reserved| reserved.range);
-            core::iter::once(ground.hypervisor)
-                .chain(reserved)
-                .map(|range| range.align_out(PAGE_BYTES))
-                .chain(taken())
+    fn run(&mut self, ground: &Ground<'_>, taken: Ranges<'_>) {
+        // What an address is in, and where the next obstacle behind it starts.
+        let look = |address: u64| {
+            let (mut inside, mut next) = (None, None);
+            let mut see = |obstacle: Range| {
+                if obstacle.holds(address) {
+                    inside = inside.max(Some(obstacle.last()));
+                } else if obstacle.start() > address {
+                    next = Some(next.unwrap_or(u64::MAX).min(obstacle.start()));
+                }
+            };
+            see(ground.hypervisor.align_out(PAGE_BYTES));
+            for reserved in ground.reserved {
+                see(reserved.range.align_out(PAGE_BYTES));
+            }
+            taken(&mut see);
+            (inside, next)
         };
         for memory in ground.memory {
             let mut cursor = memory.start().checked_next_multiple_of(PAGE_BYTES);
             while let Some(start) = cursor.filter(|start| *start <= memory.last()) {
-                if let Some(inside) = obstacles().find(|obstacle| obstacle.holds(start)) {
-                    cursor = inside.last().checked_add(1);
+                let (inside, next) = look(start);
+                if let Some(inside) = inside {
+                    cursor = inside.checked_add(1);
                     continue;
                 }
-                let next = obstacles()
-                    .map(Range::start)
-                    .filter(|obstacle| *obstacle > start)
-                    .min();
                 // `start` is in no obstacle, so the next one starts behind it.
                 let last = next.map_or(memory.last(), |next| memory.last().min(next - 1));
                 if self.fits(start, last) {

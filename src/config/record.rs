@@ -12,13 +12,19 @@ use core::mem::offset_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+mod channel;
+pub use channel::{
+    ChannelRecord, MAX_CHANNEL_BYTES, MAX_CHANNELS, MAX_CHANNELS_OF_ONE, SideRecord, channel_flags,
+    channel_modulus,
+};
+
 /// First eight bytes of every payload.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKHEAD");
 /// Layout version; any other is refused.
 pub const VERSION: u32 = 1;
 /// `hpa` of a region that the placement function puts where there is room.
 pub const ANYWHERE: u64 = u64::MAX;
-/// `VcpuRecord::mpidr` of a vCPU that names its pCPU by position.
+/// `mpidr` of a vCPU or the console that name their pCPU, or of a pCPU that is named, by position.
 pub const BY_POSITION: u64 = u64::MAX;
 /// Bytes kept for a partition's name, padded with zeros; a name has at most 31.
 pub const NAME_BYTES: usize = 32;
@@ -93,11 +99,17 @@ pub struct Header {
     pub segments: Table,
     /// [`SeedRecord`]s.
     pub seeds: Table,
+    /// [`PcpuRecord`]s: the pCPUs that the table describes, each once.
+    pub pcpus: Table,
+    /// [`TimeWindowRecord`]s.
+    pub time_windows: Table,
+    /// [`ChannelRecord`]s, at most [`MAX_CHANNELS`].
+    pub channels: Table,
     /// Name of the platform that the table was compiled for.
     pub platform: Text,
     /// Partition that has the keyboard at start-up.
     pub focus: u32,
-    /// Position of the pCPU that serves the physical UART.
+    /// Position of the pCPU that serves the physical UART, when `console_mpidr` is [`BY_POSITION`].
     pub console_pcpu: u32,
     /// Urgency of that service, 0..=255.
     pub console_priority: u32,
@@ -105,10 +117,18 @@ pub struct Header {
     pub on_panic: u32,
     /// [`system_flags`] bits.
     pub flags: u32,
-    /// [`uart_kind`] of the board's console, for messages about a device tree that cannot be read.
+    /// [`uart_kind`] of the board's console, for messages about a device tree that cannot be read or is not believed.
     pub uart_kind: u32,
-    /// Where that UART's registers are; used for nothing else: a readable tree has the last word.
+    /// Where that UART's registers are. A tree may have the console at another place, if one answers there.
     pub uart_hpa: u64,
+    /// That UART's INTID, 0 when it has none at the GIC.
+    pub uart_intid: u32,
+    /// 1 when that interrupt is edge-triggered, else 0.
+    pub uart_edge: u32,
+    /// Bytes of records in every pCPU's trace ring, see [`crate::trace`]; 0 when nothing is traced.
+    pub trace_bytes: u64,
+    /// Affinity of the pCPU that serves the physical UART, or [`BY_POSITION`].
+    pub console_mpidr: u64,
 }
 
 /// Values of [`Header::uart_kind`].
@@ -125,6 +145,44 @@ pub mod on_panic {
     pub const PARK: u32 = 0;
     /// Reset the board.
     pub const RESET: u32 = 1;
+}
+
+/// A pCPU that the table says something about.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct PcpuRecord {
+    /// Its position under `/cpus`, when `mpidr` is [`BY_POSITION`].
+    pub pcpu: u32,
+    /// [`pcpu_flags`] bits.
+    pub flags: u32,
+    /// Its affinity, or [`BY_POSITION`].
+    pub mpidr: u64,
+    /// Time after which its windows come again; 0 when it has none.
+    pub major_frame_ns: u64,
+    /// Its windows, [`TimeWindowRecord`]s, by start; they do not overlap and end within the frame.
+    pub windows: Span,
+}
+
+/// Bits of [`PcpuRecord::flags`].
+pub mod pcpu_flags {
+    /// The table insists on more work than the analysis finds time for.
+    pub const ALLOW_OVERLOAD: u32 = 1 << 0;
+}
+
+/// A part of a pCPU's major frame. Outside of all windows nobody runs there.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct TimeWindowRecord {
+    /// Where it begins, counted from the start of the frame.
+    pub start_ns: u64,
+    /// How long it is, at least 1.
+    pub length_ns: u64,
+    /// Bit n: partition n may run; at least one.
+    pub partitions: u64,
 }
 
 /// Bits of [`Header::flags`].
@@ -177,11 +235,16 @@ pub struct PartitionRecord {
     pub flags: u32,
     /// Window of `restart_limit`.
     pub restart_within_ns: u64,
-    /// Watchdog period, 0 for none (built with a later version).
+    /// Time in which the watchdog wants to be kicked, 0 for none.
     pub watchdog_ns: u64,
     /// Bit n: may manage partition n.
     pub manages: u64,
+    /// GPA of the first page of [`crate::device::manager`], one for each partition that it manages, consecutive.
+    pub manager_gpa: u64,
 }
+
+/// Longest time of a watchdog: a day.
+pub const MAX_WATCHDOG_NS: u64 = 86_400 * 1_000_000_000;
 
 /// Values of [`PartitionRecord::console_model`].
 pub mod console_model {
@@ -205,6 +268,8 @@ pub mod on_fault {
 pub mod partition_flags {
     /// Starts with the system.
     pub const AUTOSTART: u32 = 1 << 0;
+    /// The watchdog restarts it rather than stopping it.
+    pub const WATCHDOG_RESTARTS: u32 = 1 << 1;
 }
 
 /// A piece of a partition's memory.
@@ -249,13 +314,13 @@ pub struct VcpuRecord {
     pub mpidr: u64,
     /// Time after which it yields to its equals, 0 for none.
     pub time_slice_ns: u64,
-    /// Budget in every period, 0 for none (built with a later version).
+    /// Budget in every period, at most `period_ns`; 0 for none.
     pub budget_ns: u64,
     /// Period of the budget, or of the guest's own work where the table says so.
     pub period_ns: u64,
     /// 0: FP registers switched at first use; 1: at every world switch.
     pub fp_eager: u32,
-    /// 0: throttled without budget; 1: runs in the background.
+    /// What follows when the budget is used up. 0: throttled; 1: runs below every priority.
     pub background: u32,
 }
 
@@ -374,6 +439,8 @@ mod tests {
         assert_eq!(size_of::<Header>() % 8, 0);
         assert_eq!(size_of::<PartitionRecord>() % 8, 0);
         assert_eq!(size_of::<VcpuRecord>(), 48);
+        assert_eq!(size_of::<PcpuRecord>(), 32);
+        assert_eq!(size_of::<ChannelRecord>(), 88);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Whether the payload fits the board that EL2 really runs on. The host checked the table against a tree too, but a
 //! board can be another one than the table was written for. Every mismatch is reported, not only the first.
 
+mod cpus;
+mod foundation;
 mod mismatch;
 
-pub use mismatch::{El2Owned, Mismatch};
+pub use cpus::{console_pcpu, described, pcpu_of};
+pub use foundation::Fault;
+pub use mismatch::{Client, CpuName, El2Owned, Mismatch};
 
 use super::payload::Payload;
-use super::record::{
-    BY_POSITION, DeviceRecord, InterruptRecord, PartitionRecord, VcpuRecord, console_model,
-};
+use super::record::{DeviceRecord, InterruptRecord, PartitionRecord, console_model};
 use crate::addr::{PAGE_BYTES, Range};
-use crate::board::{Board, Conduit, CpuStart, Device, Tree, Trigger};
+use crate::board::{Board, BoardError, Device, Tree, Trigger};
 use crate::ids::{Mpidr, PcpuId, VcpuId};
 
 /// The board as it is found at start-up.
@@ -24,15 +26,8 @@ pub struct Actual<'b, 'a> {
     pub boot_cpu: Option<Mpidr>,
     /// First INTID that the GIC's distributor does not have (from GICD_TYPER, at most 1020).
     pub intid_end: u32,
-}
-
-/// Returns the pCPU that a vCPU is to run on, if the board has it.
-pub fn pcpu_of(board: &Board<'_>, vcpu: &VcpuRecord) -> Option<PcpuId> {
-    if vcpu.mpidr != BY_POSITION {
-        return board.pcpu_of(Mpidr::from_raw(vcpu.mpidr));
-    }
-    let there = (vcpu.pcpu as usize) < board.cpus.len();
-    there.then_some(PcpuId(vcpu.pcpu as u8))
+    /// The image with its payload, where the loader put it. `None` on the host.
+    pub image: Option<Range>,
 }
 
 /// Checks the payload against the board. Returns the number of mismatches, each of which `report` has seen.
@@ -42,31 +37,37 @@ pub fn verify<'a>(
     report: &mut dyn FnMut(Mismatch<'a>),
 ) -> usize {
     let mut mismatches = 0;
-    let mut report = |mismatch| {
+    check(payload, actual, &mut |mismatch| {
         mismatches += 1;
         report(mismatch);
-    };
-    let console_pcpu = payload.header().console_pcpu;
-    let cpus = actual.board.cpus.len();
-    if console_pcpu as usize >= cpus {
-        report(Mismatch::ConsolePcpu {
-            pcpu: console_pcpu,
-            cpus,
-        });
-    }
+    });
+    mismatches
+}
+
+/// Shows every mismatch.
+// Not inlined, or each would have a copy of what is done with it.
+#[inline(never)]
+fn check<'a>(payload: &Payload<'a>, actual: &Actual<'_, 'a>, report: &mut dyn FnMut(Mismatch<'a>)) {
+    foundation::check(payload, actual, &mut |fault| {
+        report(Mismatch::Foundation(fault));
+    });
+    let header = payload.header();
+    let named = (header.console_pcpu, header.console_mpidr);
+    let _ = cpus::find(actual, Client::Console, named, report); // it is there, or that was said
+    cpus::check(actual.board, payload, report);
     for partition in payload.partitions() {
         let mut check = Check {
             payload,
             actual,
             partition,
             name: payload.name(partition),
-            report: &mut report,
+            seen: None,
+            report,
         };
         check.vcpus();
         check.devices();
         check.interrupts();
     }
-    mismatches
 }
 
 /// The checks of one partition.
@@ -75,6 +76,8 @@ struct Check<'c, 'b, 'a> {
     actual: &'c Actual<'b, 'a>,
     partition: &'a PartitionRecord,
     name: &'a str,
+    /// The device that was looked up last, by the place of its path in the payload: a pass over the tree is dear.
+    seen: Option<(u32, Device<'a>)>,
     report: &'c mut dyn FnMut(Mismatch<'a>),
 }
 
@@ -82,40 +85,25 @@ impl<'a> Check<'_, '_, 'a> {
     /// Checks that every vCPU has a CPU that can be started.
     fn vcpus(&mut self) {
         let name = self.name;
-        let board = self.actual.board;
         for (position, record) in self.payload.vcpus(self.partition).iter().enumerate() {
             let vcpu = VcpuId(position as u8);
-            let Some(pcpu) = pcpu_of(board, record) else {
-                let cpus = board.cpus.len();
-                (self.report)(match record.mpidr {
-                    BY_POSITION => Mismatch::NoPcpu {
-                        name,
-                        vcpu,
-                        pcpu: record.pcpu,
-                        cpus,
-                    },
-                    mpidr => Mismatch::NoMpidr { name, vcpu, mpidr },
-                });
-                continue;
-            };
-            let Some(cpu) = board.cpus.get(usize::from(pcpu.0)) else {
-                continue;
-            };
-            let starts = match cpu.start {
-                CpuStart::Psci => board.psci.is_some_and(|psci| psci.conduit == Conduit::Smc),
-                CpuStart::SpinTable(_) | CpuStart::Unknown => false,
-            };
-            let boots = self.actual.boot_cpu == Some(cpu.mpidr);
-            if !cpu.usable || !(starts || boots) {
-                let mpidr = cpu.mpidr;
-                (self.report)(Mismatch::DeadPcpu {
-                    name,
-                    vcpu,
-                    pcpu,
-                    mpidr,
-                });
+            let client = Client::Vcpu(name, vcpu);
+            let named = (record.pcpu, record.mpidr);
+            let pcpu = cpus::find(self.actual, client, named, self.report);
+            if let Some(pcpu) = pcpu.filter(|pcpu| !self.has_time(*pcpu)) {
+                (self.report)(Mismatch::NoTimeWindow { name, vcpu, pcpu });
             }
         }
+    }
+
+    /// Says whether the partition is in a time window of a pCPU, if that has windows.
+    fn has_time(&self, pcpu: PcpuId) -> bool {
+        let Some(record) = described(self.actual.board, self.payload, pcpu) else {
+            return true;
+        };
+        let windows = self.payload.time_windows(record);
+        let bit = 1 << self.earlier().count();
+        windows.is_empty() || windows.iter().any(|window| window.partitions & bit != 0)
     }
 
     /// Checks that every device is where the payload has it, and is nobody else's.
@@ -123,7 +111,7 @@ impl<'a> Check<'_, '_, 'a> {
         for record in self.payload.devices(self.partition) {
             let path = self.payload.text(record.path);
             if !path.is_empty() {
-                match self.actual.board.find_device(self.actual.tree, path) {
+                match self.find(record) {
                     Ok(device) => self.device(record, path, &device),
                     Err(error) => {
                         let name = self.name;
@@ -133,6 +121,20 @@ impl<'a> Check<'_, '_, 'a> {
             }
             self.windows(record);
         }
+    }
+
+    /// Looks a device up.
+    #[inline(never)]
+    fn find(&mut self, record: &DeviceRecord) -> Result<Device<'a>, BoardError<'a>> {
+        if let Some((at, device)) = &self.seen
+            && *at == record.path.offset
+        {
+            return Ok(device.clone());
+        }
+        let path = self.payload.text(record.path);
+        let device = self.actual.board.find_device(self.actual.tree, path)?;
+        self.seen = Some((record.path.offset, device.clone()));
+        Ok(device)
     }
 
     /// Checks a device that the tree has.
@@ -181,7 +183,7 @@ impl<'a> Check<'_, '_, 'a> {
                 continue;
             };
             let pages = range.align_out(PAGE_BYTES);
-            for (what, taken) in el2_owned(self.actual.board) {
+            each_of_el2(self.actual.board, &mut |what, taken| {
                 if taken.align_out(PAGE_BYTES).overlaps(pages) {
                     (self.report)(Mismatch::WindowTaken {
                         name,
@@ -190,7 +192,7 @@ impl<'a> Check<'_, '_, 'a> {
                         taken,
                     });
                 }
-            }
+            });
             self.other_windows(range, pages);
         }
     }
@@ -259,7 +261,7 @@ impl<'a> Check<'_, '_, 'a> {
             if path.is_empty() {
                 return;
             }
-            let Ok(device) = self.actual.board.find_device(self.actual.tree, path) else {
+            let Ok(device) = self.find(device) else {
                 // Reported where the devices are checked; what interrupts it would have is not known.
                 return;
             };
@@ -287,13 +289,23 @@ impl<'a> Check<'_, '_, 'a> {
     }
 }
 
-/// Returns what no device window may reach.
-fn el2_owned<'b>(board: &'b Board<'_>) -> impl Iterator<Item = (El2Owned, Range)> + use<'b> {
-    let console = board.console.as_ref().map(|console| console.registers);
-    let console = console.map(|range| (El2Owned::Console, range));
-    let gic = board.gic.ranges().map(|range| (El2Owned::Gic, range));
-    let memory = board.memory.iter().map(|range| (El2Owned::Memory, *range));
-    console.into_iter().chain(gic).chain(memory)
+/// Shows what no device window may reach.
+fn each_of_el2(board: &Board<'_>, each: &mut dyn FnMut(El2Owned, Range)) {
+    each_register_of_el2(board, each);
+    for memory in &board.memory {
+        each(El2Owned::Memory, *memory);
+    }
+}
+
+/// Shows the registers that EL2 uses itself.
+#[inline(never)]
+fn each_register_of_el2(board: &Board<'_>, each: &mut dyn FnMut(El2Owned, Range)) {
+    if let Some(console) = &board.console {
+        each(El2Owned::Console, console.registers);
+    }
+    for range in board.gic.ranges() {
+        each(El2Owned::Gic, range);
+    }
 }
 
 #[cfg(test)]

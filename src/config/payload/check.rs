@@ -1,20 +1,23 @@
 //! The checks behind [`Payload::new`]: whatever the records say has a meaning and lies where it should.
 
+mod time;
+
 use super::super::record::{
-    ANYWHERE, BY_POSITION, NAME_BYTES, PartitionRecord, RegionRecord, Span, Text, VcpuRecord,
-    WindowRecord, access, console_model, on_fault, on_panic, partition_flags, system_flags,
-    uart_kind,
+    ANYWHERE, BY_POSITION, MAX_WATCHDOG_NS, NAME_BYTES, PartitionRecord, RegionRecord, Span, Text,
+    VcpuRecord, WindowRecord, access, console_model, on_fault, on_panic, partition_flags,
+    system_flags, uart_kind,
 };
 use super::{GUEST_END, MAX_REGIONS, Part, Payload, PayloadError, span_checked};
 use crate::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use crate::ids::{MAX_PARTITIONS, MAX_PCPUS, MAX_VCPUS};
+use crate::trace;
 
 /// First INTID that is no shared peripheral interrupt any more.
-const SPI_END: u32 = 1020;
+pub(super) const SPI_END: u32 = 1020;
 /// Bytes of a virtual distributor.
-const GICD_BYTES: u64 = 0x1_0000;
+pub(super) const GICD_BYTES: u64 = 0x1_0000;
 /// Bytes of a virtual redistributor.
-const GICR_BYTES: u64 = 0x2_0000;
+pub(super) const GICR_BYTES: u64 = 0x2_0000;
 
 /// Refuses a field's value unless a condition holds.
 struct Field {
@@ -35,7 +38,7 @@ impl Field {
 }
 
 /// Returns the range of guest addresses, when it lies in the 39 bits that are translated.
-fn guest_range(gpa: u64, size: u64) -> Option<Range> {
+pub(super) fn guest_range(gpa: u64, size: u64) -> Option<Range> {
     Range::new(gpa, size).filter(|range| range.last() < GUEST_END)
 }
 
@@ -52,7 +55,8 @@ impl Payload<'_> {
         let focus = u64::from(header.focus);
         field.must(focus < count as u64, "focus", focus)?;
         let pcpu = u64::from(header.console_pcpu);
-        field.must(pcpu < MAX_PCPUS as u64, "console_pcpu", pcpu)?;
+        let known = header.console_mpidr != BY_POSITION || pcpu < MAX_PCPUS as u64;
+        field.must(known, "console_pcpu", pcpu)?;
         let priority = u64::from(header.console_priority);
         field.must(priority <= 255, "console_priority", priority)?;
         let action = header.on_panic;
@@ -61,13 +65,19 @@ impl Payload<'_> {
         let uart = header.uart_kind;
         let known = matches!(uart, uart_kind::NONE | uart_kind::PL011);
         field.must(known, "uart_kind", u64::from(uart))?;
+        let edge = header.uart_edge;
+        field.must(edge <= 1, "uart_edge", u64::from(edge))?;
         let flags = header.flags;
         let known = flags & !system_flags::SCRUB_AT_BOOT == 0;
         field.must(known, "flags", u64::from(flags))?;
+        let bytes = header.trace_bytes;
+        let known = bytes == 0 || trace::is_valid_size(bytes);
+        field.must(known, "trace_bytes", bytes)?;
         for (position, partition) in self.partitions.iter().enumerate() {
             self.check_partition(position, partition)?;
         }
-        Ok(())
+        self.check_pcpus()?;
+        self.check_channels()
     }
 
     /// Checks one partition.
@@ -85,6 +95,7 @@ impl Payload<'_> {
         count_of(at, Part::Vcpus, vcpus.len(), 1, MAX_VCPUS)?;
         for vcpu in vcpus {
             check_vcpu(at, vcpu)?;
+            time::check_budget(at, vcpu)?;
         }
         self.check_values(at, of, vcpus.len(), regions)?;
         self.check_devices(at, of)?;
@@ -129,12 +140,20 @@ impl Payload<'_> {
             "on_fault",
             u64::from(fate),
         )?;
-        let known = of.flags & !partition_flags::AUTOSTART == 0;
+        let known =
+            of.flags & !(partition_flags::AUTOSTART | partition_flags::WATCHDOG_RESTARTS) == 0;
         field.must(known, "flags", u64::from(of.flags))?;
         let others = u64::MAX
             .checked_shl(self.partitions.len() as u32)
             .unwrap_or(0);
-        field.must(of.manages & others == 0, "manages", of.manages)
+        field.must(of.manages & others == 0, "manages", of.manages)?;
+        let pages = u64::from(of.manages.count_ones()) * PAGE_BYTES;
+        let manager = pages == 0
+            || guest_range(of.manager_gpa, pages).is_some()
+                && of.manager_gpa.is_multiple_of(PAGE_BYTES);
+        field.must(manager, "manager_gpa", of.manager_gpa)?;
+        let watchdog = of.watchdog_ns <= MAX_WATCHDOG_NS;
+        field.must(watchdog, "watchdog_ns", of.watchdog_ns)
     }
 
     /// Checks a partition's devices, their windows, and its interrupts.
@@ -220,6 +239,8 @@ fn inside<T>(table: &[T], span: Span, partition: usize, part: Part) -> Result<&[
 }
 
 /// Says whether one region holds all bytes and grants at least the access.
+// Not inlined: it has many callers.
+#[inline(never)]
 fn holds(regions: &[RegionRecord], gpa: u64, size: u64, access: u32) -> bool {
     let Some(range) = guest_range(gpa, size) else {
         return false;
@@ -279,9 +300,7 @@ fn check_vcpu(at: usize, vcpu: &VcpuRecord) -> Result<(), PayloadError> {
     field.must(known, "pcpu", pcpu)?;
     let priority = u64::from(vcpu.priority);
     field.must(priority <= 255, "priority", priority)?;
-    field.must(vcpu.fp_eager <= 1, "fp_eager", u64::from(vcpu.fp_eager))?;
-    let background = u64::from(vcpu.background);
-    field.must(background <= 1, "background", background)
+    field.must(vcpu.fp_eager <= 1, "fp_eager", u64::from(vcpu.fp_eager))
 }
 
 /// Checks one window of device registers.

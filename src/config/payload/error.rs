@@ -1,6 +1,7 @@
 //! What can be wrong with a payload.
 
-use core::fmt;
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
 
 /// A table of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,12 @@ pub enum Part {
     Segments,
     /// Places for random bytes.
     Seeds,
+    /// Descriptions of pCPUs.
+    Pcpus,
+    /// Windows of time.
+    TimeWindows,
+    /// Channels.
+    Channels,
     /// Texts.
     Texts,
 }
@@ -37,6 +44,9 @@ impl Part {
             Self::Interrupts => "interrupts",
             Self::Segments => "segments",
             Self::Seeds => "seeds",
+            Self::Pcpus => "pCPUs",
+            Self::TimeWindows => "time windows",
+            Self::Channels => "channels",
             Self::Texts => "texts",
         }
     }
@@ -113,6 +123,15 @@ pub enum PayloadError {
         /// Position of the partition.
         partition: usize,
     },
+    /// A channel holds a value that has no meaning there.
+    Channel {
+        /// Position of the channel.
+        channel: usize,
+        /// Field of the record.
+        field: &'static str,
+        /// The value.
+        value: u64,
+    },
     /// A record holds a value that has no meaning there.
     Value {
         /// Position of the partition; `usize::MAX`: the header.
@@ -124,55 +143,79 @@ pub enum PayloadError {
     },
 }
 
-impl fmt::Display for PayloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the payload is damaged or of another version (build the image again): ")?;
-        match *self {
-            Self::Short { found, needed } => {
-                write!(f, "{found} bytes, {needed} are needed")
-            }
-            Self::Misaligned => f.write_str("its address is no multiple of 8"),
-            Self::Magic { found } => write!(f, "it starts with {found:#018x}"),
+display_by_show!(PayloadError);
+
+impl Show for PayloadError {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        out.bytes(b"the payload is damaged or of another version (build the image again): ");
+        match self {
+            Self::Short { found, needed } => put(out, "{} bytes, {} are needed", &[found, needed]),
+            Self::Misaligned => out.bytes(b"its address is no multiple of 8"),
+            Self::Magic { found } => put(out, "it starts with {x16}", &[found]),
             Self::Version {
                 found,
                 header_bytes,
-            } => write!(f, "version {found}, header of {header_bytes} bytes"),
+            } => put(
+                out,
+                "version {}, header of {} bytes",
+                &[found, header_bytes],
+            ),
             Self::Lengths {
                 record_bytes,
                 total_bytes,
-            } => write!(f, "{record_bytes} bytes of records in {total_bytes} bytes"),
+            } => put(
+                out,
+                "{} bytes of records in {} bytes",
+                &[record_bytes, total_bytes],
+            ),
             Self::Checksum { found, wanted } => {
-                write!(f, "checksum {found:#018x}, {wanted:#018x} is expected")
+                put(out, "checksum {x16}, {x16} is expected", &[found, wanted])
             }
             Self::Table {
                 part,
                 offset,
                 count,
-            } => write!(f, "{count} {} at {offset:#x}", part.name()),
+            } => put(out, "{} {} at {x}", &[count, &part.name(), offset]),
             Self::Count {
                 partition,
                 part,
                 found,
                 limit,
-            } => write!(
-                f,
-                "partition {partition}: {found} {}, 1 to {limit} may be",
-                part.name()
+            } => put(
+                out,
+                "{}: {} {}, 1 to {} may be",
+                &[&Place(*partition), found, &part.name(), limit],
             ),
-            Self::Span { partition, part } => {
-                write!(f, "partition {partition}: {} out of bounds", part.name())
-            }
-            Self::Name { partition } => write!(f, "partition {partition}: bad name"),
-            Self::Value {
-                partition: usize::MAX,
+            Self::Span { partition, part } => put(
+                out,
+                "{}: {} out of bounds",
+                &[&Place(*partition), &part.name()],
+            ),
+            Self::Name { partition } => put(out, "{}: bad name", &[&Place(*partition)]),
+            Self::Channel {
+                channel,
                 field,
                 value,
-            } => write!(f, "header: {field} is {value:#x}"),
+            } => put(out, "channel {}: {} is {x}", &[channel, field, value]),
             Self::Value {
                 partition,
                 field,
                 value,
-            } => write!(f, "partition {partition}: {field} is {value:#x}"),
+            } => put(out, "{}: {} is {x}", &[&Place(*partition), field, value]),
+        }
+    }
+}
+
+/// Whose records are wrong: a partition's, or for `usize::MAX` nobody's.
+struct Place(usize);
+
+display_by_show!(Place);
+
+impl Show for Place {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self.0 {
+            usize::MAX => out.bytes(b"header"),
+            partition => put(out, "partition {}", &[&partition]),
         }
     }
 }

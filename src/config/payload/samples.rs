@@ -3,8 +3,9 @@
 use zerocopy::{Immutable, IntoBytes};
 
 use super::super::record::{
-    self, DeviceRecord, Header, InterruptRecord, MAGIC, PartitionRecord, RegionRecord, SeedRecord,
-    SegmentRecord, Span, Table, Text, VERSION, VcpuRecord, WindowRecord, record_checksum,
+    self, ChannelRecord, DeviceRecord, Header, InterruptRecord, MAGIC, PartitionRecord, PcpuRecord,
+    RegionRecord, SeedRecord, SegmentRecord, Span, Table, Text, TimeWindowRecord, VERSION,
+    VcpuRecord, WindowRecord, record_checksum,
 };
 
 /// Makes 8-aligned bytes of a payload: header, one partition with one of everything, a path.
@@ -18,6 +19,9 @@ pub(crate) struct Sample {
     pub(crate) interrupts: Vec<InterruptRecord>,
     pub(crate) segments: Vec<SegmentRecord>,
     pub(crate) seeds: Vec<SeedRecord>,
+    pub(crate) pcpus: Vec<PcpuRecord>,
+    pub(crate) time_windows: Vec<TimeWindowRecord>,
+    pub(crate) channels: Vec<ChannelRecord>,
     pub(crate) text: &'static str,
 }
 
@@ -38,6 +42,7 @@ impl Sample {
                 version: VERSION,
                 header_bytes: size_of::<Header>() as u32,
                 total_bytes: 0x3000,
+                console_mpidr: record::BY_POSITION,
                 ..Header::default()
             },
             partitions: vec![PartitionRecord {
@@ -90,6 +95,18 @@ impl Sample {
                 gpa: 0x4010_0100,
                 bytes: 32,
             }],
+            pcpus: vec![PcpuRecord {
+                mpidr: record::BY_POSITION,
+                major_frame_ns: 10_000,
+                windows: ONE,
+                ..PcpuRecord::default()
+            }],
+            time_windows: vec![TimeWindowRecord {
+                start_ns: 1_000,
+                length_ns: 4_000,
+                partitions: 1,
+            }],
+            channels: Vec::new(),
             text: "/pl031@9010000",
         }
     }
@@ -114,6 +131,9 @@ impl Sample {
         self.header.interrupts = put(&mut bytes, &self.interrupts);
         self.header.segments = put(&mut bytes, &self.segments);
         self.header.seeds = put(&mut bytes, &self.seeds);
+        self.header.pcpus = put(&mut bytes, &self.pcpus);
+        self.header.time_windows = put(&mut bytes, &self.time_windows);
+        self.header.channels = put(&mut bytes, &self.channels);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         self.header.record_bytes = bytes.len() as u64;
         bytes[..size_of::<Header>()].copy_from_slice(self.header.as_bytes());

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::super::record::on_fault;
+use super::super::record::{MAX_WATCHDOG_NS, on_fault};
 use super::samples::{Sample, name, sign};
 use super::*;
 
@@ -38,6 +38,11 @@ fn shows_all_records_of_a_partition() {
     let segment = &payload.segments(partition)[0];
     assert_eq!(payload.segment_offset(segment), 0x1000);
     assert_eq!(payload.seeds(partition)[0].bytes, 32);
+    let [pcpu] = payload.pcpus() else {
+        panic!("one pCPU");
+    };
+    assert_eq!((pcpu.pcpu, pcpu.major_frame_ns), (0, 10_000));
+    assert_eq!(payload.time_windows(pcpu)[0].start_ns, 1_000);
 }
 
 #[test]
@@ -81,7 +86,7 @@ type Change = fn(&mut Sample);
 
 #[test]
 fn refuses_values_without_meaning() {
-    let cases: [(PayloadError, Change); 18] = [
+    let cases: [(PayloadError, Change); 22] = [
         (value("region gpa", 0x4000_0800), |s| {
             s.regions[0].gpa = 0x4000_0800
         }),
@@ -102,6 +107,18 @@ fn refuses_values_without_meaning() {
             s.partitions[0].dtb = 0x4020_0000
         }),
         (value("manages", 2), |s| s.partitions[0].manages = 2),
+        (value("manager_gpa", 0x0b90_0800), |s| {
+            s.partitions[0].manages = 1;
+            s.partitions[0].manager_gpa = 0x0b90_0800;
+        }),
+        (value("manager_gpa", 1 << 39), |s| {
+            s.partitions[0].manages = 1;
+            s.partitions[0].manager_gpa = 1 << 39;
+        }),
+        (value("watchdog_ns", MAX_WATCHDOG_NS + 1), |s| {
+            s.partitions[0].watchdog_ns = MAX_WATCHDOG_NS + 1
+        }),
+        (value("flags", 4), |s| s.partitions[0].flags = 4),
         (value("on_fault", 3), |s| {
             s.partitions[0].on_fault = on_fault::RESTART_LIMITED + 1
         }),
@@ -126,6 +143,84 @@ fn refuses_values_without_meaning() {
     for (wanted, change) in cases {
         assert_eq!(refusal(change), wanted);
     }
+}
+
+fn header_value(field: &'static str, value: u64) -> PayloadError {
+    PayloadError::Value {
+        partition: usize::MAX,
+        field,
+        value,
+    }
+}
+
+#[test]
+fn refuses_budgets_without_meaning() {
+    let cases: [(PayloadError, Change); 5] = [
+        (value("budget_ns", 1), |s| s.vcpus[0].budget_ns = 1),
+        (value("budget_ns", 1_001), |s| {
+            (s.vcpus[0].budget_ns, s.vcpus[0].period_ns) = (1_001, 1_000);
+        }),
+        (value("period_ns", MAX_PERIOD_NS + 1), |s| {
+            s.vcpus[0].period_ns = MAX_PERIOD_NS + 1;
+        }),
+        (value("background", 1), |s| s.vcpus[0].background = 1),
+        (value("background", 2), |s| {
+            (s.vcpus[0].budget_ns, s.vcpus[0].period_ns) = (1_000, 1_000);
+            s.vcpus[0].background = 2;
+        }),
+    ];
+    for (wanted, change) in cases {
+        assert_eq!(refusal(change), wanted);
+    }
+}
+
+#[test]
+fn refuses_time_windows_that_do_not_follow_each_other_in_their_frame() {
+    let cases: [(PayloadError, Change); 11] = [
+        (header_value("pcpu", 16), |s| s.pcpus[0].pcpu = 16),
+        (header_value("pcpu", 0), |s| {
+            s.pcpus.push(s.pcpus[0]);
+        }),
+        (header_value("pcpu flags", 2), |s| s.pcpus[0].flags = 2),
+        (header_value("major_frame_ns", 0), |s| {
+            s.pcpus[0].major_frame_ns = 0;
+        }),
+        (header_value("major_frame_ns", 10_000), |s| {
+            s.pcpus[0].windows.count = 0;
+        }),
+        (header_value("time window length_ns", 9_001), |s| {
+            s.time_windows[0].length_ns = 9_001;
+        }),
+        (header_value("time window length_ns", u64::MAX), |s| {
+            s.time_windows[0].length_ns = u64::MAX;
+        }),
+        (header_value("time window length_ns", 0), |s| {
+            s.time_windows[0].length_ns = 0;
+        }),
+        (header_value("time window partitions", 0), |s| {
+            s.time_windows[0].partitions = 0;
+        }),
+        (header_value("time window partitions", 2), |s| {
+            s.time_windows[0].partitions = 2;
+        }),
+        (header_value("time window start_ns", 4_999), |s| {
+            let mut second = s.time_windows[0];
+            second.start_ns = 4_999;
+            s.time_windows.push(second);
+            s.pcpus[0].windows.count = 2;
+        }),
+    ];
+    for (wanted, change) in cases {
+        assert_eq!(refusal(change), wanted);
+    }
+    let many = refusal(|sample| {
+        let window = sample.time_windows[0];
+        sample.time_windows = vec![window; MAX_TIME_WINDOWS + 1];
+        sample.pcpus[0].windows.count = MAX_TIME_WINDOWS as u32 + 1;
+    });
+    let found = MAX_TIME_WINDOWS + 1;
+    assert!(matches!(many, PayloadError::Count { found: f, .. } if f == found));
+    assert!(many.to_string().contains("header: 65 time windows"));
 }
 
 #[test]
@@ -161,7 +256,9 @@ fn read_all(payload: &Payload<'_>) -> usize {
         let devices = payload.devices(partition);
         let windows: usize = devices.iter().map(|d| payload.windows(d).len()).sum();
         let paths: usize = devices.iter().map(|d| payload.text(d.path).len()).sum();
-        payload.name(partition).len() + payload.regions(partition).len() + windows + paths
+        let frames = payload.pcpus().iter();
+        let time: usize = frames.map(|pcpu| payload.time_windows(pcpu).len()).sum();
+        time + payload.name(partition).len() + payload.regions(partition).len() + windows + paths
     });
     sizes.sum()
 }

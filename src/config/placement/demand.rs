@@ -1,12 +1,15 @@
 //! What needs a place in memory, and how much EL2 needs itself.
 
-use core::fmt;
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
+use core::ops::ControlFlow;
 
 use super::super::payload::Payload;
 use super::super::record::{ANYWHERE, PartitionRecord, console_model};
 use crate::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use crate::ids::PartitionId;
-use crate::stage2::{Extent, tables_needed};
+use crate::stage2::{Extent, count_tables};
+use crate::trace::ring_bytes;
 
 /// Bytes of EL2's pool for every physical CPU: stack, scheduler queues, timers.
 pub const PCPU_BYTES: u64 = 16 << 10;
@@ -16,6 +19,19 @@ pub const PARTITION_BYTES: u64 = 4 << 10;
 pub const VCPU_BYTES: u64 = 4 << 10;
 /// Bytes for every partition with a console: the rings of both directions.
 pub const CONSOLE_BYTES: u64 = 4 << 10;
+
+/// Bytes for every physical CPU and for every vCPU of a system in which the time of any is limited: the background's
+/// queue and deadlines; a budget with its replenishments.
+pub const LIMITS_BYTES: u64 = 3 << 10;
+/// See [`LIMITS_BYTES`].
+pub const BUDGET_BYTES: u64 = 512;
+/// Bytes for every time window.
+pub const TIME_WINDOW_BYTES: u64 = 32;
+/// Bytes for every channel: what is known of its two sides, and how much of its memory is zeroed.
+pub const CHANNEL_BYTES: u64 = 256;
+
+/// Bytes for every partition that another one manages: its crash record.
+pub const MANAGED_BYTES: u64 = 4 << 10;
 
 /// Who needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +47,23 @@ pub enum Owner<'a> {
         /// Position of the region in its memory.
         region: u32,
     },
+    /// The memory of a channel.
+    Channel {
+        /// Its position in the table.
+        channel: u32,
+        /// Its name.
+        name: &'a str,
+    },
 }
 
-impl fmt::Display for Owner<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Pool => f.write_str("bulkhead's own memory"),
-            Self::Region { name, region, .. } => write!(f, "{name}'s memory {region}"),
+display_by_show!(Owner<'_>);
+
+impl Show for Owner<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Pool => out.bytes(b"bulkhead's own memory"),
+            Self::Region { name, region, .. } => put(out, "{}'s memory {}", &[name, region]),
+            Self::Channel { name, .. } => put(out, "the memory of channel {}", &[name]),
         }
     }
 }
@@ -57,69 +83,116 @@ pub struct Demand<'a> {
     pub modulus: u64,
 }
 
-/// Returns what a system needs, in the order in which it is placed: EL2's pool, then every partition's regions in
-/// table order. The n-th region of the payload's table of regions is not in general the n-th demand less one: count
-/// along.
-pub fn demands<'a>(
-    payload: &Payload<'a>,
-    pool_bytes: u64,
-) -> impl Iterator<Item = Demand<'a>> + Clone {
-    let payload = *payload;
-    let pool = Demand {
+/// Shows what a system needs, in the order in which it is placed: EL2's pool, then every partition's regions in table
+/// order, then every channel's memory. The n-th region of the payload's table of regions is not in general the n-th
+/// demand less one: count along.
+#[inline(never)]
+pub fn each_demand<'a>(payload: &Payload<'a>, pool_bytes: u64, each: &mut dyn FnMut(Demand<'a>)) {
+    each(Demand {
         owner: Owner::Pool,
         size: pool_bytes,
         hpa: ANYWHERE,
         gpa: 0,
         modulus: PAGE_BYTES,
-    };
-    let partitions = payload.partitions().iter().enumerate();
-    let regions = partitions.flat_map(move |(position, partition)| {
-        let name = payload.name(partition);
-        let partition_id = PartitionId(position as u8);
-        let regions = payload.regions(partition).iter().enumerate();
-        regions.map(move |(region, record)| Demand {
-            owner: Owner::Region {
-                partition: partition_id,
-                name,
-                region: region as u32,
+    });
+    for (position, partition) in payload.partitions().iter().enumerate() {
+        for (region, record) in payload.regions(partition).iter().enumerate() {
+            each(Demand {
+                owner: Owner::Region {
+                    partition: PartitionId(position as u8),
+                    name: payload.name(partition),
+                    region: region as u32,
+                },
+                size: record.size,
+                hpa: record.hpa,
+                gpa: record.gpa,
+                modulus: BLOCK_2M_BYTES,
+            });
+        }
+    }
+    for (position, record) in payload.channels().iter().enumerate() {
+        each(Demand {
+            owner: Owner::Channel {
+                channel: position as u32,
+                name: payload.text(record.name),
             },
             size: record.size,
-            hpa: record.hpa,
-            gpa: record.gpa,
-            modulus: BLOCK_2M_BYTES,
-        })
-    });
-    core::iter::once(pool).chain(regions)
+            hpa: ANYWHERE,
+            gpa: record.sides.first().map_or(0, |side| side.gpa),
+            modulus: record.modulus(),
+        });
+    }
 }
 
 /// Returns the bytes of EL2's pool: everything that start-up carves out before it seals the allocator.
 pub fn pool_bytes(payload: &Payload<'_>, pcpus: usize) -> u64 {
-    let partitions = payload.partitions().iter();
-    partitions.fold(pcpus as u64 * PCPU_BYTES, |sum, partition| {
-        sum + partition_bytes(payload, partition)
-    })
+    let partitions = payload.partitions().iter().enumerate();
+    let pcpu = PCPU_BYTES + ring_bytes(payload.header().trace_bytes);
+    let limits = limits_bytes(payload, pcpus as u64);
+    let channels = payload.channels().len() as u64 * CHANNEL_BYTES;
+    let channels = channels.next_multiple_of(PAGE_BYTES);
+    partitions.fold(
+        pcpus as u64 * pcpu + limits + channels,
+        |sum, (position, partition)| sum + partition_bytes(payload, position, partition),
+    )
+}
+
+/// Returns the bytes that budgets and time windows take of the pool.
+fn limits_bytes(payload: &Payload<'_>, pcpus: u64) -> u64 {
+    let (mut vcpus, mut budgets) = (0, false);
+    payload.each_vcpu(&mut |_, vcpu| {
+        vcpus += 1;
+        budgets |= vcpu.budget_ns != 0;
+    });
+    let windows = payload.pcpus().iter();
+    let windows: usize = windows.map(|pcpu| payload.time_windows(pcpu).len()).sum();
+    if !budgets && windows == 0 {
+        return 0;
+    }
+    let budgets = vcpus * BUDGET_BYTES;
+    let bytes = pcpus * LIMITS_BYTES + budgets + windows as u64 * TIME_WINDOW_BYTES;
+    bytes.next_multiple_of(PAGE_BYTES)
 }
 
 /// Returns the bytes that one partition takes of the pool.
-fn partition_bytes(payload: &Payload<'_>, partition: &PartitionRecord) -> u64 {
-    let regions = payload.regions(partition).iter().map(|region| Extent {
-        range: range(region.gpa, region.size),
-        blocks: true,
-    });
-    let devices = payload.devices(partition).iter();
-    let windows = devices
-        .flat_map(|device| payload.windows(device))
-        .map(|window| Extent {
-            range: range(window.gpa, window.size),
-            blocks: false,
-        });
-    let tables = tables_needed(regions.chain(windows)) as u64;
+fn partition_bytes(payload: &Payload<'_>, position: usize, partition: &PartitionRecord) -> u64 {
+    let tables = count_tables(&|each| extents(payload, position, partition, each)) as u64;
     let vcpus = payload.vcpus(partition).len() as u64;
     let console = match partition.console_model {
         console_model::NONE => 0,
         _ => CONSOLE_BYTES,
     };
-    PARTITION_BYTES + vcpus * VCPU_BYTES + console + tables * PAGE_BYTES
+    let managed = match payload.is_managed(position) {
+        true => MANAGED_BYTES,
+        false => 0,
+    };
+    PARTITION_BYTES + vcpus * VCPU_BYTES + console + managed + tables * PAGE_BYTES
+}
+
+/// Shows what is mapped for a partition, as long as `each` wants to go on.
+fn extents(
+    payload: &Payload<'_>,
+    position: usize,
+    partition: &PartitionRecord,
+    each: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut show = |gpa, size, blocks| {
+        let range = range(gpa, size);
+        each(Extent { range, blocks })
+    };
+    for region in payload.regions(partition) {
+        show(region.gpa, region.size, true)?;
+    }
+    for device in payload.devices(partition) {
+        for window in payload.windows(device) {
+            show(window.gpa, window.size, false)?;
+        }
+    }
+    for (channel, side) in payload.channels_of(position) {
+        let gpa = channel.sides.get(side).map_or(0, |side| side.gpa);
+        show(gpa, channel.size, channel.modulus() == BLOCK_2M_BYTES)?;
+    }
+    ControlFlow::Continue(())
 }
 
 /// Returns a record's guest range; the payload's checks leave no other case than the first.

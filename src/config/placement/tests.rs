@@ -8,6 +8,7 @@ use super::super::payload::{
 use super::*;
 use crate::addr::BLOCK_2M_BYTES;
 use crate::board::ReservedBy;
+use crate::config::record::{ChannelRecord, SideRecord};
 use crate::ids::PartitionId;
 
 const MIB: u64 = 1 << 20;
@@ -25,6 +26,12 @@ fn demand(partition: u8, gpa: u64, size: u64, hpa: u64) -> Demand<'static> {
         gpa,
         modulus: BLOCK_2M_BYTES,
     }
+}
+
+fn all_demands<'a>(payload: &Payload<'a>, pool_bytes: u64) -> Vec<Demand<'a>> {
+    let mut all = Vec::new();
+    each_demand(payload, pool_bytes, &mut |demand| all.push(demand));
+    all
 }
 
 fn owner(partition: u8) -> Owner<'static> {
@@ -172,11 +179,12 @@ fn demands_follow_the_table() {
     sample.partitions.push(second);
     let words = sample.build();
     let payload = Payload::new(words.as_bytes()).unwrap();
-    // Two pCPUs; each partition: itself, one vCPU, a console, and four tables: the root, level 2 for memory, level 2
-    // and 3 for the window.
+    // Two pCPUs; limits, for there is a time window: 2 * 3072 for them, 2 * 512 for the vCPUs, 32 for it, in whole pages.
+    // Each partition: itself, one vCPU, a console, and four tables: the root, level 2 for memory, level 2 and 3 for the
+    // window.
     let bytes = pool_bytes(&payload, 2);
-    assert_eq!(bytes, 2 * 16_384 + 2 * (3 * 4096 + 4 * 4096));
-    let all: Vec<Demand<'_>> = demands(&payload, bytes).collect();
+    assert_eq!(bytes, 2 * 16_384 + 8_192 + 2 * (3 * 4096 + 4 * 4096));
+    let all = all_demands(&payload, bytes);
     assert_eq!(all.len(), 3);
     assert_eq!((all[0].owner, all[0].size), (Owner::Pool, bytes));
     let owner = Owner::Region {
@@ -186,6 +194,40 @@ fn demands_follow_the_table() {
     };
     assert_eq!((all[2].owner, all[2].size), (owner, 0x20_0000));
     assert_eq!((all[2].gpa, all[2].hpa), (0x4000_0000, ANYWHERE));
+}
+
+#[test]
+fn the_pool_of_a_table_with_channels_is_whole_pages_too() {
+    let mut sample = Sample::new();
+    let mut second = sample.partitions[0];
+    second.name = name("loop");
+    sample.partitions.push(second);
+    let side = |partition| SideRecord {
+        partition,
+        access: 3,
+        gpa: 0xc000_0000,
+        registers: 0x0b80_0000,
+        intid: 40,
+        reserved: 0,
+    };
+    sample.channels.push(ChannelRecord {
+        size: 0x1000,
+        sides: [side(0), side(1)],
+        ..ChannelRecord::default()
+    });
+    let words = sample.build();
+    let payload = Payload::new(words.as_bytes()).unwrap();
+    assert_eq!(pool_bytes(&payload, 2) % PAGE_BYTES, 0);
+    let last = all_demands(&payload, 0).pop().unwrap();
+    assert_eq!((last.size, last.modulus), (0x1000, PAGE_BYTES));
+}
+
+#[test]
+fn limits_fit_what_is_counted_for_them() {
+    use crate::sched::{Budget, Limits, windows::Window};
+    assert!(size_of::<Limits<'_>>() as u64 <= demand::LIMITS_BYTES);
+    assert!(size_of::<Option<Budget>>() as u64 <= demand::BUDGET_BYTES);
+    assert!(size_of::<Window>() as u64 <= demand::TIME_WINDOW_BYTES);
 }
 
 /// Ranges within 64 pages, so that they meet.

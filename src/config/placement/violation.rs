@@ -1,10 +1,10 @@
 //! What can keep memory from being placed.
 
-use core::fmt;
-
 use super::Owner;
 use crate::addr::Range;
 use crate::board::{Reserved, ReservedBy};
+use crate::display_by_show;
+use crate::message::{Form, Out, Show, put};
 
 /// Why a demand cannot have the place that the table fixes, or none at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,49 +83,52 @@ pub enum Violation<'a> {
     },
 }
 
-impl fmt::Display for Violation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+display_by_show!(Violation<'_>);
+
+impl Show for Violation<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
             Self::NoRange { owner, hpa, size } => {
-                write!(f, "{owner} cannot be {size:#x} bytes at {hpa:#x}")
+                put(out, "{} cannot be {x} bytes at {x}", &[owner, size, hpa])
             }
             Self::Incongruent {
                 owner,
                 hpa,
                 gpa,
                 modulus,
-            } => write!(
-                f,
-                "{owner} is fixed at {hpa:#x}, which must agree with its guest address {gpa:#x} modulo {modulus:#x}"
+            } => put(
+                out,
+                "{} is fixed at {x}, which must agree with its guest address {x} modulo {x}",
+                &[owner, hpa, gpa, modulus],
             ),
-            Self::OutsideMemory { owner, range } => {
-                write!(
-                    f,
-                    "{owner} is fixed at {range}, which is not all RAM of this board"
-                )
-            }
+            Self::OutsideMemory { owner, range } => put(
+                out,
+                "{} is fixed at {}, which is not all RAM of this board",
+                &[owner, range],
+            ),
             Self::OverlapsHypervisor {
                 owner,
                 range,
                 hypervisor,
-            } => write!(
-                f,
-                "{owner} is fixed at {range}, which overlaps bulkhead's image and payload at {hypervisor}"
+            } => put(
+                out,
+                "{} is fixed at {}, which overlaps bulkhead's image and payload at {}",
+                &[owner, range, hypervisor],
             ),
             Self::OverlapsReserved {
                 owner,
                 range,
                 reserved,
             } => {
-                write!(
-                    f,
-                    "{owner} is fixed at {range}, which overlaps {} ",
-                    reserved.range
-                )?;
+                put(
+                    out,
+                    "{} is fixed at {}, which overlaps {} ",
+                    &[owner, range, &reserved.range],
+                );
                 match reserved.by {
-                    ReservedBy::Block => f.write_str("(/memreserve/ of the device tree)"),
-                    ReservedBy::Node(name) => write!(f, "(/reserved-memory/{name})"),
-                    ReservedBy::Tree => f.write_str("(the device tree itself)"),
+                    ReservedBy::Block => out.bytes(b"(/memreserve/ of the device tree)"),
+                    ReservedBy::Node(name) => put(out, "(/reserved-memory/{})", &[&name]),
+                    ReservedBy::Tree => out.bytes(b"(the device tree itself)"),
                 }
             }
             Self::OverlapsOther {
@@ -133,21 +136,24 @@ impl fmt::Display for Violation<'_> {
                 range,
                 other,
                 other_range,
-            } => write!(
-                f,
-                "{owner} is fixed at {range}, which overlaps {other} at {other_range}"
+            } => put(
+                out,
+                "{} is fixed at {}, which overlaps {} at {}",
+                &[owner, range, other, other_range],
             ),
             Self::NoRoom {
                 owner,
                 size,
                 largest,
-            } => write!(
-                f,
-                "no room for {owner}: {size:#x} bytes, the largest gap left has {largest:#x}"
+            } => put(
+                out,
+                "no room for {}: {x} bytes, the largest gap left has {x}",
+                &[owner, size, largest],
             ),
-            Self::TooMany { found, limit } => write!(
-                f,
-                "{found} ranges of memory are to be placed, {limit} at most can be"
+            Self::TooMany { found, limit } => put(
+                out,
+                "{} ranges of memory are to be placed, {} at most can be",
+                &[found, limit],
             ),
         }
     }

@@ -1,10 +1,12 @@
 //! How a payload and a board can disagree.
 
-use core::fmt;
-
+use super::super::record::{BY_POSITION, PcpuRecord};
+use super::foundation::Fault;
 use crate::addr::Range;
 use crate::board::BoardError;
+use crate::display_by_show;
 use crate::ids::{Mpidr, PcpuId, VcpuId};
+use crate::message::{Form, Out, Show, put};
 
 /// What of the board is EL2's alone to use or give out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,45 +19,116 @@ pub enum El2Owned {
     Memory,
 }
 
+impl El2Owned {
+    /// Names it.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Console => "the console's UART",
+            Self::Gic => "the interrupt controller",
+            Self::Memory => "RAM",
+        }
+    }
+}
+
+/// A pCPU as the table names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuName {
+    /// By its position under `/cpus`.
+    Position(u32),
+    /// By its affinity.
+    Mpidr(u64),
+}
+
+impl CpuName {
+    /// Returns the name that a record has for its pCPU.
+    pub(super) fn of(record: &PcpuRecord) -> Self {
+        Self::new(record.pcpu, record.mpidr)
+    }
+
+    /// Returns the one of both names that counts.
+    pub(super) fn new(position: u32, mpidr: u64) -> Self {
+        match mpidr {
+            BY_POSITION => Self::Position(position),
+            mpidr => Self::Mpidr(mpidr),
+        }
+    }
+}
+
+display_by_show!(CpuName);
+
+impl Show for CpuName {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Position(position) => put(out, "pCPU {}", &[position]),
+            Self::Mpidr(mpidr) => put(out, "the CPU with MPIDR {x}", &[mpidr]),
+        }
+    }
+}
+
+/// Who is to run on a pCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client<'a> {
+    /// The console's server.
+    Console,
+    /// A vCPU of a partition.
+    Vcpu(&'a str, VcpuId),
+}
+
+display_by_show!(Client<'_>);
+
+impl Show for Client<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Console => out.bytes(b"the console"),
+            Self::Vcpu(name, vcpu) => put(out, "{}: vCPU {}", &[name, &vcpu.0]),
+        }
+    }
+}
+
 /// Why the payload does not fit the board. `name` is the partition's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch<'a> {
-    /// The CPU that serves the console is not there.
-    ConsolePcpu {
-        /// Its position.
-        pcpu: u32,
-        /// CPUs that there are.
-        cpus: usize,
-    },
-    /// A vCPU's pCPU, named by position, is not there.
+    /// What EL2 itself stands on is not there.
+    Foundation(Fault<'a>),
+    /// A CPU that is named is not there.
     NoPcpu {
-        /// The partition.
-        name: &'a str,
-        /// Which vCPU.
-        vcpu: VcpuId,
-        /// The position.
-        pcpu: u32,
+        /// Who is to run there.
+        client: Client<'a>,
+        /// The CPU.
+        cpu: CpuName,
         /// CPUs that there are.
         cpus: usize,
     },
-    /// A vCPU's pCPU, named by affinity, is not there.
-    NoMpidr {
-        /// The partition.
-        name: &'a str,
-        /// Which vCPU.
-        vcpu: VcpuId,
-        /// The affinity.
-        mpidr: u64,
+    /// The table says two things about one pCPU, that it names by position and by affinity.
+    PcpuTwice {
+        /// The pCPU.
+        pcpu: PcpuId,
+        /// Both names.
+        names: [CpuName; 2],
     },
-    /// A vCPU's pCPU failed, or there is no way to start it.
-    DeadPcpu {
+    /// A time window is open for a partition that has no vCPU there.
+    WindowWithoutVcpu {
+        /// The partition.
+        partition: &'a str,
+        /// The pCPU, as the table names it.
+        name: CpuName,
+    },
+    /// A vCPU's pCPU has time windows and its partition is in none of them.
+    NoTimeWindow {
         /// The partition.
         name: &'a str,
         /// Which vCPU.
         vcpu: VcpuId,
         /// Its pCPU.
         pcpu: PcpuId,
-        /// That one's affinity.
+    },
+    /// A CPU failed, or there is no way to start it.
+    DeadPcpu {
+        /// Who is to run there.
+        client: Client<'a>,
+        /// The CPU.
+        pcpu: PcpuId,
+        /// Its affinity.
         mpidr: Mpidr,
     },
     /// The tree has no such device, or what it says of it is of no use.
@@ -170,50 +243,59 @@ pub enum Mismatch<'a> {
     },
 }
 
-impl fmt::Display for Mismatch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::ConsolePcpu { pcpu, cpus } => {
-                write!(f, "console_pcpu is {pcpu}, this board has {cpus} CPUs")
+display_by_show!(Mismatch<'_>);
+
+impl Show for Mismatch<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Foundation(fault) => fault.show(out, Form::Decimal),
+            Self::NoPcpu { client, cpu, cpus } => {
+                put(out, "{} wants {}, this board has ", &[client, cpu]);
+                match cpu {
+                    CpuName::Position(_) => put(out, "{} CPUs, counted from 0", &[cpus]),
+                    CpuName::Mpidr(_) => out.bytes(b"none"),
+                }
             }
-            Self::NoPcpu {
-                name,
-                vcpu,
-                pcpu,
-                cpus,
-            } => write!(
-                f,
-                "{name}: vCPU {} wants pCPU {pcpu}, this board has {cpus} CPUs, counted from 0",
-                vcpu.0
+            Self::PcpuTwice { pcpu, names } => put(
+                out,
+                "the table describes pCPU {} twice: as {} and as {}",
+                &[&pcpu.0, &names[0], &names[1]],
             ),
-            Self::NoMpidr { name, vcpu, mpidr } => write!(
-                f,
-                "{name}: vCPU {} wants the CPU with MPIDR {mpidr:#x}, this board has none",
-                vcpu.0
+            Self::WindowWithoutVcpu { partition, name } => put(
+                out,
+                "{}: a time window of {} waits for it, and it has no vCPU there",
+                &[partition, name],
+            ),
+            Self::NoTimeWindow { name, vcpu, pcpu } => put(
+                out,
+                "{}: vCPU {} is in no time window of pCPU {}",
+                &[name, &vcpu.0, &pcpu.0],
             ),
             Self::DeadPcpu {
-                name,
-                vcpu,
+                client,
                 pcpu,
                 mpidr,
-            } => write!(
-                f,
-                "{name}: vCPU {} wants pCPU {} (MPIDR {mpidr}), which failed or cannot be started by PSCI (SMC)",
-                vcpu.0, pcpu.0
+            } => put(
+                out,
+                "{} wants pCPU {} (MPIDR {}), which failed or cannot be started by PSCI (SMC)",
+                &[client, &pcpu.0, mpidr],
             ),
-            _ => self.fmt_device(f),
+            _ => self.fmt_device(out),
         }
     }
 }
 
 impl Mismatch<'_> {
     /// Writes what is wrong with a device.
-    fn fmt_device(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Device { name, path, error } => write!(f, "{name}: device {path}: {error}"),
-            Self::DeviceDisabled { name, path } => write!(
-                f,
-                "{name}: device {path} is switched off in the device tree (status)"
+    fn fmt_device(&self, out: &mut dyn Out) {
+        match self {
+            Self::Device { name, path, error } => {
+                put(out, "{}: device {}: {}", &[name, path, error])
+            }
+            Self::DeviceDisabled { name, path } => put(
+                out,
+                "{}: device {} is switched off in the device tree (status)",
+                &[name, path],
             ),
             Self::Window {
                 name,
@@ -221,10 +303,13 @@ impl Mismatch<'_> {
                 window,
                 first,
             } => {
-                write!(f, "{name}: device {path} has no registers at {window}")?;
-                match first {
-                    Some(first) => write!(f, ", but at {first}"),
-                    None => Ok(()),
+                put(
+                    out,
+                    "{}: device {} has no registers at {}",
+                    &[name, path, window],
+                );
+                if let Some(first) = first {
+                    put(out, ", but at {}", &[first]);
                 }
             }
             Self::WindowCount {
@@ -232,9 +317,10 @@ impl Mismatch<'_> {
                 path,
                 wanted,
                 found,
-            } => write!(
-                f,
-                "{name}: device {path} has {found} register ranges, the table was built for {wanted}"
+            } => put(
+                out,
+                "{}: device {} has {} register ranges, the table was built for {}",
+                &[name, path, found, wanted],
             ),
             Self::WindowTaken {
                 name,
@@ -242,14 +328,11 @@ impl Mismatch<'_> {
                 what,
                 taken,
             } => {
-                let what = match what {
-                    El2Owned::Console => "the console's UART",
-                    El2Owned::Gic => "the interrupt controller",
-                    El2Owned::Memory => "RAM",
-                };
-                write!(
-                    f,
-                    "{name}: device registers {window} share a page with {what} at {taken}"
+                let what = what.words();
+                put(
+                    out,
+                    "{}: device registers {} share a page with {} at {}",
+                    &[name, window, &what, taken],
                 )
             }
             Self::WindowShared {
@@ -257,66 +340,73 @@ impl Mismatch<'_> {
                 window,
                 other,
                 other_window,
-            } => write!(
-                f,
-                "{name}: device registers {window} share a page with {other}'s at {other_window}"
+            } => put(
+                out,
+                "{}: device registers {} share a page with {}'s at {}",
+                &[name, window, other, other_window],
             ),
-            _ => self.fmt_interrupt(f),
+            _ => self.fmt_interrupt(out),
         }
     }
 
     /// Writes what is wrong with an interrupt.
-    fn fmt_interrupt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::InterruptNotGranted { name, path, intid } => write!(
-                f,
-                "{name}: device {path} has {}, which the table does not give it",
-                Spi(intid)
+    fn fmt_interrupt(&self, out: &mut dyn Out) {
+        match self {
+            Self::InterruptNotGranted { name, path, intid } => put(
+                out,
+                "{}: device {} has {}, which the table does not give it",
+                &[name, path, &Spi(*intid)],
             ),
-            Self::NoInterrupt { name, intid, end } => write!(
-                f,
-                "{name}: {} is not there, this board's INTIDs end at {end}",
-                Spi(intid)
+            Self::NoInterrupt { name, intid, end } => put(
+                out,
+                "{}: {} is not there, this board's INTIDs end at {}",
+                &[name, &Spi(*intid), end],
             ),
-            Self::ConsoleInterrupt { name, intid } => write!(
-                f,
-                "{name}: {} is that of the console's UART, which is bulkhead's",
-                Spi(intid)
+            Self::ConsoleInterrupt { name, intid } => put(
+                out,
+                "{}: {} is that of the console's UART, which is bulkhead's",
+                &[name, &Spi(*intid)],
             ),
-            Self::InterruptTwice { name, intid, other } if name == other => write!(
-                f,
-                "{name}: {} is passed through, and its emulated UART has it too",
-                Spi(intid)
+            Self::InterruptTwice { name, intid, other } if name == other => put(
+                out,
+                "{}: {} is passed through, and its emulated UART has it too",
+                &[name, &Spi(*intid)],
             ),
             Self::InterruptTwice { name, intid, other } => {
-                write!(f, "{name}: {} is {other}'s already", Spi(intid))
+                put(out, "{}: {} is {}'s already", &[name, &Spi(*intid), other])
             }
             Self::Trigger { name, intid, edge } => {
                 let (table, tree) = match edge {
                     true => ("edge-triggered", "level-sensitive"),
                     false => ("level-sensitive", "edge-triggered"),
                 };
-                write!(
-                    f,
-                    "{name}: {} is {table} in the table and {tree} in the device tree",
-                    Spi(intid)
+                put(
+                    out,
+                    "{}: {} is {} in the table and {} in the device tree",
+                    &[name, &Spi(*intid), &table, &tree],
                 )
             }
-            Self::InterruptOfNothing { name, intid } => write!(
-                f,
-                "{name}: {} belongs to none of its devices in the device tree",
-                Spi(intid)
+            Self::InterruptOfNothing { name, intid } => put(
+                out,
+                "{}: {} belongs to none of its devices in the device tree",
+                &[name, &Spi(*intid)],
             ),
-            _ => Ok(()),
+            _ => {}
         }
     }
 }
 
 /// A shared interrupt, in both ways of counting.
-struct Spi(u32);
+pub(super) struct Spi(pub(super) u32);
 
-impl fmt::Display for Spi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "INTID {} (SPI {})", self.0, self.0.saturating_sub(32))
+display_by_show!(Spi);
+
+impl Show for Spi {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        put(
+            out,
+            "INTID {} (SPI {})",
+            &[&self.0, &self.0.saturating_sub(32)],
+        )
     }
 }

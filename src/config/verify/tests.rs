@@ -1,7 +1,7 @@
 use zerocopy::IntoBytes;
 
 use super::super::payload::samples::{Sample, name};
-use super::super::record::{InterruptRecord, Span, WindowRecord};
+use super::super::record::{InterruptRecord, Span, WindowRecord, uart_kind};
 use super::*;
 use crate::board::samples::{self, cells, text};
 
@@ -9,7 +9,25 @@ use crate::board::samples::{self, cells, text};
 fn sample() -> Sample {
     let mut sample = Sample::new();
     sample.partitions[0].console_intid = 40;
+    sample.pcpus.clear();
     sample
+}
+
+/// Gives pCPU 0 a time window that is open for the partitions of a mask, beside a partition `loop` there.
+fn windows(sample: &mut Sample, partitions: u64) {
+    let mut second = sample.partitions[0];
+    second.name = name("loop");
+    second.devices = Span::default();
+    second.interrupts = Span::default();
+    sample.partitions.push(second);
+    sample.pcpus = Sample::new().pcpus;
+    sample.time_windows[0].partitions = partitions;
+}
+
+/// Has the tree list the CPUs the other way round.
+fn swap_cpus(tree: &mut samples::Sample) {
+    tree.set("/cpus/cpu@0", "reg", &cells(&[1]));
+    tree.set("/cpus/cpu@1", "reg", &cells(&[0]));
 }
 
 /// Verifies a payload against a board and returns the messages.
@@ -31,6 +49,7 @@ fn mismatches(
         tree: &tree,
         boot_cpu: Some(Mpidr::from_raw(0)),
         intid_end: 288,
+        image: Range::new(0x4020_0000, 0x4_0000),
     };
     let mut messages = Vec::new();
     let count = verify(&payload, &actual, &mut |mismatch| {
@@ -56,11 +75,27 @@ fn wants_every_pcpu() {
         sample.partitions[0].vcpus.count = 3;
     };
     let wanted = [
-        "console_pcpu is 3, this board has 2 CPUs",
+        "the console wants pCPU 3, this board has 2 CPUs, counted from 0",
         "linux: vCPU 1 wants pCPU 2, this board has 2 CPUs, counted from 0",
         "linux: vCPU 2 wants the CPU with MPIDR 0x100, this board has none",
     ];
     assert_eq!(mismatches(change, |_| {}), wanted);
+}
+
+#[test]
+fn the_console_is_served_where_the_board_has_the_named_cpu() {
+    let by_affinity = |mpidr| {
+        move |sample: &mut Sample| {
+            (sample.header.console_pcpu, sample.header.console_mpidr) = (9, mpidr)
+        }
+    };
+    assert_eq!(mismatches(by_affinity(1), |_| {}), [""; 0]);
+    let wanted = ["the console wants the CPU with MPIDR 0x100, this board has none"];
+    assert_eq!(mismatches(by_affinity(0x100), |_| {}), wanted);
+    let failed = |tree: &mut samples::Sample| tree.set("/cpus/cpu@1", "status", &text(&["fail"]));
+    let wanted =
+        ["the console wants pCPU 1 (MPIDR 0x1), which failed or cannot be started by PSCI (SMC)"];
+    assert_eq!(mismatches(by_affinity(1), failed), wanted);
 }
 
 #[test]
@@ -78,6 +113,76 @@ fn wants_a_way_to_start_a_pcpu_but_the_first() {
     let failed = |tree: &mut samples::Sample| tree.set("/cpus/cpu@1", "status", &text(&["fail"]));
     assert_eq!(mismatches(change, failed), wanted);
     assert_eq!(mismatches(change, |_| {}), [""; 0]);
+}
+
+#[test]
+fn wants_a_time_window_for_every_vcpu_where_there_are_windows() {
+    let wanted = ["loop: vCPU 0 is in no time window of pCPU 0"];
+    assert_eq!(mismatches(|sample| windows(sample, 1), |_| {}), wanted);
+    assert_eq!(mismatches(|sample| windows(sample, 3), |_| {}), [""; 0]);
+    let elsewhere = |sample: &mut Sample| {
+        windows(sample, 1);
+        let mut other = sample.vcpus[0];
+        other.pcpu = 1;
+        sample.vcpus.push(other);
+        sample.partitions[1].vcpus.first = 1;
+    };
+    assert_eq!(mismatches(elsewhere, |_| {}), [""; 0]);
+}
+
+#[test]
+fn time_windows_follow_their_cpu_by_its_affinity() {
+    let by_affinity = |sample: &mut Sample| {
+        windows(sample, 1);
+        sample.pcpus[0].mpidr = 0;
+        sample.vcpus[0].mpidr = 0;
+    };
+    // Position 0 where the table was made, position 1 on this board.
+    let wanted = ["loop: vCPU 0 is in no time window of pCPU 1"];
+    assert_eq!(mismatches(by_affinity, swap_cpus), wanted);
+    let both = |sample: &mut Sample| {
+        by_affinity(sample);
+        sample.time_windows[0].partitions = 3;
+    };
+    assert_eq!(mismatches(both, swap_cpus), [""; 0]);
+}
+
+#[test]
+fn refuses_time_windows_that_lost_their_vcpus() {
+    let half = |sample: &mut Sample| {
+        windows(sample, 3);
+        sample.pcpus[0].mpidr = 0;
+    };
+    assert_eq!(mismatches(half, |_| {}), [""; 0]);
+    let wanted = ["linux", "loop"].map(|name| {
+        format!(
+            "{name}: a time window of the CPU with MPIDR 0x0 waits for it, and it has no vCPU there"
+        )
+    });
+    assert_eq!(mismatches(half, swap_cpus), wanted);
+    let by_position = |sample: &mut Sample| {
+        windows(sample, 3);
+        sample.vcpus[0].mpidr = 0;
+    };
+    let wanted = ["linux", "loop"].map(|name| {
+        format!("{name}: a time window of pCPU 0 waits for it, and it has no vCPU there")
+    });
+    assert_eq!(mismatches(by_position, swap_cpus), wanted);
+}
+
+#[test]
+fn refuses_two_descriptions_of_one_pcpu() {
+    let change = |sample: &mut Sample| {
+        windows(sample, 3);
+        let mut second = sample.pcpus[0];
+        (second.pcpu, second.mpidr) = (1, 1);
+        second.major_frame_ns = 0;
+        second.windows.count = 0;
+        sample.pcpus.push(second);
+    };
+    assert_eq!(mismatches(change, |_| {}), [""; 0]);
+    let wanted = ["the table describes pCPU 0 twice: as pCPU 0 and as the CPU with MPIDR 0x1"];
+    assert_eq!(mismatches(change, swap_cpus), wanted);
 }
 
 #[test]
@@ -209,4 +314,114 @@ fn gives_a_page_of_registers_to_one_partition() {
         messages.iter().any(|message| message == wanted),
         "{messages:?}"
     );
+}
+
+/// Lets a payload name the PL011 of the sample of a board.
+fn made_for_pl011(sample: &mut Sample) {
+    sample.header.uart_kind = uart_kind::PL011;
+    (sample.header.uart_hpa, sample.header.uart_intid) = (0x900_0000, 33);
+}
+
+#[test]
+fn wants_memory_that_holds_the_image() {
+    let elsewhere = |tree: &mut samples::Sample| {
+        tree.set(
+            "/memory@40000000",
+            "reg",
+            &cells(&[0, 0x8000_0000, 0, 0x800_0000]),
+        );
+    };
+    assert_eq!(
+        mismatches(|_| {}, elsewhere),
+        [
+            "the image with its payload at 0x40200000..=0x4023ffff is not all in memory that the device tree knows"
+        ]
+    );
+}
+
+#[test]
+fn wants_its_own_registers_outside_memory() {
+    let large = |tree: &mut samples::Sample| {
+        tree.set("/memory@40000000", "reg", &cells(&[0, 0, 0, 0x4800_0000]));
+    };
+    let found = mismatches(|_| {}, large);
+    assert_eq!(
+        found[0],
+        "the device tree has the console's UART at 0x9000000..=0x9000fff, in its memory at 0x0..=0x47ffffff"
+    );
+    assert_eq!(
+        found[1],
+        "the device tree has the interrupt controller at 0x8000000..=0x800ffff, in its memory at 0x0..=0x47ffffff"
+    );
+}
+
+#[test]
+fn wants_frames_where_they_can_be() {
+    let gic = |distributor: u32| {
+        move |tree: &mut samples::Sample| {
+            let reg = cells(&[0, distributor, 0, 0x1_0000, 0, 0x80a_0000, 0, 0xf6_0000]);
+            tree.set("/intc@8000000", "reg", &reg);
+        }
+    };
+    assert_eq!(
+        mismatches(|_| {}, gic(0x800_1000)),
+        [
+            "the device tree has registers of the GIC at 0x8001000, which is not on a multiple of 64 KiB"
+        ]
+    );
+    assert_eq!(
+        mismatches(|_| {}, gic(0x80b_0000)),
+        [
+            "the device tree has the GIC's distributor at 0x80b0000..=0x80bffff, among the redistributors at 0x80a0000..=0x8ffffff"
+        ]
+    );
+}
+
+#[test]
+fn wants_the_console_that_the_table_was_made_for() {
+    assert_eq!(mismatches(made_for_pl011, |_| {}), [""; 0]);
+    let foreign = |tree: &mut samples::Sample| {
+        tree.set("/pl011@9000000", "compatible", &text(&["acme,uart"]));
+    };
+    assert_eq!(mismatches(|_| {}, foreign), [""; 0]);
+    assert_eq!(
+        mismatches(made_for_pl011, foreign),
+        [
+            "the console is pl011@9000000, of a kind that bulkhead does not know (acme,uart), the table was made for a PL011 at 0x9000000"
+        ]
+    );
+    let none = |tree: &mut samples::Sample| {
+        foreign(tree);
+        tree.set("/chosen", "stdout-path", &text(&[""]));
+    };
+    assert_eq!(
+        mismatches(made_for_pl011, none),
+        ["the device tree has no console, the table was made for a PL011 at 0x9000000"]
+    );
+}
+
+#[test]
+fn wants_the_consoles_interrupt() {
+    let other = |tree: &mut samples::Sample| {
+        tree.set("/pl011@9000000", "interrupts", &cells(&[0, 8, 1]));
+    };
+    assert_eq!(
+        mismatches(made_for_pl011, other),
+        [
+            "the console has INTID 40 (SPI 8), edge-triggered in the device tree, INTID 33 (SPI 1), level-sensitive in the table"
+        ]
+    );
+    let none = |tree: &mut samples::Sample| tree.set("/pl011@9000000", "interrupts", &[]);
+    assert_eq!(
+        mismatches(made_for_pl011, none),
+        [
+            "the console has no interrupt in the device tree, INTID 33 (SPI 1), level-sensitive in the table"
+        ]
+    );
+    // Another UART has another interrupt.
+    let moved = |tree: &mut samples::Sample| {
+        other(tree);
+        tree.set("/pl011@9000000", "reg", &cells(&[0, 0x904_0000, 0, 0x1000]));
+    };
+    assert_eq!(mismatches(made_for_pl011, moved), [""; 0]);
 }

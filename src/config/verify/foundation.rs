@@ -1,0 +1,230 @@
+//! What EL2 itself stands on: the memory that holds it, its console, its interrupt controller. A tree that is wrong
+//! about one of these would end in an exception at EL2 or in a system that says nothing.
+
+use super::super::payload::Payload;
+use super::super::record::uart_kind;
+use super::mismatch::{El2Owned, Spi};
+use super::{Actual, each_register_of_el2};
+use crate::addr::Range;
+use crate::board::{Board, Console, GicVersion, Interrupt, Trigger, UartKind};
+use crate::display_by_show;
+use crate::message::{Escaped, Form, Out, Show, put};
+
+/// What the frames of a GICv3 are aligned to.
+const FRAME_BYTES: u64 = 1 << 16;
+
+/// Why EL2 cannot stand on what the tree says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault<'a> {
+    /// The tree's memory does not hold the image.
+    Image {
+        /// The image with its payload.
+        image: Range,
+    },
+    /// Registers of EL2's lie in RAM.
+    InMemory {
+        /// What they are.
+        what: El2Owned,
+        /// The registers.
+        registers: Range,
+        /// The RAM.
+        memory: Range,
+    },
+    /// The distributor's registers overlap a redistributor's.
+    Frames {
+        /// The distributor.
+        distributor: Range,
+        /// The redistributors.
+        redistributors: Range,
+    },
+    /// A frame of the GIC starts where none can.
+    FrameStart {
+        /// First address.
+        start: u64,
+    },
+    /// The table was made for a PL011, and the tree has no console.
+    NoConsole {
+        /// Where the PL011 was.
+        table: u64,
+    },
+    /// The table was made for a PL011, and the tree has a console that EL2 does not know.
+    ConsoleKind {
+        /// Name of its node.
+        node: &'a [u8],
+        /// First `compatible` string.
+        compatible: &'a str,
+        /// Where the PL011 was.
+        table: u64,
+    },
+    /// The tree has the table's UART with another interrupt.
+    ConsoleLine {
+        /// What the tree says.
+        tree: Option<Interrupt>,
+        /// What the table says.
+        table: Option<Interrupt>,
+    },
+}
+
+/// Checks all of it.
+pub(super) fn check<'a>(
+    payload: &Payload<'a>,
+    actual: &Actual<'_, 'a>,
+    report: &mut dyn FnMut(Fault<'a>),
+) {
+    let board = actual.board;
+    if let Some(image) = actual.image
+        && !board.memory.iter().any(|memory| memory.contains(image))
+    {
+        report(Fault::Image { image });
+    }
+    each_register_of_el2(board, &mut |what, registers| {
+        let inside = board
+            .memory
+            .iter()
+            .find(|memory| memory.overlaps(registers));
+        if let Some(memory) = inside.copied() {
+            report(Fault::InMemory {
+                what,
+                registers,
+                memory,
+            });
+        }
+    });
+    check_frames(board, report);
+    check_console(payload, board, report);
+}
+
+/// Checks where the frames of a GICv3 lie.
+fn check_frames<'a>(board: &Board<'a>, report: &mut dyn FnMut(Fault<'a>)) {
+    let GicVersion::V3 { redistributors, .. } = &board.gic.version else {
+        return;
+    };
+    let distributor = board.gic.distributor;
+    for frame in redistributors.iter().copied().chain([distributor]) {
+        if frame.start() % FRAME_BYTES != 0 {
+            let start = frame.start();
+            report(Fault::FrameStart { start });
+        }
+    }
+    for redistributors in redistributors.iter().copied() {
+        if redistributors.overlaps(distributor) {
+            report(Fault::Frames {
+                distributor,
+                redistributors,
+            });
+        }
+    }
+}
+
+/// Compares the console with the table's: a table that was made for no known UART takes any.
+fn check_console<'a>(payload: &Payload<'a>, board: &Board<'a>, report: &mut dyn FnMut(Fault<'a>)) {
+    let header = payload.header();
+    let table = header.uart_hpa;
+    if header.uart_kind != uart_kind::PL011 {
+        return;
+    }
+    match &board.console {
+        None => report(Fault::NoConsole { table }),
+        Some(Console {
+            kind: UartKind::Pl011,
+            registers,
+            interrupt,
+            ..
+        }) => {
+            let wanted = (header.uart_intid != 0).then_some(Interrupt {
+                intid: header.uart_intid,
+                trigger: match header.uart_edge {
+                    0 => Trigger::Level,
+                    _ => Trigger::Edge,
+                },
+            });
+            if registers.start() == table && *interrupt != wanted {
+                report(Fault::ConsoleLine {
+                    tree: *interrupt,
+                    table: wanted,
+                });
+            }
+        }
+        Some(console) => report(Fault::ConsoleKind {
+            node: console.node,
+            compatible: console.compatible,
+            table,
+        }),
+    }
+}
+
+display_by_show!(Fault<'_>);
+
+impl Show for Fault<'_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        match self {
+            Self::Image { image } => put(
+                out,
+                "the image with its payload at {} is not all in memory that the device tree knows",
+                &[image],
+            ),
+            Self::InMemory {
+                what,
+                registers,
+                memory,
+            } => put(
+                out,
+                "the device tree has {} at {}, in its memory at {}",
+                &[&what.words(), registers, memory],
+            ),
+            Self::Frames {
+                distributor,
+                redistributors,
+            } => put(
+                out,
+                "the device tree has the GIC's distributor at {}, among the redistributors at {}",
+                &[distributor, redistributors],
+            ),
+            Self::FrameStart { start } => put(
+                out,
+                "the device tree has registers of the GIC at {x}, which is not on a multiple of 64 KiB",
+                &[start],
+            ),
+            Self::NoConsole { table } => put(
+                out,
+                "the device tree has no console, the table was made for a PL011 at {x}",
+                &[table],
+            ),
+            Self::ConsoleKind {
+                node,
+                compatible,
+                table,
+            } => put(
+                out,
+                "the console is {}, of a kind that bulkhead does not know ({}), the table was made for a PL011 at {x}",
+                &[&Escaped(node), compatible, table],
+            ),
+            Self::ConsoleLine { tree, table } => {
+                put(
+                    out,
+                    "the console has {} in the device tree, ",
+                    &[&Line(*tree)],
+                );
+                put(out, "{} in the table", &[&Line(*table)])
+            }
+        }
+    }
+}
+
+/// An interrupt, or none.
+struct Line(Option<Interrupt>);
+
+display_by_show!(Line);
+
+impl Show for Line {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        let Some(interrupt) = self.0 else {
+            return out.bytes(b"no interrupt");
+        };
+        let trigger = match interrupt.trigger {
+            Trigger::Edge => "edge-triggered",
+            Trigger::Level => "level-sensitive",
+        };
+        put(out, "{}, {}", &[&Spi(interrupt.intid), &trigger])
+    }
+}
