@@ -149,10 +149,35 @@ impl RunQueue {
     }
 
     /// Moves a ready slot behind its equals: its time slice is over, or it yields.
+    #[inline(always)]
     pub fn rotate(&mut self, slot: Slot) {
-        if self.is_ready(slot) {
-            self.block(slot);
-            self.make_ready(slot);
+        let Some(node) = self.nodes.get_mut(slot.index()) else {
+            return;
+        };
+        let Node {
+            next,
+            previous,
+            level,
+            ready,
+        } = *node;
+        if next == NOBODY || !ready {
+            return; // it is the last one, or not there
+        }
+        let Some(list) = self.lists.get_mut(level as usize) else {
+            return;
+        };
+        let last = core::mem::replace(&mut list.tail, slot.0);
+        (node.next, node.previous) = (NOBODY, last);
+        if previous == NOBODY {
+            list.head = next;
+        } else if let Some(node) = self.nodes.get_mut(previous as usize) {
+            node.next = next;
+        }
+        if let Some(node) = self.nodes.get_mut(next as usize) {
+            node.previous = previous;
+        }
+        if let Some(node) = self.nodes.get_mut(last as usize) {
+            node.next = slot.0;
         }
     }
 }
