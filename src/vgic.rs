@@ -15,8 +15,9 @@
 //! [`Vgic::physical_pending`] and [`Vgic::sgi`], are exact or cheaper when the current vCPU is folded first.
 //!
 //! # What is promised
-//! * Every call is bounded: by the 32 interrupts of one register, by the list registers, or by the vCPUs that it names.
-//!   Choosing, queueing and unqueueing an interrupt takes constant time.
+//! * Every call is bounded: by four interrupts, by the list registers, or by the vCPUs that it names. A write to a register
+//!   of 32 interrupts of which more have to be moved is done in pieces, and others get their turn in between
+//!   ([`Effects::rest`]). Choosing, queueing and unqueueing an interrupt takes constant time.
 //! * An interrupt stays pending in the model until the guest is seen to have acknowledged it: a list register presents
 //!   it and never owns it, so evicting and withdrawing lose nothing.
 //! * A list register is never pending and active with `HW` set, and never has `HW` without an active physical interrupt.
@@ -42,11 +43,15 @@ mod registers;
 mod sgi;
 mod signal;
 mod state;
+mod switch;
 
 pub use bank::SpiBank;
+pub use direct::{Direct, Present};
 pub use queue::CpuInterface;
 pub use refill::{Refill, hcr};
+pub use registers::Unfinished;
 pub use sgi::SgiGroup;
+pub use switch::{Coming, Leaving};
 
 use crate::ids::VcpuId;
 use bank::{Bank, Irq, NOBODY, at};
@@ -63,8 +68,8 @@ pub const LAST_SPI: u16 = 1019;
 pub struct Route {
     /// The SPI.
     pub intid: u16,
-    /// The vCPU that takes it from now on.
-    pub vcpu: VcpuId,
+    /// The vCPU that takes it from now on; `None` when the guest named none that exists.
+    pub vcpu: Option<VcpuId>,
 }
 
 /// What is to be done after a call: vCPUs to look after, and physical interrupts of one bank.
@@ -98,6 +103,9 @@ pub struct Effects {
     pub make_level: u32,
     /// Route to another vCPU's pCPU, with its priority.
     pub route: Option<Route>,
+    /// What is left of a write: the caller does all of it by [`Vgic::continue_write`], and looks after other things in
+    /// between, before the vCPU that wrote runs on.
+    pub rest: Option<Unfinished>,
 }
 
 impl Effects {
@@ -114,7 +122,13 @@ impl Effects {
         make_edge: 0,
         make_level: 0,
         route: None,
+        rest: None,
     };
+
+    /// Says whether there is nothing to do.
+    pub const fn is_nothing(&self) -> bool {
+        !self.is_physical() && self.kick == 0 && self.rest.is_none()
+    }
 
     /// Says whether the physical GIC must be touched.
     pub const fn is_physical(&self) -> bool {
@@ -212,7 +226,7 @@ impl<'m> Vgic<'m> {
     }
 
     /// Calls `visit` with every SPI that the guest owns and whether a physical interrupt stands behind it. Takes time for
-    /// every bank: for start-up and tear-down.
+    /// every bank.
     pub fn for_each_owned_spi(&self, mut visit: impl FnMut(u16, bool)) {
         for (index, spis) in self.spis.iter().enumerate() {
             let id = bank::BankId::Shared(index as u8);
@@ -221,6 +235,13 @@ impl<'m> Vgic<'m> {
                 visit(irq.intid, spis.bank.hardware & irq.bit() != 0);
             }
         }
+    }
+
+    /// Returns those of a bank of 32 SPIs, counted from the first one, that the guest owns with a physical interrupt
+    /// behind them; `None` behind the last bank.
+    pub fn hardware_spis(&self, bank: usize) -> Option<u32> {
+        let bank = &self.spis.get(bank)?.bank;
+        Some(bank.owned & bank.hardware)
     }
 
     /// Returns the vCPU that takes an SPI, or `None` when the guest routed it to a CPU that does not exist.

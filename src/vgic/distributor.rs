@@ -83,6 +83,46 @@ impl Vgic<'_> {
         }
     }
 
+    /// Reads a 32-bit register as [`Vgic::distributor_read`] does, when it is one that guests read often: the control
+    /// register, and the enables and groups of SPIs.
+    #[inline(always)]
+    pub fn quick_read(&self, offset: u32) -> Option<u32> {
+        if offset == CTLR {
+            return Some(CTLR_FIXED | u32::from(self.groups));
+        }
+        if offset & 3 != 0 {
+            return None;
+        }
+        let index = (offset as usize >> 2 & 0x1f).wrapping_sub(1);
+        let bank = self.spis.get(index).map(|spis| &spis.bank)?;
+        match offset >> 7 {
+            1 => Some(bank.group),
+            2 | 3 => Some(bank.enabled),
+            _ => None,
+        }
+    }
+
+    /// Writes a 32-bit register as [`Vgic::distributor_write`] does, when it enables or disables SPIs of which none is
+    /// pending and none has hardware behind it. Returns false, with nothing changed, when it is not that.
+    #[inline(always)]
+    pub fn quick_write(&mut self, offset: u32, value: u32) -> bool {
+        let index = (offset as usize >> 2 & 0x1f).wrapping_sub(1);
+        let Some(spis) = self.spis.get_mut(index).filter(|_| offset & 3 == 0) else {
+            return false;
+        };
+        let bank = &mut spis.bank;
+        let changed = match offset >> 7 {
+            2 => value & bank.owned & !bank.enabled,
+            3 => value & bank.enabled,
+            _ => return false,
+        };
+        let plain = changed & (bank.deliverable() | bank.hardware) == 0;
+        if plain {
+            bank.enabled ^= changed;
+        }
+        plain
+    }
+
     /// Writes `width` bytes (1, 2, 4, 8) at an offset of the distributor (0..0x10000).
     pub fn distributor_write(&mut self, offset: u64, width: u8, value: u64) -> Effects {
         let Ok(offset) = u32::try_from(offset) else {
@@ -209,10 +249,10 @@ impl Vgic<'_> {
             return effects;
         }
         put(&mut spis.target, irq.index(), target);
-        if target != NOBODY && spis.bank.hardware & irq.bit() != 0 {
+        if spis.bank.hardware & irq.bit() != 0 {
             effects.route = Some(Route {
                 intid: irq.intid,
-                vcpu: VcpuId(target),
+                vcpu: (target != NOBODY).then_some(VcpuId(target)),
             });
         }
         self.update(irq, &mut effects.kick);
@@ -233,7 +273,7 @@ impl Vgic<'_> {
 
 /// Returns bank and kind of the register with one bit for each SPI at an offset, if that is one and the access fits.
 #[inline]
-fn bit_register(offset: u32, width: u8) -> Option<(BankId, BitRegister)> {
+pub(super) fn bit_register(offset: u32, width: u8) -> Option<(BankId, BitRegister)> {
     if width != 4 || offset & 3 != 0 {
         return None;
     }

@@ -25,8 +25,9 @@ impl Vgic<'_> {
         if !stage.is(flag::LIVE) {
             return 0;
         }
-        stage.flags &= !flag::LIVE;
         let (used, restage) = (stage.used, stage.is(flag::RESTAGE));
+        // Every list register in use is compared with the state here.
+        stage.flags &= !(flag::LIVE | flag::RESTAGE);
         for slot in bits(used.into()) {
             let slot = slot as usize;
             let now = read(slot);

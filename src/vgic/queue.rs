@@ -81,6 +81,8 @@ pub(super) mod flag {
     pub const SPILLING: u8 = 1 << 3;
     /// A list is not empty.
     pub const WAITING: u8 = 1 << 4;
+    /// A refill is half done: the list registers were compared with the state, and are to be filled.
+    pub const HALVED: u8 = 1 << 5;
 }
 
 /// The list registers of a vCPU, and the lists of what waits for one.
@@ -94,6 +96,8 @@ pub(super) struct Stage {
     pub changed: u16,
     /// [`flag`] bits.
     pub flags: u8,
+    /// The list register in which an interrupt was delivered last: the next one is often the same.
+    pub recent: u8,
     /// For each [`Kind`], the priority levels whose list is not empty.
     pub levels: [u32; 3],
     ends: [Ends; LISTS],
@@ -106,6 +110,7 @@ impl Stage {
             used: 0,
             changed: 0,
             flags: 0,
+            recent: 0,
             levels: [0; 3],
             ends: [EMPTY; LISTS],
         }
@@ -117,6 +122,7 @@ impl Stage {
         self.used = 0;
         self.changed = u16::MAX;
         self.flags = 0;
+        self.recent = 0;
         self.levels = [0; 3];
         self.ends = [EMPTY; LISTS];
     }

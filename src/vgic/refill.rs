@@ -1,10 +1,13 @@
 //! Choosing what the list registers hold before the guest runs.
 
-use super::bank::{Irq, at, bits, put};
+use super::bank::{Irq, at, bits, put, vcpu_bit};
 use super::list_register::{ACTIVE, GROUP1, intid, is_signalled, priority};
 use super::queue::{Kind, Stage, flag, list_of};
 use super::{MAX_LIST_REGISTERS, Vgic};
 use crate::ids::VcpuId;
+
+/// List registers that may be compared with the state and filled anew in one stay.
+const RESTAGED: u32 = 2;
 
 /// Bits of `ICH_HCR_EL2` that [`Refill`] asks for (Arm IHI 0069, register page `ICH_HCR_EL2`).
 pub mod hcr {
@@ -32,8 +35,11 @@ pub struct Refill {
     pub changed: u16,
     /// Bits of [`hcr`] to set in `ICH_HCR_EL2` beside `En`; all others of them are clear, and so is `EOIcount`.
     pub hcr: u32,
-    /// As in [`super::Effects::kick`].
+    /// As in [`super::Effects::kick`]. The vCPU itself is among them when its list registers are to be compared with the
+    /// state again, as soon as it was entered.
     pub kick: u16,
+    /// Only half of it is done, and nothing is to be written: the vCPU must not be entered before the next call.
+    pub unfinished: bool,
 }
 
 impl Stage {
@@ -48,6 +54,19 @@ impl Stage {
     #[inline]
     pub fn list_register(&self, slot: usize) -> u64 {
         self.list_registers.get(slot).copied().unwrap_or(0)
+    }
+
+    /// Says whether list registers must be compared with the state, or something waits for one.
+    #[inline(always)]
+    pub fn must_choose(&self) -> bool {
+        self.is(flag::RESTAGE | flag::SPILLING | flag::WAITING)
+    }
+
+    /// The vCPU goes into the guest. Returns the list registers that are to be written before.
+    #[inline(always)]
+    pub fn begin_life(&mut self) -> u16 {
+        self.flags = self.flags & !(flag::PULL | flag::HALVED) | flag::LIVE;
+        core::mem::take(&mut self.changed)
     }
 
     /// Takes over what the hardware has in a list register.
@@ -94,35 +113,71 @@ impl Vgic<'_> {
     }
 
     /// Makes the list registers of a vCPU hold what is most urgent, just before the guest is entered. `vmcr` is
-    /// `ICH_VMCR_EL2`. Costs a few instructions when nothing changed and nothing waits.
+    /// `ICH_VMCR_EL2`. Costs a few instructions when nothing changed and nothing waits. Stops half-way,
+    /// [`Refill::unfinished`], when more than `RESTAGED` list registers had to be compared with the state: the next call
+    /// does the rest, and compares none.
+    #[inline(always)]
     pub fn refill(&mut self, vcpu: VcpuId, vmcr: u32) -> Refill {
         let mut refill = Refill::default();
         let Some(stage) = self.stage(vcpu.0) else {
             return refill;
         };
-        if stage.is(flag::RESTAGE | flag::SPILLING | flag::WAITING) {
-            self.choose(vcpu.0, vmcr, &mut refill);
+        if stage.must_choose() {
+            refill = self.choose(vcpu.0, vmcr);
+            if refill.unfinished {
+                return refill;
+            }
         }
         if let Some(stage) = self.stage(vcpu.0) {
-            stage.flags = stage.flags & !flag::PULL | flag::LIVE;
-            refill.changed = core::mem::take(&mut stage.changed);
+            refill.changed = stage.begin_life();
         }
         refill
     }
 
-    /// [`Vgic::refill`] when list registers must be compared with the state, or something waits.
+    /// [`Vgic::refill`] when [`Stage::must_choose`] says so.
     #[inline(never)]
-    fn choose(&mut self, vcpu: u8, vmcr: u32, refill: &mut Refill) {
+    pub(super) fn choose(&mut self, vcpu: u8, vmcr: u32) -> Refill {
+        let mut refill = Refill::default();
         let Some(stage) = self.stage(vcpu) else {
-            return;
+            return refill;
         };
-        if stage.is(flag::RESTAGE) {
-            stage.flags &= !flag::RESTAGE;
-            for slot in bits(stage.used.into()) {
-                self.restage(vcpu, slot as usize, &mut refill.kick);
-            }
+        let mut later = false;
+        if stage.is(flag::RESTAGE | flag::HALVED) {
+            later = self.restage_all(vcpu, &mut refill);
         }
-        refill.hcr = self.pull(vcpu, vmcr, &mut refill.kick);
+        if !refill.unfinished {
+            refill.hcr = self.pull(vcpu, vmcr, &mut refill.kick);
+        }
+        refill.kick &= !vcpu_bit(vcpu);
+        if later {
+            refill.kick |= vcpu_bit(vcpu);
+        }
+        refill
+    }
+
+    /// Compares the list registers of a vCPU that is not live with the state, where something may have changed and this is
+    /// not the second half of a refill. Returns true when that is left for later.
+    #[inline(never)]
+    fn restage_all(&mut self, vcpu: u8, refill: &mut Refill) -> bool {
+        let Some(stage) = self.stage(vcpu) else {
+            return false;
+        };
+        let used = stage.used;
+        let (long, halved) = (used.count_ones() > RESTAGED, stage.is(flag::HALVED));
+        let restage = stage.is(flag::RESTAGE);
+        stage.flags &= !flag::HALVED;
+        if !restage || long && halved {
+            return restage;
+        }
+        stage.flags &= !flag::RESTAGE;
+        if long {
+            stage.flags |= flag::HALVED;
+            refill.unfinished = true;
+        }
+        for slot in bits(used.into()) {
+            self.restage(vcpu, slot as usize, &mut refill.kick);
+        }
+        false
     }
 
     /// Compares a list register of a vCPU that is not live with the state of its interrupt, and corrects or frees it.
@@ -227,8 +282,13 @@ impl Vgic<'_> {
         }
         cpu.stage.flags |= flag::SPILLING;
         let (masks0, masks1) = (guest_groups & 1 == 0, guest_groups & 2 == 0);
-        flags |= if masks0 { hcr::VGRP0EIE } else { hcr::VGRP0DIE };
-        flags |= if masks1 { hcr::VGRP1EIE } else { hcr::VGRP1DIE };
+        // A group that goes off makes room for the other one, if that is on.
+        flags |= match (masks0, masks1) {
+            (false, false) => hcr::VGRP0DIE | hcr::VGRP1DIE,
+            (false, true) => hcr::VGRP1EIE,
+            (true, false) => hcr::VGRP0EIE,
+            (true, true) => hcr::VGRP0EIE | hcr::VGRP1EIE,
+        };
         if group0 && !masks0 || group1 && !masks1 {
             flags |= hcr::NPIE;
         }

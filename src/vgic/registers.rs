@@ -1,10 +1,42 @@
 //! The registers that distributor and redistributor have in common: a bit, two bits or a byte for each interrupt.
 
 use super::bank::{Bank, BankId, at, bits, put};
-use super::{Effects, Vgic};
+use super::{Effects, SgiGroup, Vgic};
 
 /// Priority bits that exist: five.
 const PRIORITY_MASK: u8 = 0xf8;
+/// Interrupts that one piece of a write moves between list registers and lists.
+const AT_ONCE: usize = 4;
+
+/// What is left of a write to a register of many interrupts, or of an SGI to many vCPUs: [`Vgic::continue_write`] does the
+/// next piece. For the caller it has no parts.
+///
+/// A piece is a write of the same register that names fewer interrupts, so the model is whole between pieces; others see
+/// a register that changes bit by bit, as the architecture allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// A register with one bit for each interrupt.
+    #[doc(hidden)]
+    Bits(BitsLeft),
+    /// An SGI.
+    #[doc(hidden)]
+    Sgi {
+        intid: u16,
+        group: SgiGroup,
+        /// vCPUs that do not have it yet.
+        targets: u32,
+    },
+}
+
+/// What is left of a write to a register with one bit for each interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitsLeft {
+    bank: BankId,
+    register: BitRegister,
+    value: u32,
+    /// Interrupts that are still to be written.
+    pub(super) mask: u32,
+}
 
 /// A register with one bit for each interrupt of a bank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +48,31 @@ pub(super) enum BitRegister {
     ClearPending,
     SetActive,
     ClearActive,
+    /// The trigger: ICFGR, gathered to one bit for each interrupt.
+    Edge,
+}
+
+/// What is to be looked at one by one: in this piece, and in further ones.
+pub(super) struct Moved {
+    pub now: u32,
+    pub later: u32,
+}
+
+impl Moved {
+    /// Splits a mask after a piece's worth of interrupts.
+    #[inline(always)]
+    pub fn of(mask: u32) -> Self {
+        let mut later = mask;
+        if mask != 0 {
+            for _ in 0..AT_ONCE {
+                later &= later.wrapping_sub(1);
+            }
+        }
+        Self {
+            now: mask & !later,
+            later,
+        }
+    }
 }
 
 impl BitRegister {
@@ -43,47 +100,67 @@ impl Bank {
             BitRegister::SetEnable | BitRegister::ClearEnable => self.enabled,
             BitRegister::SetPending | BitRegister::ClearPending => self.pending(),
             BitRegister::SetActive | BitRegister::ClearActive => self.active,
+            BitRegister::Edge => self.edge,
         }
     }
 
-    /// Writes a register with one bit for each interrupt as far as a whole word can be; returns the interrupts that must be
-    /// looked at one by one. `value` names owned ones alone; those in `hardware` are the physical GIC's to pend.
+    /// Writes a register with one bit for each interrupt, for the interrupts of `mask`, which are owned: as far as a whole
+    /// word can be, and without those that are left for later. Returns the interrupts that must be looked at one by one.
+    /// Those in `hardware` are the physical GIC's to pend.
     #[inline(always)]
     fn write_bits(
         &mut self,
         register: BitRegister,
         value: u32,
+        mask: u32,
         hardware: u32,
         effects: &mut Effects,
-    ) -> u32 {
+    ) -> Moved {
+        let named = value & mask;
         match register {
             BitRegister::SetEnable => {
-                let new = value & !self.enabled;
-                self.enabled |= new;
-                effects.enable = new & hardware;
-                new & self.deliverable()
+                let new = named & !self.enabled;
+                let moved = Moved::of(new & self.deliverable());
+                self.enabled |= new & !moved.later;
+                effects.enable = new & hardware & !moved.later;
+                moved
             }
             BitRegister::ClearEnable => {
-                let gone = value & self.enabled;
-                self.enabled &= !gone;
-                effects.disable = gone & hardware;
-                gone & self.deliverable()
+                let gone = named & self.enabled;
+                let moved = Moved::of(gone & self.deliverable());
+                self.enabled &= !gone | moved.later;
+                effects.disable = gone & hardware & !moved.later;
+                moved
             }
             BitRegister::Group => {
-                let changed = self.group & self.owned ^ value;
-                self.group ^= changed;
-                changed & (self.deliverable() | self.resident | self.active)
+                let changed = (self.group ^ value) & mask;
+                let placed = self.deliverable() | self.resident | self.active;
+                let moved = Moved::of(changed & placed);
+                self.group ^= changed & !moved.later;
+                moved
+            }
+            BitRegister::Edge => {
+                let changed = (self.edge ^ value) & mask;
+                let placed = self.deliverable() | self.resident | self.level;
+                // The physical trigger of each is a register of its own.
+                let moved = Moved::of(changed & (placed | hardware));
+                let changed = changed & !moved.later;
+                self.edge ^= changed;
+                effects.make_edge = changed & self.edge & hardware;
+                effects.make_level = changed & !self.edge & hardware;
+                moved
             }
             BitRegister::SetPending => {
-                effects.set_pending = value & hardware;
-                value & !hardware
+                effects.set_pending = named & hardware;
+                Moved::of(named & !hardware)
             }
             BitRegister::ClearPending => {
-                effects.clear_pending = value & hardware;
-                value & self.latch
+                let moved = Moved::of(named & self.latch);
+                effects.clear_pending = named & hardware & !moved.later;
+                moved
             }
-            BitRegister::SetActive => value & (!self.active | self.resident),
-            BitRegister::ClearActive => value & (self.active | self.resident),
+            BitRegister::SetActive => Moved::of(named & (!self.active | self.resident)),
+            BitRegister::ClearActive => Moved::of(named & (self.active | self.resident)),
         }
     }
 
@@ -126,12 +203,38 @@ impl Vgic<'_> {
         }
     }
 
-    /// Writes a register with one bit for each interrupt.
+    /// Writes a register with one bit for each interrupt, or the first piece of it.
+    #[inline]
     pub(super) fn write_bits(&mut self, id: BankId, register: BitRegister, value: u32) -> Effects {
+        self.write_masked(id, register, value, u32::MAX)
+    }
+
+    /// Does the next piece of a write.
+    pub fn continue_write(&mut self, rest: Unfinished) -> Effects {
+        match rest {
+            Unfinished::Bits(rest) => {
+                self.write_masked(rest.bank, rest.register, rest.value, rest.mask)
+            }
+            Unfinished::Sgi {
+                intid,
+                group,
+                targets,
+            } => self.send_sgi(intid, group, targets),
+        }
+    }
+
+    /// Writes a register with one bit for each interrupt, for the interrupts of a mask.
+    fn write_masked(
+        &mut self,
+        id: BankId,
+        register: BitRegister,
+        value: u32,
+        mask: u32,
+    ) -> Effects {
         let Some(bank) = self.bank_mut(id) else {
             return Effects::NONE;
         };
-        let value = value & bank.owned;
+        let mask = mask & bank.owned;
         let (vcpu, hardware) = match id {
             // The physical PPIs are banked and stay as EL2 set them: the guest's words act on the model alone.
             BankId::Private(vcpu) => (vcpu.0, 0),
@@ -142,11 +245,33 @@ impl Vgic<'_> {
             vcpu,
             ..Effects::NONE
         };
-        let moved = bank.write_bits(register, value, hardware, &mut effects);
-        if moved != 0 {
-            (effects.kick, effects.deactivate) = self.write_each(id, register, moved);
+        let moved = bank.write_bits(register, value, mask, hardware, &mut effects);
+        if moved.now != 0 {
+            (effects.kick, effects.deactivate) = self.write_each(id, register, moved.now);
+        }
+        if moved.later != 0 {
+            effects.rest = Some(Unfinished::Bits(BitsLeft {
+                bank: id,
+                register,
+                value,
+                mask: moved.later,
+            }));
         }
         effects
+    }
+
+    /// Returns the interrupt that a write of the distributor's GICD_ISPENDR pends, when it is a single one that the guest
+    /// owns with nothing physical behind it: what the write comes to is then a [`Vgic::deliver_directly`], if that is
+    /// possible.
+    #[inline]
+    pub fn pended_alone(&self, offset: u64, width: u8, value: u64) -> Option<u16> {
+        let (id, register) = super::distributor::bit_register(u32::try_from(offset).ok()?, width)?;
+        let bank = self
+            .bank(id)
+            .filter(|_| register == BitRegister::SetPending)?;
+        let pended = value as u32 & bank.owned;
+        let single = pended.is_power_of_two() && pended & bank.hardware == 0;
+        single.then(|| id.first() | pended.trailing_zeros() as u16)
     }
 
     /// Does what a write of one means for each interrupt of a mask; returns vCPUs to kick and physical interrupts to
@@ -197,26 +322,13 @@ impl Vgic<'_> {
     /// Writes the ICFGR word of the lower or upper 16 interrupts. SGIs are always edge-triggered, and a PPI with hardware
     /// behind it is what the hardware is.
     pub(super) fn write_config(&mut self, id: BankId, upper: bool, value: u32) -> Effects {
-        let mut effects = Effects {
-            first: id.first(),
-            ..Effects::NONE
-        };
-        let Some(bank) = self.bank_mut(id) else {
-            return effects;
-        };
         let shift = if upper { 16 } else { 0 };
-        let fixed = match id {
-            BankId::Private(_) => bank.hardware | 0xffff,
-            BankId::Shared(_) => 0,
+        let fixed = match (id, self.bank(id)) {
+            (BankId::Private(_), Some(bank)) => bank.hardware | 0xffff,
+            _ => 0,
         };
-        let writable = bank.owned & !fixed & 0xffff << shift;
-        let changed = (bank.edge ^ gather(value >> 1) << shift) & writable;
-        bank.edge ^= changed;
-        effects.make_edge = changed & bank.edge & bank.hardware;
-        effects.make_level = changed & !bank.edge & bank.hardware;
-        let moved = changed & (bank.deliverable() | bank.resident | bank.level);
-        self.update_all(id, moved, &mut effects);
-        effects
+        let edge = gather(value >> 1) << shift;
+        self.write_masked(id, BitRegister::Edge, edge, !fixed & 0xffff << shift)
     }
 
     /// Brings the interrupts of a mask to where they belong.

@@ -1,6 +1,7 @@
 //! Interrupts that vCPUs send each other: `ICC_SGI1R_EL1`, `ICC_SGI0R_EL1`, `ICC_ASGI1R_EL1`.
 
 use super::bank::{Irq, bits, vcpu_bit};
+use super::registers::{Moved, Unfinished};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
 
@@ -21,9 +22,15 @@ impl Vgic<'_> {
     /// Arm IHI 0069, register page `ICC_SGI1R_EL1`: `Aff3` 55:48, `RS` 47:44, `IRM` 40, `Aff2` 39:32, `INTID` 27:24,
     /// `Aff1` 23:16, `TargetList` 15:0; and "Forwarding an SGI to a target PE".
     pub fn sgi(&mut self, from: VcpuId, value: u64, group: SgiGroup) -> Effects {
-        let mut kick = 0;
         let intid = (value >> 24 & 0xf) as u16;
-        for vcpu in bits(self.sgi_targets(from, value)) {
+        self.send_sgi(intid, group, self.sgi_targets(from, value))
+    }
+
+    /// Sends an SGI to the vCPUs of a mask, or to the first ones of them.
+    pub(super) fn send_sgi(&mut self, intid: u16, group: SgiGroup, targets: u32) -> Effects {
+        let mut kick = 0;
+        let targets = Moved::of(targets);
+        for vcpu in bits(targets.now) {
             let irq = Irq {
                 vcpu: vcpu as u8,
                 intid,
@@ -35,8 +42,14 @@ impl Vgic<'_> {
                 self.pend_here(irq, &mut kick);
             }
         }
+        let rest = Unfinished::Sgi {
+            intid,
+            group,
+            targets: targets.later,
+        };
         Effects {
             kick,
+            rest: (targets.later != 0).then_some(rest),
             ..Effects::NONE
         }
     }

@@ -35,6 +35,27 @@ impl Vgic<'_> {
         }
     }
 
+    /// Raises an edge-triggered SPI that has nothing physical behind it, as a doorbell does. While it is pending already
+    /// nothing changes.
+    pub fn ring(&mut self, intid: u16) -> Effects {
+        let irq = Irq { vcpu: 0, intid };
+        let bit = irq.bit();
+        let mut kick = 0;
+        match self.bank_of(irq) {
+            Some(bank) if !irq.is_private() && bank.owned & !bank.hardware & bit != 0 => {
+                let waits = bank.latch & !bank.resident | bank.again;
+                if waits & bit == 0 {
+                    self.pend(irq, &mut kick);
+                }
+            }
+            _ => {}
+        }
+        Effects {
+            kick,
+            ..Effects::NONE
+        }
+    }
+
     /// Tells the level of a hardware PPI (27, the virtual timer) as it stands in the timer of the current vCPU, folded
     /// before: ISPENDR shows it, and an occurrence that the guest did not acknowledge before the level fell is gone.
     pub fn set_ppi_level(&mut self, vcpu: VcpuId, intid: u16, level: bool) -> Effects {

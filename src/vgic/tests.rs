@@ -8,4 +8,6 @@ mod races;
 mod reference;
 mod rules;
 mod sweep;
+mod turns;
+mod words;
 mod world;

@@ -12,33 +12,33 @@ use std::collections::BTreeSet;
 
 /// Something that happens: what, on which vCPU, to which interrupt, with what value.
 #[derive(Clone, Copy, Debug)]
-struct Event {
-    kind: u8,
-    vcpu: u8,
-    which: u8,
-    value: u8,
+pub struct Event {
+    pub kind: u8,
+    pub vcpu: u8,
+    pub which: u8,
+    pub value: u8,
 }
 
 /// Interrupts that events choose from.
 const CHOICE: [u16; 16] = [0, 1, 5, 27, 30, 32, 33, 34, 35, 36, 37, 40, 41, 42, 43, 44];
 
 /// The world, the reference, and what the guests are doing.
-struct Run {
-    world: World,
-    reference: Reference,
+pub struct Run {
+    pub world: World,
+    pub reference: Reference,
     /// Acknowledged interrupts whose priority is not dropped yet, innermost last.
-    stacks: Vec<Vec<u16>>,
+    pub stacks: Vec<Vec<u16>>,
     /// Acknowledged and dropped ones (EOImode = 1), not deactivated yet.
     loose: Vec<Vec<u16>>,
     /// The guests use EOImode = 1.
-    split: bool,
+    pub split: bool,
     /// Interrupts that were pended anew while a vCPU that had not been kicked yet may have acknowledged them: one
     /// delivery more or less is then a matter of who came first.
     raced: BTreeSet<(Option<u8>, u16)>,
 }
 
 impl Run {
-    fn new(vcpus: usize, list_registers: usize, split: bool) -> Self {
+    pub fn new(vcpus: usize, list_registers: usize, split: bool) -> Self {
         Self {
             world: World::ready(vcpus, list_registers),
             reference: Reference::ready(vcpus),
@@ -74,21 +74,21 @@ impl Run {
     }
 
     /// Notes that who came first cannot be known.
-    fn race(&mut self, vcpu: u8, intid: u16) {
+    pub fn race(&mut self, vcpu: u8, intid: u16) {
         if !self.world.prompt {
             self.raced.insert(key(vcpu, intid));
         }
     }
 
     /// Says whether a guest has an interrupt in hand.
-    fn in_hand(&self, vcpu: u8, intid: u16) -> bool {
+    pub fn in_hand(&self, vcpu: u8, intid: u16) -> bool {
         let mut lists = self.stacks.iter().zip(&self.loose).zip(0u8..);
         lists.any(|((stack, loose), owner)| {
             (intid >= 32 || owner == vcpu) && (stack.contains(&intid) || loose.contains(&intid))
         })
     }
 
-    fn step(&mut self, event: Event) {
+    pub fn step(&mut self, event: Event) {
         let vcpu = event.vcpu % self.stacks.len() as u8;
         let intid = CHOICE[usize::from(event.which) % CHOICE.len()];
         match event.kind {
@@ -104,11 +104,23 @@ impl Run {
             22 => self.deactivate_loose(vcpu, event.value),
             23 => self.change_masks(vcpu, event.value),
             24 => self.change_active(vcpu, intid, event.value & 1 != 0),
+            25 | 26 => self.write_word(vcpu, event.which, event.value),
             _ => self.world.bounce(vcpu),
         }
         if self.world.prompt {
-            self.world.settle();
+            self.settle();
         }
+        self.note_taken();
+    }
+
+    /// Delivers what is on its way.
+    pub fn settle(&mut self) {
+        self.world.settle();
+        self.note_taken();
+    }
+
+    /// Physical interrupts that were taken are pending from then on.
+    fn note_taken(&mut self) {
         for (vcpu, intid) in std::mem::take(&mut self.world.taken) {
             self.reference.line(vcpu, intid).latch = true;
         }
@@ -203,6 +215,12 @@ impl Run {
             return;
         }
         let line = self.reference.line(vcpu, intid);
+        if intid >= 32 && level == line.level {
+            // The line stays, so this is a doorbell's ring: latched whatever the trigger.
+            line.latch = true;
+            let effects = self.world.vgic.ring(intid);
+            return self.world.apply(effects);
+        }
         line.latch |= level && !line.level && line.edge;
         line.level = level;
         let owner = (intid < 32).then_some(VcpuId(vcpu));
@@ -284,7 +302,7 @@ impl Run {
     }
 
     /// What holds always.
-    fn check_list_registers(&self) {
+    pub fn check_list_registers(&self) {
         let mut seen = BTreeSet::new();
         for (cpu, vcpu) in self.world.cpus.iter().zip(0u8..) {
             for &lr in cpu.lr.iter().filter(|lr| **lr & STATE != 0) {
@@ -395,7 +413,7 @@ impl Run {
 
 fn events(length: usize) -> impl Strategy<Value = Vec<Event>> {
     let event =
-        (0..27u8, 0..3u8, 0..16u8, any::<u8>()).prop_map(|(kind, vcpu, which, value)| Event {
+        (0..29u8, 0..3u8, 0..16u8, any::<u8>()).prop_map(|(kind, vcpu, which, value)| Event {
             kind,
             vcpu,
             which,
@@ -419,7 +437,7 @@ proptest! {
             run.step(event);
             run.check_list_registers();
             run.check_exactly();
-            if event.kind > 24 {
+            if event.kind > 26 {
                 run.check_registers();
             }
         }
@@ -441,10 +459,7 @@ proptest! {
             run.step(event);
             run.check_list_registers();
             if event.value < 40 {
-                run.world.settle();
-                for (vcpu, intid) in std::mem::take(&mut run.world.taken) {
-                    run.reference.line(vcpu, intid).latch = true;
-                }
+                run.settle();
             }
         }
         run.drain();

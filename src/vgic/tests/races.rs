@@ -1,7 +1,7 @@
 //! What one vCPU does to an interrupt that is in another's list register, while that one is in the guest.
 
 use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
-use super::super::{Vgic, hcr};
+use super::super::{Coming, Vgic, hcr};
 use super::world::*;
 use crate::ids::VcpuId;
 
@@ -88,7 +88,8 @@ fn a_group_that_the_guest_unmasks_or_masks_while_others_wait_is_looked_at_again(
     world.write(0, ISPENDR + 4, 1 << 1 | 1 << 7);
     world.settle();
     assert_eq!(world.signalled(0), Some(39));
-    assert_eq!(world.cpus[0].hcr, hcr::VGRP0EIE | hcr::VGRP1DIE);
+    // Nothing follows when the only group that is on goes off.
+    assert_eq!(world.cpus[0].hcr, hcr::VGRP0EIE);
     world.cpus[0].vmcr |= 1;
     world.settle();
     assert_eq!(world.signalled(0), Some(33));
@@ -96,6 +97,13 @@ fn a_group_that_the_guest_unmasks_or_masks_while_others_wait_is_looked_at_again(
     world.cpus[0].vmcr &= !1;
     world.settle();
     assert_eq!(world.signalled(0), Some(39));
+    // Both off: the first one that comes on again is looked at.
+    world.cpus[0].vmcr &= !3;
+    world.settle();
+    world.cpus[0].vmcr |= 1;
+    world.settle();
+    assert_eq!(world.signalled(0), Some(33));
+    assert_eq!(world.cpus[0].hcr, hcr::VGRP1EIE);
 }
 
 #[test]
@@ -180,4 +188,52 @@ fn the_shortest_way_is_refused_where_something_must_be_weighed() {
     world.write(0, GICD_CTLR, 0);
     world.eoi(0, 33);
     assert!(!world.deliver(0, 33, false), "its group is disabled");
+}
+
+#[test]
+fn a_freed_list_register_is_nobodys_though_it_reads_as_sgi_0() {
+    let mut world = World::ready(1, 4);
+    assert!(world.deliver(0, 1, false), "into list register 0");
+    assert!(world.deliver(0, 0, false), "into list register 1");
+    assert_eq!(world.acknowledge(0), Some(1));
+    world.eoi(0, 1);
+    assert!(world.deliver(0, 1, false), "register 0 is the recent one");
+    assert_eq!(world.acknowledge(0), Some(1));
+    world.eoi(0, 1);
+    // A fold frees list register 0; SGI 0 still pends in list register 1, and comes once more.
+    world.bounce(0);
+    let _ = world.deliver(0, 0, false);
+    world.check_unused(0);
+    assert_eq!(world.acknowledge(0), Some(0));
+    world.eoi(0, 0);
+    assert_eq!(world.acknowledge(0), None);
+}
+
+/// vCPU 0 comes to its pCPU, as far as that is done at once; says what it finds, and which list registers were written.
+fn come_once(world: &mut World) -> (Coming, u16) {
+    let mut written = 0;
+    let vmcr = world.cpus[0].vmcr;
+    let come = world.vgic.come(VcpuId(0), 27, vmcr, 0, |mask, _| {
+        written = mask;
+    });
+    (come, written)
+}
+
+#[test]
+fn a_change_between_the_halves_of_a_coming_is_left_for_later() {
+    let mut world = World::ready(2, 4);
+    world.write(0, ISPENDR + 4, 0b1111);
+    world.exit(0);
+    world.prompt = false;
+    world.write(1, GICD_CTLR, 2);
+    assert!(come_once(&mut world).0.unfinished);
+    // All are withdrawn now: to find that is a half of its own.
+    world.write(1, GICD_CTLR, 0);
+    let (come, written) = come_once(&mut world);
+    assert!(!come.unfinished && written == 0b1111);
+    assert_eq!(come.held, 0b1111, "nothing was looked at again");
+    assert_eq!(come.kick, 1, "but it is to be");
+    let held = *world.vgic.list_registers(VcpuId(0));
+    let _ = world.vgic.fold(VcpuId(0), 0, |slot| held[slot], |_| ());
+    assert_eq!(world.vgic.used_list_registers(VcpuId(0)), 0);
 }

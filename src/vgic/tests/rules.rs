@@ -49,6 +49,38 @@ fn a8_disabling_takes_a_pending_interrupt_back_and_enabling_brings_it_again() {
 }
 
 #[test]
+fn doorbells_merge_while_pending_and_ring_again_after_the_acknowledge() {
+    let mut world = World::ready(2, 2);
+    let kicks: Vec<u16> = (0..3).map(|_| world.ring(35)).collect();
+    assert_eq!(kicks[0], 1);
+    world.bounce(0);
+    assert_eq!(world.acknowledge(0), Some(35));
+    assert_eq!(world.acknowledge(0), None);
+    // While the handler runs: once more, and only once.
+    world.ring(35);
+    world.ring(35);
+    world.bounce(0);
+    world.eoi(0, 35);
+    world.bounce(0);
+    assert_eq!(world.acknowledge(0), Some(35));
+    world.eoi(0, 35);
+    world.bounce(0);
+    assert_eq!(world.signalled(0), None);
+}
+
+#[test]
+fn doorbells_ring_nothing_that_is_disabled_physical_private_or_not_there() {
+    let mut world = World::ready(1, 2);
+    world.write(0, ICENABLER + 4, 1 << 3);
+    for intid in [35, 35, 41, 5, 27, 63, 1019] {
+        assert_eq!(world.ring(intid), 0, "{intid}");
+    }
+    assert_eq!(world.signalled(0), None);
+    world.write(0, ISENABLER + 4, 1 << 3);
+    assert_eq!(world.acknowledge(0), Some(35));
+}
+
+#[test]
 fn b1_disabled_while_active_still_deactivates_the_physical_interrupt() {
     let mut world = World::ready(1, 4);
     world.physical.get_mut(&41).unwrap().pending = true;
@@ -165,7 +197,7 @@ fn b5_irouter_takes_64_bits_or_two_halves_and_drops_the_any_cpu_bit() {
     let effects = world.vgic.distributor_write(router, 8, 1 << 31 | 1);
     let to_1 = Route {
         intid: 41,
-        vcpu: VcpuId(1),
+        vcpu: Some(VcpuId(1)),
     };
     assert_eq!(effects.route, Some(to_1));
     assert_eq!(world.vgic.distributor_read(router, 8), 1);

@@ -82,6 +82,30 @@ fn a5_what_the_guest_does_not_own_reads_as_zero_and_ignores_writes() {
 }
 
 #[test]
+fn quick_writes_come_to_the_same() {
+    let offsets = (0..0x420).chain([0xc08, 0x6100, u32::MAX]);
+    let mut quick = 0;
+    for (offset, pended) in offsets.flat_map(|offset| [0, 1 << 3].map(|bits| (offset, bits))) {
+        for value in [0, 0x0000_00ff, 0x0000_0004, 0x0000_ff00, u32::MAX] {
+            let [mut short, mut long] = [(); 2].map(|()| World::ready(1, 4));
+            for world in [&mut short, &mut long] {
+                world.write(0, ICENABLER + 4, 0x0000_00f0);
+                world.write(0, ISPENDR + 4, pended);
+            }
+            let before = long.vgic.distributor_read(ISENABLER + 4, 4);
+            let done = short.vgic.quick_write(offset, value);
+            let effects = long.vgic.distributor_write(offset.into(), 4, value.into());
+            let [enabled, wanted] =
+                [&short, &long].map(|world| world.vgic.distributor_read(ISENABLER + 4, 4));
+            assert!(!done || effects.is_nothing(), "{offset:#x} {value:#x}");
+            assert_eq!(enabled, if done { wanted } else { before }, "{offset:#x}");
+            quick += usize::from(done && wanted != before);
+        }
+    }
+    assert!(quick > 4, "{quick} quick writes changed anything");
+}
+
+#[test]
 fn odd_widths_and_misaligned_accesses_read_as_zero() {
     let world = World::ready(1, 4);
     let read = |offset, width| world.vgic.distributor_read(offset, width);
@@ -152,8 +176,12 @@ fn physical_effects_name_the_hardware_interrupts_of_the_register() {
     assert_eq!(write(ICENABLER + 4, all).disable, 0xff00);
     assert_eq!(write(ISPENDR + 4, all).set_pending, 0xff00);
     assert_eq!(write(ICPENDR + 4, all).clear_pending, 0xff00);
-    // 41 and 43 are edge-triggered, 40 and 42 level-sensitive: swap them.
+    // 41 and 43 are edge-triggered, 40 and 42 level-sensitive: swap them. The others become level-sensitive.
     let swapped = write(ICFGR + 8, 0x0022_0000);
-    assert_eq!((swapped.make_edge, swapped.make_level), (0x0500, 0xaa00));
+    assert_eq!((swapped.make_edge, swapped.make_level), (0x0500, 0x0a00));
     assert_eq!(swapped.first, 32);
+    let rest = swapped.rest.expect("six triggers change, four at once");
+    let swapped = world.vgic.continue_write(rest);
+    assert_eq!((swapped.make_edge, swapped.make_level), (0, 0xa000));
+    assert_eq!((swapped.first, swapped.rest), (32, None));
 }

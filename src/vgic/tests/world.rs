@@ -4,7 +4,7 @@
 use super::super::bank::Irq;
 use super::super::list_register::{EOI, PENDING, STATE};
 use super::super::queue::flag;
-use super::super::{CpuInterface, Effects, SgiGroup, SpiBank, Vgic, hcr};
+use super::super::{CpuInterface, Effects, Present, SgiGroup, SpiBank, Unfinished, Vgic, hcr};
 pub use super::interface::OPEN;
 use super::interface::{Cpu, Deactivation};
 use crate::ids::VcpuId;
@@ -56,6 +56,12 @@ pub struct World {
     pub direct_count: usize,
     /// Maintenance interrupts taken.
     pub maintenance_count: usize,
+    /// Writes are left where they ask for it, in `rest`, instead of being finished at once.
+    pub patient: bool,
+    /// What is left of the last write.
+    pub rest: Option<Unfinished>,
+    /// Exits so far: the ways out and in take turns.
+    pub turns: usize,
 }
 
 /// Key of a vCPU's physical timer interrupt.
@@ -100,6 +106,9 @@ impl World {
             taken: Vec::new(),
             direct_count: 0,
             maintenance_count: 0,
+            patient: false,
+            rest: None,
+            turns: 0,
         };
         (0..vcpus as u8).for_each(|vcpu| world.enter(vcpu));
         world
@@ -124,50 +133,8 @@ impl World {
         world
     }
 
-    /// A vCPU leaves the guest.
-    pub fn exit(&mut self, vcpu: u8) {
-        let cpu = &mut self.cpus[vcpu as usize];
-        if !cpu.inside {
-            return;
-        }
-        cpu.inside = false;
-        let used = self.vgic.used_list_registers(VcpuId(vcpu));
-        let (lrs, eois) = (cpu.lr.clone(), cpu.eoi_count);
-        cpu.eoi_count = 0;
-        let mut gone = Vec::new();
-        let read = |slot: usize| {
-            assert!(used & 1 << slot != 0);
-            lrs[slot]
-        };
-        let kick = self
-            .vgic
-            .fold(VcpuId(vcpu), eois, read, |intid| gone.push(intid));
-        for intid in gone {
-            self.deactivated(vcpu, intid);
-        }
-        self.kicks |= kick;
-        self.check_images(vcpu);
-    }
-
-    /// A vCPU enters the guest.
-    pub fn enter(&mut self, vcpu: u8) {
-        let cpu = &mut self.cpus[vcpu as usize];
-        let refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
-        let values = self.vgic.list_registers(VcpuId(vcpu));
-        for (slot, lr) in cpu.lr.iter_mut().enumerate() {
-            if refill.changed & 1 << slot != 0 {
-                *lr = values[slot];
-            }
-        }
-        cpu.hcr = refill.hcr;
-        cpu.inside = true;
-        self.check_images(vcpu);
-        self.kicks |= refill.kick & !(1 << vcpu);
-        self.kicks &= !(1 << vcpu);
-    }
-
     /// Every list register that the model owns holds what the state says, whichever way it was filled.
-    fn check_images(&self, vcpu: u8) {
+    pub fn check_images(&self, vcpu: u8) {
         let stage = &self.vgic.cpus[vcpu as usize].stage;
         for slot in (0..16).filter(|slot| stage.used & 1 << slot != 0) {
             let held = stage.list_registers[slot];
@@ -182,6 +149,18 @@ impl World {
             assert!(
                 held == said || shortened || later,
                 "{held:#x}, not {said:#x}"
+            );
+        }
+    }
+
+    /// No list register beyond those that the model owns holds an interrupt.
+    pub fn check_unused(&self, vcpu: u8) {
+        let used = self.vgic.cpus[vcpu as usize].stage.used;
+        for (slot, bits) in self.cpus[vcpu as usize].lr.iter().enumerate() {
+            let owned = used & 1 << slot != 0;
+            assert!(
+                owned || bits & STATE == 0,
+                "list register {slot} holds {bits:#x}"
             );
         }
     }
@@ -211,37 +190,18 @@ impl World {
         panic!("maintenance or kick storm: {:x?}", self.cpus);
     }
 
-    /// EL2 acknowledges a physical interrupt.
-    pub fn take(&mut self, key: u16) {
-        let state = self.physical.get_mut(&key).unwrap();
-        (state.active, state.pending) = (true, false);
-        let (vcpu, intid) = match key.checked_sub(1100) {
-            Some(vcpu) => (vcpu as u8, 27),
-            None => (self.vgic.spi_target(key).map_or(0, |vcpu| vcpu.0), key),
-        };
-        self.taken.push((vcpu, intid));
-        if self.deliver(vcpu, intid, true) {
-            return;
-        }
-        self.exit(vcpu);
-        let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
-        self.apply(effects);
-        self.enter(vcpu);
-    }
-
     /// Tries the shortest way for an interrupt of a vCPU that is in the guest.
     pub fn deliver(&mut self, vcpu: u8, intid: u16, physical: bool) -> bool {
         let lrs = &mut self.cpus[vcpu as usize].lr;
-        let read = |slot: usize| lrs[slot];
-        let direct = self
+        let present = Registers(std::cell::Cell::from_mut(lrs.as_mut_slice()).as_slice_of_cells());
+        if !self
             .vgic
-            .deliver_directly(VcpuId(vcpu), intid, physical, read);
-        let Some((slot, value)) = direct else {
+            .deliver_directly(VcpuId(vcpu), intid, physical, present)
+        {
             return false;
-        };
-        assert_eq!(lrs[slot] & STATE, 0, "not free");
-        lrs[slot] = value;
+        }
         self.check_images(vcpu);
+        self.check_unused(vcpu);
         self.direct_count += 1;
         true
     }
@@ -334,6 +294,21 @@ impl World {
         offset: u64,
         act: impl FnOnce(&mut Vgic<'static>) -> Effects,
     ) {
+        self.access_piece(vcpu, offset, act);
+        while !self.patient
+            && let Some(rest) = self.rest.take()
+        {
+            self.access_piece(vcpu, offset, |vgic| vgic.continue_write(rest));
+        }
+    }
+
+    /// [`World::access`] as far as it is done at once.
+    fn access_piece(
+        &mut self,
+        vcpu: u8,
+        offset: u64,
+        act: impl FnOnce(&mut Vgic<'static>) -> Effects,
+    ) {
         if Vgic::wants_fold(offset) {
             self.exit(vcpu);
         }
@@ -346,6 +321,7 @@ impl World {
             kick: effects.kick & !(1 << vcpu),
             ..effects
         });
+        self.rest = effects.rest;
     }
 
     /// A vCPU sends an SGI by `ICC_SGI1R_EL1`.
@@ -370,6 +346,13 @@ impl World {
     pub fn line(&mut self, intid: u16, level: bool) {
         let effects = self.vgic.set_line(intid, None, level);
         self.apply(effects);
+    }
+
+    /// A doorbell rings; returns who is kicked.
+    pub fn ring(&mut self, intid: u16) -> u16 {
+        let effects = self.vgic.ring(intid);
+        self.apply(effects);
+        effects.kick
     }
 
     /// A guest acknowledges.
@@ -413,5 +396,20 @@ impl World {
         let lrs = self.cpus[vcpu as usize].lr.iter();
         lrs.copied()
             .find(|lr| lr & STATE != 0 && *lr as u16 == intid)
+    }
+}
+
+/// The list registers of one vCPU, as hardware has them.
+#[derive(Clone, Copy)]
+struct Registers<'a>(&'a [std::cell::Cell<u64>]);
+
+impl Present for Registers<'_> {
+    fn present(self, slot: usize, value: u64) -> bool {
+        let register = &self.0[slot];
+        let free = register.get() & STATE == 0;
+        if free {
+            register.set(value);
+        }
+        free
     }
 }

@@ -1,0 +1,206 @@
+//! What a world switch asks of the virtual GIC, in one call each way, and a deadline that passes in between.
+//!
+//! Each is made of calls that the rest of EL2 makes one by one, with a short way where there is nothing to them. The model
+//! test goes both ways.
+
+use super::bank::{Irq, put};
+use super::queue::flag;
+use super::{CpuInterface, MAX_LIST_REGISTERS, Vgic};
+use crate::ids::VcpuId;
+
+/// What a vCPU leaves behind when it leaves its pCPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Leaving {
+    /// List registers that held an interrupt, as a mask.
+    pub held: u16,
+    /// [`Vgic::hardware_in_flight`] for the interrupt that was asked about.
+    pub in_flight: bool,
+    /// As in [`super::Effects::kick`].
+    pub kick: u16,
+}
+
+/// What a vCPU finds when it comes to its pCPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Coming {
+    /// List registers that hold an interrupt, as a mask.
+    pub held: u16,
+    /// As in [`Leaving::in_flight`].
+    pub in_flight: bool,
+    /// As in [`super::Refill::hcr`].
+    pub hcr: u32,
+    /// As in [`super::Refill::kick`].
+    pub kick: u16,
+    /// As in [`super::Refill::unfinished`]: no list register is written, and the vCPU must come once more.
+    pub unfinished: bool,
+}
+
+impl Vgic<'_> {
+    /// [`Vgic::fold`] of a vCPU that leaves its pCPU, and whether its private interrupt `intid` is in flight then.
+    #[inline(always)]
+    pub fn leave(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        eoi_count: u32,
+        read: impl FnMut(usize) -> u64,
+        deactivate: impl FnMut(u16),
+    ) -> Leaving {
+        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else {
+            return Leaving::default();
+        };
+        if cpu.stage.used != 0 || eoi_count != 0 || cpu.stage.is(flag::RESTAGE) {
+            return self.leave_by_fold(vcpu, intid, eoi_count, read, deactivate);
+        }
+        cpu.stage.flags &= !flag::LIVE;
+        Leaving {
+            held: 0,
+            in_flight: cpu.has_in_flight(intid),
+            kick: 0,
+        }
+    }
+
+    /// [`Vgic::leave`] when there is something to fold.
+    #[inline(never)]
+    fn leave_by_fold(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        eoi_count: u32,
+        read: impl FnMut(usize) -> u64,
+        deactivate: impl FnMut(u16),
+    ) -> Leaving {
+        let held = self.used_list_registers(vcpu);
+        let kick = self.fold(vcpu, eoi_count, read, deactivate);
+        Leaving {
+            held,
+            in_flight: self.hardware_in_flight(vcpu, intid),
+            kick,
+        }
+    }
+
+    /// [`Vgic::refill`] of a vCPU that comes to its pCPU, and whether its private interrupt `intid` is in flight. `stale` are
+    /// the list registers that hold another's, and may name some that do not exist; `write` gets which are to be
+    /// written, if any, and what all are to hold.
+    #[inline(always)]
+    pub fn come(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        vmcr: u32,
+        stale: u16,
+        write: impl FnOnce(u16, &[u64; MAX_LIST_REGISTERS]),
+    ) -> Coming {
+        let slots = self.slots;
+        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else {
+            return Coming::default();
+        };
+        if cpu.stage.must_choose() {
+            return self.come_by_choice(vcpu, intid, vmcr, stale, write);
+        }
+        cpu.come(intid, slots, stale, write)
+    }
+
+    /// [`Vgic::come`] when there is something to choose.
+    #[inline(never)]
+    fn come_by_choice(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        vmcr: u32,
+        stale: u16,
+        write: impl FnOnce(u16, &[u64; MAX_LIST_REGISTERS]),
+    ) -> Coming {
+        let refill = self.choose(vcpu.0, vmcr);
+        let slots = self.slots;
+        let mut coming = Coming::default();
+        if !refill.unfinished
+            && let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0))
+        {
+            coming = cpu.come(intid, slots, stale, write);
+        }
+        Coming {
+            hcr: refill.hcr,
+            kick: refill.kick,
+            unfinished: refill.unfinished,
+            ..coming
+        }
+    }
+
+    /// A timer of a vCPU is due that is off its pCPU: its private interrupt `intid` becomes pending, as by
+    /// [`Vgic::physical_pending`], unless it is in flight. Says whether the vCPU [`Vgic::would_signal`] then; the other
+    /// arguments are as there.
+    pub fn due(&mut self, vcpu: VcpuId, intid: u16, vmcr: u32, active0: u32, active1: u32) -> bool {
+        let nothing_active = active0 | active1 == 0;
+        match self.present_due(vcpu, intid) {
+            // Nothing else needs to be looked at: one that is signalled is enough.
+            Some((urgency, group)) if nothing_active && self.passes(vmcr, urgency, group) => true,
+            _ => self.would_signal(vcpu, vmcr, active0, active1),
+        }
+    }
+
+    /// Makes a private interrupt pending; returns its priority and group when it went straight into a list register.
+    #[inline(always)]
+    fn present_due(&mut self, vcpu: VcpuId, intid: u16) -> Option<(u8, u8)> {
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let (groups, slots, bit) = (self.groups, self.slots, irq.bit());
+        let cpu = self.cpus.get_mut(usize::from(vcpu.0))?;
+        let bank = &mut cpu.private;
+        if bank.physical & bit != 0 {
+            return None;
+        }
+        if irq.is_private() && bank.hardware & !bank.latch & bit != 0 {
+            bank.physical |= bit;
+            bank.latch |= bit;
+            let blocked = flag::LIVE | flag::WAITING;
+            if cpu.stage.present(bank, irq, groups, slots, blocked) {
+                put(&mut bank.home, irq.index(), vcpu.0);
+                let urgency = super::bank::at(&bank.priority, irq.index());
+                return Some((urgency, u8::from(bank.group & bit != 0)));
+            }
+        }
+        // The vCPU is looked after by who asks: there is nobody to kick.
+        let _ = self.physical_pending(intid, vcpu);
+        None
+    }
+
+    /// Says whether the CPU interface lets a priority of a group through that is forwarded to it.
+    fn passes(&self, vmcr: u32, urgency: u8, group: u8) -> bool {
+        let open = vmcr as u8 & self.groups;
+        open >> group & 1 != 0 && u32::from(urgency) < vmcr >> 24
+    }
+}
+
+impl CpuInterface {
+    /// Says whether the physical interrupt behind a private one waits for the guest.
+    #[inline(always)]
+    fn has_in_flight(&self, intid: u16) -> bool {
+        let irq = Irq { vcpu: 0, intid };
+        self.private.physical & irq.bit() != 0
+    }
+
+    /// [`Vgic::come`] when the list registers were chosen, of those in `slots`.
+    #[inline(always)]
+    fn come(
+        &mut self,
+        intid: u16,
+        slots: u16,
+        stale: u16,
+        write: impl FnOnce(u16, &[u64; MAX_LIST_REGISTERS]),
+    ) -> Coming {
+        let (changed, held) = (self.stage.begin_life(), self.stage.used);
+        let mask = (held | changed | stale) & slots;
+        if mask != 0 {
+            write(mask, &self.stage.list_registers);
+        }
+        Coming {
+            held,
+            in_flight: self.has_in_flight(intid),
+            ..Coming::default()
+        }
+    }
+}

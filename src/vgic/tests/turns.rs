@@ -1,0 +1,131 @@
+//! The ways of a vCPU out of the guest and into it: alone, or as a world switch takes them.
+
+use super::super::MAX_LIST_REGISTERS;
+use super::world::World;
+use crate::ids::VcpuId;
+
+impl World {
+    /// A vCPU leaves the guest.
+    pub fn exit(&mut self, vcpu: u8) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        if !cpu.inside {
+            return;
+        }
+        cpu.inside = false;
+        let used = self.vgic.used_list_registers(VcpuId(vcpu));
+        let (lrs, eois) = (cpu.lr.clone(), cpu.eoi_count);
+        cpu.eoi_count = 0;
+        let mut gone = Vec::new();
+        let read = |slot: usize| {
+            assert!(used & 1 << slot != 0);
+            lrs[slot]
+        };
+        self.turns += 1;
+        let kick = if self.turns & 1 == 0 {
+            self.vgic
+                .fold(VcpuId(vcpu), eois, read, |intid| gone.push(intid))
+        } else {
+            let left = self
+                .vgic
+                .leave(VcpuId(vcpu), 27, eois, read, |intid| gone.push(intid));
+            assert_eq!(left.held, used);
+            let in_flight = self.vgic.hardware_in_flight(VcpuId(vcpu), 27);
+            assert_eq!(left.in_flight, in_flight);
+            left.kick
+        };
+        for intid in gone {
+            self.deactivated(vcpu, intid);
+        }
+        self.kicks |= kick;
+        self.check_images(vcpu);
+    }
+
+    /// A vCPU enters the guest.
+    pub fn enter(&mut self, vcpu: u8) {
+        if self.turns & 2 != 0 {
+            return self.come(vcpu);
+        }
+        let cpu = &mut self.cpus[vcpu as usize];
+        let mut refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
+        if refill.unfinished {
+            self.kicks |= refill.kick;
+            refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
+        }
+        assert!(!refill.unfinished);
+        let values = self.vgic.list_registers(VcpuId(vcpu));
+        for (slot, lr) in cpu.lr.iter_mut().enumerate() {
+            if refill.changed & 1 << slot != 0 {
+                *lr = values[slot];
+            }
+        }
+        self.entered(vcpu, refill.hcr, refill.kick);
+    }
+
+    /// [`World::enter`] of a vCPU that comes from elsewhere: all list registers are another's, and written.
+    fn come(&mut self, vcpu: u8) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        let lrs = &mut cpu.lr;
+        let there = lrs.len();
+        let stale = u16::MAX;
+        let mut comes = 0;
+        let come = loop {
+            let write = |mask: u16, values: &[u64; MAX_LIST_REGISTERS]| {
+                assert_eq!(u32::from(mask), (1 << there) - 1);
+                lrs.copy_from_slice(&values[..there]);
+            };
+            let come = self.vgic.come(VcpuId(vcpu), 27, cpu.vmcr, stale, write);
+            if !come.unfinished {
+                break come;
+            }
+            comes += 1;
+            self.kicks |= come.kick;
+        };
+        assert!(comes <= 1);
+        assert_eq!(come.held, self.vgic.used_list_registers(VcpuId(vcpu)));
+        let in_flight = self.vgic.hardware_in_flight(VcpuId(vcpu), 27);
+        assert_eq!(come.in_flight, in_flight);
+        self.entered(vcpu, come.hcr, come.kick);
+    }
+
+    fn entered(&mut self, vcpu: u8, hcr: u32, kick: u16) {
+        let cpu = &mut self.cpus[vcpu as usize];
+        cpu.hcr = hcr;
+        cpu.inside = true;
+        self.check_images(vcpu);
+        self.kicks = self.kicks & !(1 << vcpu) | kick;
+    }
+
+    /// EL2 acknowledges a physical interrupt.
+    pub fn take(&mut self, key: u16) {
+        let state = self.physical.get_mut(&key).unwrap();
+        (state.active, state.pending) = (true, false);
+        let (vcpu, intid) = match key.checked_sub(1100) {
+            Some(vcpu) => (vcpu as u8, 27),
+            None => (self.vgic.spi_target(key).map_or(0, |vcpu| vcpu.0), key),
+        };
+        self.taken.push((vcpu, intid));
+        if self.deliver(vcpu, intid, true) {
+            return;
+        }
+        self.exit(vcpu);
+        let owned = self.vgic.cpus[vcpu as usize].private.hardware >> 27 & 1 != 0;
+        if intid == 27 && owned && self.turns & 4 != 0 {
+            self.take_off_the_pcpu(vcpu);
+        } else {
+            let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
+            self.apply(effects);
+        }
+        self.enter(vcpu);
+    }
+
+    /// A timer interrupt becomes due while its vCPU is off its pCPU.
+    fn take_off_the_pcpu(&mut self, vcpu: u8) {
+        let cpu = &self.cpus[vcpu as usize];
+        let (vmcr, [active0, active1]) = (cpu.vmcr, cpu.active);
+        let id = VcpuId(vcpu);
+        let signals = self.vgic.due(id, 27, vmcr, active0, active1);
+        assert_eq!(signals, self.vgic.would_signal(id, vmcr, active0, active1));
+        assert!(self.vgic.hardware_in_flight(id, 27));
+        self.check_images(vcpu);
+    }
+}
