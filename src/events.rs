@@ -66,7 +66,14 @@ pub enum Event {
         /// What it did.
         why: &'static str,
     },
-    /// A CPU that the table uses did not come up.
+    /// A vCPU used up its budget, for the first time since its partition started.
+    Exhausted {
+        /// Whose.
+        partition: PartitionId,
+        /// Which vCPU.
+        vcpu: VcpuId,
+    },
+    /// A CPU that the table uses did not come up in time.
     Missing {
         /// Its position.
         pcpu: u8,
@@ -82,6 +89,7 @@ impl Event {
             | Self::Leaving { partition, .. }
             | Self::Stopped { partition }
             | Self::Abort { partition, .. }
+            | Self::Exhausted { partition, .. }
             | Self::Fault { partition, .. } => Some(*partition),
             Self::Missing { .. } | Self::NoSeed => None,
         }
@@ -165,12 +173,23 @@ impl Event {
                 ];
                 pieces.get(index).copied()
             }
+            Self::Exhausted { partition, vcpu } => {
+                let vcpu = Decimal(vcpu.0.into());
+                [
+                    name(partition),
+                    Text(" vCPU "),
+                    vcpu,
+                    Text(": its budget is exhausted (said once in its life)"),
+                ]
+                .get(index)
+                .copied()
+            }
             Self::Missing { pcpu } => {
                 let pcpu = Decimal((*pcpu).into());
                 [
                     Text("pCPU "),
                     pcpu,
-                    Text(" did not come up: its vCPUs do not run"),
+                    Text(" has not come up within a second: its vCPUs do not run"),
                 ]
                 .get(index)
                 .copied()
@@ -231,6 +250,11 @@ impl Queue {
     /// Takes the oldest event.
     pub fn pop(&mut self) -> Option<Event> {
         self.waiting.pop_front()
+    }
+
+    /// Says whether there is anything to show, now or in a later window.
+    pub fn is_eventful(&self) -> bool {
+        !self.waiting.is_empty() || self.lost != 0
     }
 
     /// Says whether nothing is to be shown now. The number of lost events waits for a new window, so that a flood

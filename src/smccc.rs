@@ -1,8 +1,8 @@
 //! Calls of a guest by HVC or SMC: the SMC Calling Convention and the services behind it.
 //!
 //! [`call`] decodes a function identifier, changes the partition's power model where the call says so, and returns
-//! an [`Outcome`] for the caller to apply. Nothing is ever passed on to the firmware: what is not served here is
-//! answered NOT_SUPPORTED.
+//! an [`Outcome`] for the caller to apply. Nothing that a guest says is ever passed on to the firmware: what is not served
+//! here is answered NOT_SUPPORTED.
 //!
 //! * [`psci`]: power of vCPUs and of the partition (PSCI 1.1).
 //! * [`arch`]: version, features, CPU errata.
@@ -53,7 +53,7 @@ pub trait Caller {
     fn vcpu(&self) -> VcpuId;
 
     /// Returns the power model of the caller's partition. The implementation holds the partition's lock from here
-    /// on until the outcome was applied.
+    /// on until the call is decided; what is to be done afterwards stands in the outcome.
     fn power(&mut self) -> &mut PowerStates;
 
     /// Says whether a guest-physical address is RAM of this partition that it may execute.
@@ -98,6 +98,14 @@ pub enum Outcome {
     SystemReset,
     /// Put [`result::SUCCESS`] into x0 and let the equals of this vCPU run.
     Yield,
+    /// Ring the doorbell of this channel's other end and put the result into x0.
+    ChannelSignal(u64),
+    /// Put what is known of this channel into x0 to x3.
+    ChannelStatus(u64),
+    /// Put the watchdog's next deadline off and [`result::SUCCESS`] into x0, or [`result::DENIED`] without a watchdog.
+    Kick,
+    /// Do what a manager asks for, if it may, and put the results into x0 and behind it.
+    Manage(vendor::Request),
     /// Do what the workaround asks of this pCPU; no result.
     Mitigate(Workaround),
 }
@@ -111,39 +119,76 @@ impl Outcome {
 ///
 /// Bounded: no call does more than look at each vCPU of the partition once. The immediate of the HVC or SMC is the
 /// caller's to check; the convention wants zero, and others are answered [`Outcome::NOT_SUPPORTED`].
-#[inline]
-pub fn call<C: Caller>(function: u32, arguments: [u64; 3], caller: &mut C) -> Outcome {
-    // The cheapest call is what people measure, and what start-up code probes with.
-    if function == psci::function::PSCI_VERSION {
-        return Outcome::Return(psci::VERSION);
-    }
-    serve(function, arguments, caller)
-}
-
-/// Serves every call but the cheapest.
 #[inline(never)]
-fn serve<C: Caller>(function: u32, arguments: [u64; 3], caller: &mut C) -> Outcome {
-    /// The caller promises that no SVE state is live (SMCCC 1.3): nothing to us.
-    const SVE_HINT: u32 = 1 << 16;
-    const SIXTY_FOUR: u32 = 1 << 30;
-
+pub fn call<C: Caller>(function: u32, arguments: [u64; 3], caller: &mut C) -> Outcome {
     let function = function & !SVE_HINT;
     let arguments = if function & SIXTY_FOUR == 0 {
         arguments.map(|argument| argument & 0xffff_ffff)
     } else {
         arguments
     };
-    // Bit 31 is a fast call, 29:24 the owner, 23:16 zero.
-    match function & 0xbfff_0000 {
-        0x8000_0000 => arch::serve(function, arguments, caller),
-        0x8400_0000 => match psci::Function::decode(function) {
+    match function & OWNER {
+        ARCH => arch::serve(function, arguments, caller),
+        PSCI_AND_TRNG => match psci::Function::decode(function) {
             Some(decoded) => psci::serve(decoded, arguments, caller),
             None => trng::serve(function, arguments, caller),
         },
-        0x8600_0000 => vendor::serve(function),
+        VENDOR => vendor::serve(function, arguments),
         _ => Outcome::NOT_SUPPORTED,
     }
 }
+
+/// Returns the answer of a call that depends on nothing but the call itself: what start-up code probes with, and
+/// what nobody serves. Such a call needs neither the caller's state nor a lock, so that it is answered on the short way
+/// through a trap. `None` says nothing: [`call`] knows these answers too.
+#[inline(always)]
+pub const fn constant(function: u32, argument: u64) -> Option<u64> {
+    match function {
+        psci::function::PSCI_VERSION => Some(psci::VERSION),
+        psci::function::PSCI_FEATURES => Some(psci::features(argument as u32)),
+        psci::function::MIGRATE_INFO_TYPE => Some(psci::NOTHING_TO_MIGRATE),
+        arch::function::SMCCC_VERSION => Some(arch::VERSION),
+        vendor::FEATURES_CALL => Some(vendor::FEATURES),
+        _ if function & OWNER == VENDOR => None,
+        _ => match function & (OWNER | SVE_HINT) {
+            ARCH | PSCI_AND_TRNG => None,
+            owner if owner & SVE_HINT == 0 => Some(result::NOT_SUPPORTED),
+            _ => None,
+        },
+    }
+}
+
+/// A call that needs nothing but to be recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// [`Outcome::Yield`].
+    Yield,
+    /// [`Outcome::ChannelSignal`], with this index.
+    Signal(u64),
+}
+
+/// Recognises calls that are made again and again and change who runs. `None` says nothing: [`call`] knows these too.
+#[inline(always)]
+pub const fn errand(function: u32, argument: u64) -> Option<Errand> {
+    const YIELD_64: u32 = vendor::YIELD_CALL | SIXTY_FOUR;
+    const SIGNAL_64: u32 = vendor::CHANNEL_SIGNAL_CALL | SIXTY_FOUR;
+    match function {
+        vendor::YIELD_CALL | YIELD_64 => Some(Errand::Yield),
+        vendor::CHANNEL_SIGNAL_CALL => Some(Errand::Signal(argument & 0xffff_ffff)),
+        SIGNAL_64 => Some(Errand::Signal(argument)),
+        _ => None,
+    }
+}
+
+/// Function identifiers: the 64-bit form.
+const SIXTY_FOUR: u32 = 1 << 30;
+/// Function identifiers: bit 31 is a fast call, 29:24 the owner, 23:17 zero; the 64-bit form differs in bit 30.
+const OWNER: u32 = 0xbffe_0000;
+/// Function identifiers: the caller promises that no SVE state is live (SMCCC 1.3), which is nothing to us.
+const SVE_HINT: u32 = 1 << 16;
+const ARCH: u32 = 0x8000_0000;
+const PSCI_AND_TRNG: u32 = 0x8400_0000;
+const VENDOR: u32 = 0x8600_0000;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,11 @@
 //!
 //! * [`syndrome`] turns `ESR_EL2` into a [`syndrome::Trap`] and into words.
 //! * [`access`] says what a device access of the guest was, and finishes a load.
-//! * [`sysreg`] has the policy for every trapped system register; [`controls`] the trap bits it relies on.
+//! * [`policy`] lists every trap that EL2 takes, with what is done and why; [`controls`] is the same as register values;
+//!   [`sysreg`] goes on for every trapped system register.
 //! * [`id_registers`] is the CPU as a guest sees it; [`debug`] and [`timer`] are the registers kept in software.
 //! * [`inject`] makes the guest take an exception.
+//! * [`quick`] recognises the plain cases, for the short ways through a trap.
 //!
 //! Pure: register values come in, values go out. Nothing here touches hardware.
 //!
@@ -24,6 +26,8 @@ pub mod controls;
 pub mod debug;
 pub mod id_registers;
 pub mod inject;
+pub mod policy;
+pub mod quick;
 pub mod syndrome;
 pub mod sysreg;
 pub mod timer;

@@ -6,6 +6,9 @@ use super::{Caller, Outcome};
 /// What SMCCC_VERSION says: 1.2.
 pub const VERSION: u64 = 0x0001_0002;
 
+/// From this version on the convention has SMCCC_ARCH_FEATURES.
+pub const VERSION_1_1: i32 = 0x0001_0001;
+
 /// Function identifiers.
 #[expect(missing_docs, reason = "the names are SMCCC's")]
 pub mod function {
@@ -38,7 +41,26 @@ pub enum Mitigation {
     Offered,
 }
 
+impl Workaround {
+    /// Returns its function identifier.
+    pub const fn function(self) -> u32 {
+        match self {
+            Self::BranchPredictor => SMCCC_ARCH_WORKAROUND_1,
+            Self::BranchHistory => SMCCC_ARCH_WORKAROUND_3,
+        }
+    }
+}
+
 impl Mitigation {
+    /// Reads what a firmware's SMCCC_ARCH_FEATURES says of a workaround on the pCPU that asked.
+    pub const fn from_firmware(answer: i32) -> Self {
+        match answer {
+            0 => Self::Offered,
+            1 => Self::NotNeeded,
+            _ => Self::Unknown,
+        }
+    }
+
     /// Returns what SMCCC_ARCH_FEATURES says.
     const fn feature(self) -> u64 {
         match self {

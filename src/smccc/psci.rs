@@ -19,6 +19,9 @@ use crate::ids::{MAX_VCPUS, Mpidr, VcpuId};
 /// What PSCI_VERSION says: 1.1.
 pub const VERSION: u64 = 0x0001_0001;
 
+/// What MIGRATE_INFO_TYPE says: no trusted OS, or one that runs everywhere.
+pub(super) const NOTHING_TO_MIGRATE: u64 = 2;
+
 /// Function identifiers.
 #[expect(missing_docs, reason = "the names are PSCI's")]
 pub mod function {
@@ -196,6 +199,8 @@ impl PowerStates {
 }
 
 /// Serves a function. Arguments of a 32-bit call are already cut.
+// Not inlined: short calls go by without its frame.
+#[inline(never)]
 pub(super) fn serve<C: Caller>(function: Function, arguments: [u64; 3], caller: &mut C) -> Outcome {
     let [first, second, third] = arguments;
     match function {
@@ -203,16 +208,15 @@ pub(super) fn serve<C: Caller>(function: Function, arguments: [u64; 3], caller: 
         Function::CpuSuspend => suspend(first, second, third, caller),
         Function::CpuOff => {
             let vcpu = caller.vcpu();
-            let last = caller.power().turn_off(vcpu);
+            let last = power(caller).turn_off(vcpu);
             Outcome::CpuOff { last }
         }
         Function::CpuOn => match turn_on(first, second, third, caller) {
             Ok(target) => Outcome::CpuOn { target },
             Err(error) => Outcome::Return(error),
         },
-        Function::AffinityInfo => Outcome::Return(affinity_info(caller.power(), first, second)),
-        // No trusted OS, or one that runs everywhere: nothing to migrate.
-        Function::MigrateInfoType => Outcome::Return(2),
+        Function::AffinityInfo => Outcome::Return(affinity_info(power(caller), first, second)),
+        Function::MigrateInfoType => Outcome::Return(NOTHING_TO_MIGRATE),
         Function::SystemOff => Outcome::SystemOff,
         Function::SystemReset => Outcome::SystemReset,
         Function::Features => Outcome::Return(features(first as u32)),
@@ -224,7 +228,7 @@ pub(super) fn serve<C: Caller>(function: Function, arguments: [u64; 3], caller: 
 }
 
 /// PSCI_FEATURES: every function that is served, and SMCCC_VERSION, have all flags zero.
-const fn features(identifier: u32) -> u64 {
+pub(super) const fn features(identifier: u32) -> u64 {
     if identifier == super::arch::function::SMCCC_VERSION || Function::decode(identifier).is_some()
     {
         SUCCESS
@@ -240,12 +244,11 @@ fn turn_on<C: Caller>(
     context: u64,
     caller: &mut C,
 ) -> Result<VcpuId, u64> {
-    let target = caller
-        .power()
+    let target = power(caller)
         .with_affinity(target)
         .ok_or(INVALID_PARAMETERS)?;
     let entry = entry(address, context, caller)?;
-    caller.power().request(target, entry)?;
+    power(caller).request(target, entry)?;
     Ok(target)
 }
 
@@ -274,7 +277,7 @@ fn suspend<C: Caller>(state: u64, address: u64, context: u64, caller: &mut C) ->
 /// SYSTEM_SUSPEND: as the deepest CPU_SUSPEND, when the caller is the only vCPU that is on.
 fn system_suspend<C: Caller>(address: u64, context: u64, caller: &mut C) -> Outcome {
     let vcpu = caller.vcpu();
-    if !caller.power().is_idle_but(Some(vcpu)) {
+    if !power(caller).is_idle_but(Some(vcpu)) {
         return Outcome::Return(DENIED);
     }
     match entry(address, context, caller) {
@@ -285,7 +288,15 @@ fn system_suspend<C: Caller>(address: u64, context: u64, caller: &mut C) -> Outc
     }
 }
 
+/// Returns the power of the caller's vCPUs.
+// Not inlined, as `entry`: each call of PSCI would have a copy of how the caller finds it.
+#[inline(never)]
+fn power<C: Caller>(caller: &mut C) -> &mut PowerStates {
+    caller.power()
+}
+
 /// Checks an entry point.
+#[inline(never)]
 fn entry<C: Caller>(address: u64, context: u64, caller: &C) -> Result<Entry, u64> {
     let address = GuestPhysAddr(address);
     if address.is_aligned(4) && caller.is_executable(address) {

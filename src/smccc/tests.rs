@@ -1,6 +1,8 @@
 use super::arch::Mitigation;
 use super::psci::PowerState;
+use super::vendor::Request;
 use super::*;
+use crate::device::manager::Order;
 
 const SUCCESS: Outcome = Outcome::Return(0);
 
@@ -221,6 +223,26 @@ fn nothing_else_is_served() {
         0x8600_0000,
         0x8600_0001,
         0xc600_0001,
+        0x8600_0002,
+        0xc600_0002,
+        0x8600_0010,
+        0xc600_0010,
+        0x8600_0011,
+        0xc600_0011,
+        0x8600_0018,
+        0xc600_0018,
+        0x8600_0019,
+        0xc600_0019,
+        0x8600_001a,
+        0xc600_001a,
+        0x8600_001b,
+        0xc600_001b,
+        0x8600_001c,
+        0xc600_001c,
+        0x8600_001d,
+        0xc600_001d,
+        0x8600_001e,
+        0xc600_001e,
         0x8600_ff01,
         0x8600_ff03,
     ];
@@ -264,6 +286,26 @@ fn workarounds_follow_what_the_cpu_needs() {
 }
 
 #[test]
+fn a17_what_the_firmware_says_of_a_workaround_reaches_guests() {
+    for (answer, told) in [
+        (0, SUCCESS),
+        (1, Outcome::Return(1)),
+        (-1, error(-1)),
+        (7, error(-1)),
+    ] {
+        let mut guest = Guest::new(1);
+        guest.mitigations.branch_predictor = Mitigation::from_firmware(answer);
+        assert_eq!(
+            guest.call(0x8000_0001, [0x8000_8000, 0, 0]),
+            told,
+            "{answer}"
+        );
+    }
+    assert_eq!(Workaround::BranchPredictor.function(), 0x8000_8000);
+    assert_eq!(Workaround::BranchHistory.function(), 0x8000_3fff);
+}
+
+#[test]
 fn random_bits_fill_from_the_last_register() {
     let mut guest = Guest::new(1);
     let words = vec![u64::MAX; 16];
@@ -296,16 +338,51 @@ fn random_bits_fill_from_the_last_register() {
 #[test]
 fn vendor_range_tells_who_we_are() {
     let mut guest = Guest::new(1);
-    assert_eq!(guest.call(0x8600_0000, [0; 3]), Outcome::Return(0b11));
+    assert_eq!(
+        guest.call(0x8600_0000, [0; 3]),
+        Outcome::Return(0x7f03_0007)
+    );
     assert_eq!(guest.call(0xc600_0000, [0; 3]), Outcome::NOT_SUPPORTED);
     assert_eq!(guest.call(0x8600_0001, [0; 3]), Outcome::Yield);
     assert_eq!(guest.call(0xc600_0001, [0; 3]), Outcome::Yield);
+    let all = [u64::MAX, 0, 0];
+    let wide = guest.call(0xc600_0010, all);
+    assert_eq!(wide, Outcome::ChannelSignal(u64::MAX));
+    let narrow = guest.call(0x8600_0011, all);
+    assert_eq!(narrow, Outcome::ChannelStatus(0xffff_ffff));
     let Outcome::Return4(uid) = guest.call(0x8600_ff01, [0; 3]) else {
         panic!("no UID")
     };
     let bytes: Vec<u8> = uid.iter().flat_map(|w| (*w as u32).to_le_bytes()).collect();
     assert_eq!(bytes[..4], [0xe1, 0x46, 0x77, 0x8d]);
     assert_eq!(bytes[12..], [0x28, 0xdd, 0x01, 0x1b]);
+    let revision = guest.call(0x8600_ff03, [0; 3]);
+    assert_eq!(revision, Outcome::Return4([1, 2, 0, 0]));
+}
+
+#[test]
+fn managers_calls_are_requests_in_both_widths() {
+    let mut guest = Guest::new(1);
+    let (wide, narrow) = (1 << 32 | 5, 5);
+    let order = Request::Order;
+    let requests = |id, word| {
+        [
+            (0x18, Request::List),
+            (0x19, Request::Info(id)),
+            (0x1a, order(id, Order::Stop)),
+            (0x1b, order(id, Order::Start)),
+            (0x1c, order(id, Order::Restart)),
+            (0x1d, Request::Crash(id, word)),
+            (0x1e, Request::Log(id, word)),
+        ]
+    };
+    for (high, arguments) in [(0x8600_0000, narrow), (0xc600_0000, wide)] {
+        for (number, request) in requests(arguments, arguments + 1) {
+            let outcome = guest.call(high | number, [wide, wide + 1, 9]);
+            assert_eq!(outcome, Outcome::Manage(request), "{number:#x}");
+        }
+        assert_eq!(guest.call(high | 2, [0; 3]), Outcome::Kick);
+    }
 }
 
 proptest::proptest! {
@@ -345,4 +422,49 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_constant_answer_is_what_the_general_way_gives() {
+    let mut caller = Guest::new(1);
+    let mut given = 0;
+    for owner in 0..64u32 {
+        for form in [0, 1 << 31, 3 << 30] {
+            for hint in [0, 1 << 16, 1 << 17] {
+                for number in (0..64).chain([0x50, 0x3fff, 0x7fff, 0x8000, 0xff01, 0xff03]) {
+                    let function = form | owner << 24 | hint | number;
+                    for argument in [0, 0x8400_0000, 0x8000_0000, 0x8400_000b, 0x1_8400_0002] {
+                        if let Some(value) = constant(function, argument) {
+                            given += 1;
+                            let general = call(function, [argument, 0, 0], &mut caller);
+                            assert_eq!(general, Outcome::Return(value), "{function:#x}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(given > 1000);
+}
+
+#[test]
+fn an_errand_is_what_the_general_way_gives() {
+    let mut caller = Guest::new(1);
+    let mut given = 0;
+    for form in [0, 1 << 31, 3 << 30] {
+        for owner in 0..64u32 {
+            for number in (0..=0xffff).chain([0x1_0001, 0x1_0010, 0x2_0001]) {
+                let (function, argument) = (form | owner << 24 | number, 0x5_0000_0003);
+                let general = match errand(function, argument) {
+                    None => continue,
+                    Some(Errand::Yield) => Outcome::Yield,
+                    Some(Errand::Signal(index)) => Outcome::ChannelSignal(index),
+                };
+                given += 1;
+                let outcome = call(function, [argument, 0, 0], &mut caller);
+                assert_eq!(outcome, general, "{function:#x}");
+            }
+        }
+    }
+    assert_eq!(given, 4, "both calls, in both forms");
 }

@@ -23,6 +23,8 @@ pub mod function {
 use function::*;
 
 /// Serves a function of this range.
+// Not inlined: short calls go by without its frame.
+#[inline(never)]
 pub(super) fn serve<C: Caller>(function: u32, arguments: [u64; 3], caller: &mut C) -> Outcome {
     let [first, ..] = arguments;
     match function {
@@ -51,11 +53,18 @@ fn random<C: Caller>(bits: u64, width: u64, caller: &mut C) -> Outcome {
         if taken == 0 {
             break;
         }
-        let Some(fresh) = caller.random() else {
+        let Some(fresh) = fresh(caller) else {
             return Outcome::Return4([NO_ENTROPY, 0, 0, 0]);
         };
         *word = fresh.unbounded_shr(64u32.saturating_sub(taken as u32));
     }
     let [low, middle, high] = words;
     Outcome::Return4([SUCCESS, high, middle, low])
+}
+
+/// Returns 64 random bits.
+// Not inlined, or the generator would stand here for each register.
+#[inline(never)]
+fn fresh<C: Caller>(caller: &mut C) -> Option<u64> {
+    caller.random()
 }

@@ -118,6 +118,8 @@ pub struct DebugState {
     pub breakpoints: [Comparator; COMPARATORS],
     /// Watchpoints, likewise.
     pub watchpoints: [Comparator; COMPARATORS],
+    /// `MDSCR_EL1` as the guest has it, and as it is live.
+    written: u64,
     mdscr: u64,
     claimed: u8,
     locked: bool,
@@ -133,6 +135,7 @@ impl DebugState {
         Self {
             breakpoints: [off; COMPARATORS],
             watchpoints: [off; COMPARATORS],
+            written: 0,
             mdscr: 0,
             claimed: 0,
             locked: true,
@@ -142,7 +145,7 @@ impl DebugState {
     /// Returns what a guest reads.
     pub fn read(&self, register: DebugRegister) -> u64 {
         match register {
-            DebugRegister::SystemControl => self.mdscr,
+            DebugRegister::SystemControl => self.written,
             DebugRegister::OsLockStatus if self.locked => OSLSR_OSLM | OSLSR_OSLK,
             DebugRegister::OsLockStatus => OSLSR_OSLM,
             DebugRegister::BreakpointValue(n) => at(&self.breakpoints, n).value,
@@ -158,7 +161,7 @@ impl DebugState {
     /// Takes a guest's write.
     pub fn write(&mut self, register: DebugRegister, value: u64) {
         match register {
-            DebugRegister::SystemControl => self.mdscr = value & MDSCR_KEPT,
+            DebugRegister::SystemControl => self.written = value & MDSCR_KEPT,
             DebugRegister::OsLockAccess => self.locked = value & 1 != 0,
             DebugRegister::BreakpointValue(n) => {
                 if let Some(comparator) = self.breakpoints.get_mut(usize::from(n)) {
@@ -186,16 +189,17 @@ impl DebugState {
             DebugRegister::ClaimClear => self.claimed &= !(value as u8),
             DebugRegister::OsLockStatus | DebugRegister::Zero => {}
         }
+        self.mdscr = match self.locked {
+            // The OS lock stops debug exceptions; the hardware's own lock is not the guest's.
+            true => self.written & !(MDSCR_SS | MDSCR_KDE | MDSCR_MDE),
+            false => self.written,
+        };
     }
 
     /// Returns what `MDSCR_EL1` is to hold while the vCPU runs.
+    #[inline(always)]
     pub const fn mdscr(&self) -> u64 {
-        if self.locked {
-            // The OS lock stops debug exceptions; the hardware's own lock is not the guest's.
-            self.mdscr & !(MDSCR_SS | MDSCR_KDE | MDSCR_MDE)
-        } else {
-            self.mdscr
-        }
+        self.mdscr
     }
 
     /// Says whether a breakpoint or a watchpoint can match, so that they must be in the hardware.

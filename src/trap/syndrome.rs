@@ -321,6 +321,7 @@ pub const fn decode(esr: u64) -> Trap {
 }
 
 /// Returns the class of a syndrome in words, for crash reports and health events.
+#[inline(never)]
 pub const fn describe(esr: u64) -> &'static str {
     match exception_class(esr) {
         0x00 => "undefined instruction",
@@ -363,6 +364,7 @@ pub const fn describe(esr: u64) -> &'static str {
 }
 
 /// Returns the kind of fault in words when the syndrome is an abort.
+#[inline(never)]
 pub const fn describe_fault(esr: u64) -> Option<&'static str> {
     match exception_class(esr) {
         0x20 | 0x21 | 0x24 | 0x25 => Some(Fault::from_status(esr as u32).words()),

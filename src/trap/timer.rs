@@ -26,6 +26,8 @@ const ISTATUS: u64 = 1 << 2;
 pub struct PhysicalTimer {
     compare: u64,
     control: u64,
+    /// The level that was told last.
+    told: bool,
 }
 
 impl PhysicalTimer {
@@ -34,6 +36,7 @@ impl PhysicalTimer {
         Self {
             compare: 0,
             control: 0,
+            told: false,
         }
     }
 
@@ -47,7 +50,7 @@ impl PhysicalTimer {
         }
     }
 
-    /// Takes a guest's write. The caller then sets the interrupt's level by [`Self::line`] and arms
+    /// Takes a guest's write. The caller then sets the interrupt's level by [`Self::settle`] and arms
     /// [`Self::deadline`].
     pub const fn write(&mut self, register: TimerRegister, value: u64, now: u64) {
         match register {
@@ -59,14 +62,16 @@ impl PhysicalTimer {
         }
     }
 
-    /// Returns the level of the timer's interrupt (PPI 30).
-    pub const fn line(&self, now: u64) -> bool {
-        self.is_due(now) && self.control & IMASK == 0
+    /// Returns the level of the timer's interrupt (PPI 30), which the caller tells the vGIC.
+    pub const fn settle(&mut self, now: u64) -> bool {
+        self.told = self.is_due(now) && self.control & IMASK == 0;
+        self.told
     }
 
-    /// Returns the tick at which the interrupt's level rises, or `None` when it is high or cannot rise.
-    pub const fn deadline(&self, now: u64) -> Option<u64> {
-        if self.control & (ENABLE | IMASK) == ENABLE && now < self.compare {
+    /// Returns the tick at which the interrupt's level rises, past or to come, or `None` when the vGIC was told that it is
+    /// high or it cannot rise. A rise that nobody has told of stays a deadline, whatever the time.
+    pub const fn deadline(&self) -> Option<u64> {
+        if self.control & (ENABLE | IMASK) == ENABLE && !self.told {
             Some(self.compare)
         } else {
             None
@@ -97,13 +102,25 @@ mod tests {
     fn line_follows_the_deadline_and_the_mask() {
         let mut timer = PhysicalTimer::new();
         timer.write(TimerRegister::CompareValue, 500, 0);
-        assert_eq!((timer.line(600), timer.deadline(0)), (false, None));
+        assert_eq!((timer.settle(600), timer.deadline()), (false, None));
         timer.write(TimerRegister::Control, 1, 0);
-        assert_eq!((timer.line(499), timer.deadline(499)), (false, Some(500)));
-        assert_eq!((timer.line(500), timer.deadline(500)), (true, None));
+        assert_eq!((timer.settle(499), timer.deadline()), (false, Some(500)));
+        assert_eq!((timer.settle(500), timer.deadline()), (true, None));
         timer.write(TimerRegister::Control, 0xff, 0);
         assert_eq!(timer.read(TimerRegister::Control, 500), 7);
         assert_eq!(timer.read(TimerRegister::Control, 499), 3);
-        assert_eq!((timer.line(500), timer.deadline(0)), (false, None));
+        assert_eq!((timer.settle(500), timer.deadline()), (false, None));
+    }
+
+    #[test]
+    fn a_rise_that_nobody_told_of_stays_a_deadline() {
+        let mut timer = PhysicalTimer::new();
+        timer.write(TimerRegister::CompareValue, 500, 0);
+        timer.write(TimerRegister::Control, 1, 0);
+        assert!(!timer.settle(0));
+        // The world switch asks at 600, after who chose had looked at 499.
+        assert_eq!(timer.deadline(), Some(500));
+        assert!(timer.settle(600));
+        assert_eq!(timer.deadline(), None);
     }
 }

@@ -1,0 +1,186 @@
+//! The part of a trap's decoding that its short ways ask: whether it is the plain case, by a mask and a compare.
+//!
+//! Each answer agrees with the general decoding ([`super::access::sort`], [`super::inject::skip`]) where it is given, and
+//! is withheld where there is anything more to it; the tests compare the two over all values that differ in kind.
+
+use super::inject::pstate;
+use super::syndrome::{ESR_IL, ec};
+use super::sysreg::SysReg;
+
+/// The general registers that the vectors save before a short way is tried: those that a call may overwrite, what stands
+/// beside them in a pair, and 31, which is XZR.
+#[inline(always)]
+pub const fn is_at_hand(register: u8) -> bool {
+    register < 20 || register >= 30
+}
+
+/// Says whether stepping over the trapped instruction is adding 4 to the PC and nothing else: four bytes, AArch64, no
+/// single step and no branch type to end.
+#[inline(always)]
+pub const fn steps_plainly(esr: u64, spsr: u64) -> bool {
+    esr & ESR_IL != 0 && spsr & (pstate::N_RW | pstate::BTYPE | pstate::SS) == 0
+}
+
+/// One plain load or store of up to four bytes where stage 2 maps nothing, by a register that is at hand. A load leaves
+/// the upper part of its register zero: for a device that answers no more bits than are loaded, the answer is what the
+/// register gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainAccess {
+    /// Guest-physical page number.
+    pub page: u64,
+    /// Byte in the page.
+    pub offset: u64,
+    /// General register, 31 is XZR.
+    pub register: u8,
+    /// A store.
+    pub write: bool,
+    /// Four bytes.
+    pub is_word: bool,
+}
+
+/// Returns the access of a data abort, if it is a plain one.
+#[inline(always)]
+pub const fn access(esr: u64, hpfar: u64, far: u64) -> Option<PlainAccess> {
+    const ISV: u64 = 1 << 24;
+    /// `SAS`: eight bytes, and four.
+    const DOUBLE: u64 = 3 << 22;
+    const WORD: u64 = 2 << 22;
+    const SSE: u64 = 1 << 21;
+    const FNV: u64 = 1 << 10;
+    const CM: u64 = 1 << 8;
+    const S1PTW: u64 = 1 << 7;
+    const WNR: u64 = 1 << 6;
+    /// DFSC but for the level.
+    const FAULT: u64 = 0x3c;
+    const TRANSLATION: u64 = 0x04;
+    const CLASS: u64 = 0x3f << 26;
+    const KIND: u64 = CLASS | ISV | SSE | FNV | CM | S1PTW | FAULT;
+    const PLAIN: u64 = (ec::DATA_ABORT_LOWER as u64) << 26 | ISV | TRANSLATION;
+    /// `HPFAR_EL2.FIPA`.
+    const FIPA: u64 = 0x0000_ffff_ffff_fff0;
+    let register = (esr >> 16 & 0x1f) as u8;
+    if esr & KIND != PLAIN || esr & DOUBLE == DOUBLE || !is_at_hand(register) {
+        return None;
+    }
+    Some(PlainAccess {
+        page: (hpfar & FIPA) >> 4,
+        offset: far & 0xfff,
+        register,
+        write: esr & WNR != 0,
+        is_word: esr & DOUBLE == WORD,
+    })
+}
+
+/// Returns the general register that an `MSR` to a system register names, when it is that one and the register is at hand.
+#[inline(always)]
+pub const fn written(esr: u64, register: SysReg) -> Option<u8> {
+    const RT_SHIFT: u32 = 5;
+    const ISS: u64 = 0x01ff_ffff;
+    let rt = (esr >> RT_SHIFT & 0x1f) as u8;
+    let others = esr & ISS & !(0x1f << RT_SHIFT);
+    if others == register.packed() as u64 && is_at_hand(rt) {
+        Some(rt)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::{Aborted, Width, sort};
+    use super::super::inject::skip;
+    use super::super::syndrome::{DataAbort, Trap, decode};
+    use super::*;
+
+    const HPFAR: u64 = 1 << 63 | 0x0900_0000 >> 8;
+    const FAR: u64 = 0xffff_8000_1234_5018;
+
+    #[test]
+    fn an_access_is_what_the_general_decoding_says() {
+        let mut given = 0;
+        // ISV, FnV, CM, S1PTW, WnR and DFSC in all combinations, with all widths and a few of the others.
+        for flags in 0..1u64 << 8 {
+            for fault in 0..64 {
+                for register in [0, 5, 19, 20, 28, 29, 30, 31] {
+                    let iss = (flags & 1) << 24
+                        | (flags >> 1 & 1) << 10
+                        | (flags >> 2 & 1) << 8
+                        | (flags >> 3 & 1) << 7
+                        | (flags >> 4 & 1) << 6
+                        | (flags >> 5 & 3) << 22
+                        | (flags >> 7 & 1) << 21
+                        | register << 16
+                        | fault;
+                    let esr = (ec::DATA_ABORT_LOWER as u64) << 26 | ESR_IL | iss;
+                    if let Some(plain) = access(esr, HPFAR, FAR) {
+                        given += 1;
+                        agrees(plain, esr);
+                    }
+                }
+            }
+        }
+        assert_eq!(
+            given,
+            4 * 2 * 3 * 5,
+            "levels, directions, widths, registers at hand"
+        );
+    }
+
+    fn agrees(plain: PlainAccess, esr: u64) {
+        let general = sort(DataAbort::from_esr(esr), HPFAR, FAR);
+        let Aborted::Access { address, access } = general else {
+            panic!("{esr:#x}")
+        };
+        assert_eq!(address.0, plain.page << 12 | plain.offset);
+        assert_eq!(
+            (access.register, access.write),
+            (plain.register, plain.write)
+        );
+        assert_eq!(access.width == Width::Word, plain.is_word);
+        assert_eq!(access.extend(0xa5), 0xa5);
+        if plain.is_word {
+            assert_eq!(access.extend(0xffff_ffff), 0xffff_ffff);
+        }
+    }
+
+    #[test]
+    fn other_classes_are_no_accesses() {
+        for class in 0..64u64 {
+            let esr = class << 26 | ESR_IL | 1 << 24 | 7;
+            let expected = class == ec::DATA_ABORT_LOWER as u64;
+            assert_eq!(access(esr, HPFAR, FAR).is_some(), expected, "{class:#x}");
+        }
+    }
+
+    #[test]
+    fn a_plain_step_is_what_the_general_one_does() {
+        let pc = 0xffff_8000_0000_1000;
+        for esr in [0, ESR_IL] {
+            for bit in 0..64 {
+                let spsr = 0x3c5 | 1 << bit;
+                if steps_plainly(esr, spsr) {
+                    assert_eq!(skip(pc, spsr, esr), (pc + 4, spsr), "bit {bit}");
+                }
+            }
+        }
+        assert!(steps_plainly(ESR_IL, 0x3c5));
+        assert!(!steps_plainly(0, 0x3c5));
+    }
+
+    #[test]
+    fn a_written_register_is_what_the_general_decoding_says() {
+        let sgi = SysReg::new(3, 0, 12, 11, 5);
+        let class = (ec::SYSTEM_REGISTER as u64) << 26 | ESR_IL;
+        let mut given = 0;
+        for iss in 0..1u64 << 22 {
+            if let Some(rt) = written(class | iss, sgi) {
+                given += 1;
+                let Trap::SystemRegister(access) = decode(class | iss) else {
+                    panic!("{iss:#x}")
+                };
+                assert!(access.register == sgi && access.write && access.rt == rt);
+            }
+        }
+        assert_eq!(given, 32 - 10);
+    }
+}
