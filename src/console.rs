@@ -1,7 +1,7 @@
 //! One serial line for everybody: what partitions and EL2 say goes out line by line, what a person types goes to the
 //! partition that has the keyboard.
 //!
-//! Pure: [`multiplexer`] says which byte goes out next, [`keyboard`] what a byte that came in means, [`number`] spells
+//! Pure: [`multiplexer`] says which byte goes out next, [`sender`] how many in one turn, [`keyboard`] what a byte that came in means, [`number`] spells
 //! numbers for EL2's own lines. The server of the physical UART calls them; the text form on the wire is described at
 //! [`multiplexer`].
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@
 pub mod keyboard;
 pub mod multiplexer;
 pub mod number;
+pub mod sender;
 
 /// Name of EL2 as a speaker on the line.
 pub const OWN_NAME: &[u8] = b"bulkhead";

@@ -5,5 +5,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod doorbell;
+pub mod manager;
 pub mod pl011;
 pub mod ring;

@@ -2,131 +2,78 @@
 //!
 //! Partitions put output into rings of their own; the server moves a few bytes at a time from them to the UART, called
 //! by the UART's interrupt, by a pCPU that has news, or by the 20 ms after which an unfinished line is shown. Nothing
-//! waits for the UART, and no turn is taken while somebody more urgent than `console_priority` runs there.
+//! waits for the UART, and no turn is taken while somebody more urgent than `console_priority` runs there: the UART's
+//! interrupt has that priority, and so has a call for the server.
 
 mod input;
 mod lines;
+mod shared;
 
 use crate::arch::aarch64::cpu;
-use crate::events::{Event, Queue};
+use crate::events::Event;
 use crate::hw::pl011::Uart;
-use crate::hw::timer;
+use crate::hw::{gicv3, timer};
 use crate::pcpu::Pcpu;
 use crate::report::{Cursor, Next, Piece, Speech};
-use crate::system::System;
+use crate::system::{Partition, System};
 use bulkhead::console::keyboard::Keyboard;
-use bulkhead::console::multiplexer::{Multiplexer, Step};
-use bulkhead::device::ring::TxRing;
-use bulkhead::ids::{PartitionId, PcpuId};
-use bulkhead::sched::Slot;
+use bulkhead::console::multiplexer::QUIET_NS;
+use bulkhead::console::sender::{IDLE, Rest, SENDING, Sender, WAITING, Wire};
+use bulkhead::ids::PartitionId;
 use bulkhead::sched::deadlines::NEVER;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
+use core::sync::atomic::{Ordering, fence};
 use lines::Lines;
-use spin::mutex::TicketMutex;
+pub use shared::Shared;
 
-/// Bytes of EL2's own ring.
-const LOG_BYTES: usize = 2048;
-/// Steps of the multiplexer in one turn: half a FIFO of bytes.
-const STEPS: usize = 16;
 /// Pieces of EL2's own lines in one turn.
 const PIECES: usize = 2;
 /// PSCI SYSTEM_OFF.
 const SYSTEM_OFF: u32 = 0x8400_0008;
 
-/// Nothing to send and no line unfinished.
-const IDLE: u8 = 0;
-/// An unfinished line waits for its deadline.
-const WAITING: u8 = 1;
-/// The UART's interrupt continues.
-const SENDING: u8 = 2;
-
-/// What all pCPUs share of the console.
-pub struct Shared {
-    /// The UART, when the board has one that we know.
-    uart: Option<Uart>,
-    /// Who serves it.
-    pcpu: PcpuId,
-    /// What EL2 says.
-    log: TxRing<LOG_BYTES>,
-    events: TicketMutex<Queue>,
-    /// [`IDLE`], [`WAITING`] or [`SENDING`].
-    state: AtomicU8,
-    /// Input waits for room in the UART of the partition with the focus.
-    input_waits: AtomicBool,
-    /// The machine goes off when everything is sent.
-    off: AtomicBool,
-    /// Partition that has the focus.
-    focus: AtomicU32,
-    /// Somebody asked for the list of partitions.
-    listing: AtomicBool,
-}
-
-impl Shared {
-    /// Makes the shared half.
-    pub fn new(uart: Option<Uart>, pcpu: PcpuId, focus: u32) -> Self {
-        Self {
-            uart,
-            pcpu,
-            log: TxRing::new(),
-            events: TicketMutex::new(Queue::new()),
-            state: AtomicU8::new(IDLE),
-            input_waits: AtomicBool::new(false),
-            off: AtomicBool::new(false),
-            focus: AtomicU32::new(focus),
-            listing: AtomicBool::new(false),
-        }
-    }
-
-    /// Records an event, and says whether the server should be called for it.
-    pub fn record(&self, event: Event) -> bool {
-        self.events.lock().push(event, window());
-        fence(Ordering::SeqCst);
-        self.state.load(Ordering::SeqCst) != SENDING
-    }
-
-    /// Says that the machine goes off when everything is sent.
-    pub fn power_off(&self) {
-        self.off.store(true, Ordering::SeqCst);
-    }
-
-    /// Returns who serves the UART.
-    pub fn pcpu(&self) -> PcpuId {
-        self.pcpu
-    }
-}
-
 /// The server's own half, on the pCPU that serves the console.
 pub struct Server {
-    multiplexer: Multiplexer,
+    sender: Sender,
     keyboard: Keyboard,
     intid: u32,
     /// When to look again, in ticks.
     deadline: u64,
     /// The server was called while somebody more urgent ran: it is due as soon as its priority is reached.
     due: bool,
+    /// The UART's interrupt came while somebody more urgent ran, and stays active until the next turn.
+    interrupted: bool,
     /// A byte that its partition had no room for.
     kept: Option<input::Kept>,
     /// A partition that did not take its byte in time: further ones are not kept for it.
     deaf: Option<PartitionId>,
     /// What EL2 is saying.
     speech: Option<Cursor>,
+    /// When to see whether all pCPUs have come up, in ticks; not any more when that is done.
+    roll_call: u64,
     clock: timer::Clock,
+    /// [`QUIET_NS`] in ticks.
+    quiet_ticks: u64,
 }
 
 impl Server {
-    /// Makes the server; it begins with the start-up table.
-    pub fn new(intid: u32, focus: PartitionId) -> Self {
+    /// Makes the server; it begins with the start-up table, and calls the roll a second later when there are `others`.
+    pub fn new(intid: u32, focus: PartitionId, others: bool) -> Self {
         Self {
-            multiplexer: Multiplexer::new(),
+            sender: Sender::new(),
             keyboard: Keyboard::new(focus),
             intid,
             deadline: NEVER,
             due: false,
+            interrupted: false,
             kept: None,
             deaf: None,
             speech: Some(Cursor::new(Speech::StartUp(0))),
+            roll_call: match others {
+                true => timer::now().saturating_add(timer::frequency()),
+                false => NEVER,
+            },
             clock: timer::Clock::new(),
+            quiet_ticks: timer::ticks(QUIET_NS),
         }
     }
 
@@ -144,12 +91,50 @@ impl Server {
 impl Pcpu {
     /// A byte went into a ring: calls the server when it would not find it by itself.
     #[inline]
-    pub fn output_arrived(&mut self, line_ended: bool) {
-        fence(Ordering::SeqCst);
-        match self.system.console.state.load(Ordering::SeqCst) {
-            SENDING => {}
-            WAITING if !line_ended => {}
-            _ => self.call_console(),
+    pub fn output_arrived(&mut self, partition: &Partition, line_ended: bool) {
+        if self.system.console.wants_call(partition, line_ended) {
+            self.call_for_output(line_ended);
+        }
+    }
+
+    /// Calls the server for a byte that it would not find by itself.
+    // Not inlined: most bytes need no call.
+    #[inline(never)]
+    pub fn call_for_output(&mut self, line_ended: bool) {
+        if line_ended || !self.begin_line() {
+            self.call_console();
+        }
+    }
+
+    /// The first byte of a line came while the server, this pCPU's, had nothing to do: it looks when the line has had time
+    /// to end. Returns false when there is more to it.
+    fn begin_line(&mut self) -> bool {
+        let Some(server) = &mut self.console else {
+            return false;
+        };
+        let state = &self.system.console.state;
+        if server.sender.is_mid_line()
+            || state
+                .compare_exchange(IDLE, WAITING, Ordering::SeqCst, Ordering::Relaxed)
+                .is_err()
+        {
+            return false;
+        }
+        let deadline = timer::now().saturating_add(server.quiet_ticks);
+        server.deadline = server.deadline.min(deadline);
+        server.sender.hear();
+        self.arm_for_console();
+        true
+    }
+
+    /// Arms EL2's timer for the server's deadline, where it may interrupt who runs. A deadline that has become later or
+    /// gone leaves the timer as it is.
+    fn arm_for_console(&self) {
+        if let Some(server) = &self.console
+            && self.gate.heard.console()
+            && server.deadline != NEVER
+        {
+            timer::arm_by(server.deadline);
         }
     }
 
@@ -162,6 +147,8 @@ impl Pcpu {
     }
 
     /// Calls the server, wherever it is.
+    // Not inlined: whoever writes, ends a line or gives room may have to call.
+    #[inline(never)]
     pub fn call_console(&mut self) {
         if self.console.is_some() {
             self.serve_console();
@@ -174,34 +161,47 @@ impl Pcpu {
         }
     }
 
-    /// Serves the console for one turn, or, while somebody more urgent runs, notes that it is due; the UART waits too.
+    /// Serves the console for one turn, or, while somebody more urgent runs, notes that it is due.
     pub fn serve_console(&mut self) {
-        if !self.is_above_console(self.current) {
-            self.take_console_turn();
+        let Some(server) = self.console.as_mut() else {
             return;
+        };
+        server.sender.hear();
+        if timer::now() >= server.roll_call {
+            server.roll_call = NEVER;
+            self.call_roll();
         }
-        let shared = &self.system.console;
-        if let Some(server) = self.console.as_mut() {
+        if self.gate.heard.console() {
+            self.take_console_turn();
+        } else if let Some(server) = self.console.as_mut() {
             server.due = true;
-            server.deadline = NEVER;
-            if let Some(uart) = shared.uart {
-                uart.listen(false, false);
-            }
             // Whoever has news need not call again.
-            shared.state.store(SENDING, Ordering::SeqCst);
+            self.system.console.state.store(SENDING, Ordering::SeqCst);
         }
     }
 
-    /// A guest looks whether its full ring has room again. One that is more urgent than the console would look for
+    /// The UART's interrupt. It comes while somebody more urgent runs only where the two share a level of priority, and
+    /// then stays active, so that it comes once.
+    pub fn take_console_interrupt(&mut self, intid: u32) {
+        if self.gate.heard.console() {
+            self.take_console_turn();
+            gicv3::deactivate(intid);
+        } else if let Some(server) = self.console.as_mut() {
+            server.due = true;
+            server.interrupted = true;
+        }
+    }
+
+    /// A guest looks whether its ring, full or nearly so, has room again. One that is more urgent than the console would look for
     /// ever: it pays for the turn.
     pub fn output_is_awaited(&mut self) {
-        if self.console.as_ref().is_some_and(|server| server.due) {
+        if self.console.is_some() && !self.gate.heard.console() {
             self.take_console_turn();
-            self.serve_console();
         }
     }
 
     /// Takes one turn: some input, some of what EL2 has to say, some output.
+    #[inline(never)]
     fn take_console_turn(&mut self) {
         let Some(server) = self.console.take() else {
             return;
@@ -211,135 +211,135 @@ impl Pcpu {
             self.receive(server, uart);
             speak(server, self.system);
             self.transmit(server, uart);
+        } else {
+            server.deadline = NEVER; // nobody is spoken to
+        }
+        if core::mem::take(&mut server.interrupted) {
+            gicv3::deactivate(server.intid);
         }
         self.console = Some(server);
-        self.reschedule = true; // the deadline may have changed
+        self.arm_for_console();
     }
 
-    /// Says whether a vCPU is more urgent than the console.
-    fn is_above_console(&self, running: Option<Slot>) -> bool {
-        let vcpu = running
-            .filter(|slot| self.queue.is_ready(*slot))
-            .and_then(|slot| self.vcpus.get(slot.index()));
-        vcpu.is_some_and(|vcpu| !vcpu.yields_to_console)
-    }
-
-    /// Serves the console when that is due, now that `running` is about to run; silences the UART when `running` is
-    /// more urgent.
-    pub fn settle_console(&mut self, running: Option<Slot>) {
-        let Some(server) = self.console.as_ref() else {
-            return;
-        };
-        if server.due != self.is_above_console(running) {
+    /// Serves the console before the pCPU sleeps, if it has something to say: at the start perhaps nobody calls for long.
+    #[inline(never)]
+    pub fn break_silence(&mut self) {
+        let server = self.console.as_ref();
+        if server.is_some_and(|server| server.speech.is_some() && server.deadline == NEVER) {
             self.serve_console();
+        }
+    }
+
+    /// Tells of the pCPUs that the table uses and that have not come up.
+    #[inline(never)]
+    fn call_roll(&self) {
+        for (mailbox, pcpu) in self.system.mailboxes.iter().zip(0..) {
+            if mailbox.used && !mailbox.online.load(Ordering::Relaxed) {
+                self.system.console.record(Event::Missing { pcpu });
+            }
+        }
+    }
+
+    /// Says whether the console wants its turn.
+    #[inline(always)]
+    pub fn console_is_due(&self) -> bool {
+        self.console.as_ref().is_some_and(|server| server.due)
+    }
+
+    /// Serves the console when that is due and nobody more urgent is about to run.
+    pub fn settle_console(&mut self) {
+        if self.console_is_due() && self.gate.heard.console() {
+            self.on_account_of(None, Self::take_console_turn);
         }
     }
 
     /// Sends what fits, and arranges for the next turn.
     fn transmit(&mut self, server: &mut Server, uart: Uart) {
-        let system = self.system;
+        let shared = &self.system.console;
         let lines = Lines {
-            system,
+            system: self.system,
             vcpus: self.vcpus,
             current: self.current,
-            rooms: Cell::new(0),
+            descheduled: Cell::new(None),
         };
-        let shared = &system.console;
-        shared.state.store(SENDING, Ordering::SeqCst);
-        server.deadline = NEVER;
-        let mut more = true;
-        for _ in 0..STEPS {
-            if !uart.has_room() {
-                break;
-            }
-            match server.multiplexer.next(server.clock.now_ns(), &lines) {
-                Step::Byte(byte) => {
-                    uart.try_send(byte);
-                }
-                Step::Again => {}
-                Step::Idle { deadline } => {
-                    let state = if deadline.is_some() { WAITING } else { IDLE };
-                    if shared.state.swap(state, Ordering::SeqCst) == SENDING {
-                        // Once more, for what came before the others could see that we are idle.
-                        continue;
-                    }
-                    server.deadline = deadline.map_or(NEVER, |ns| server.clock.ticks_at(ns));
-                    more = false;
-                    break;
-                }
-            }
+        let (sender, now_ns) = (&mut server.sender, server.clock.now_ns());
+        let rest = sender.take_turn(now_ns, &lines, uart, &shared.state);
+        server.deadline = match rest {
+            Rest::Until(Some(ns)) => server.clock.ticks_at(ns),
+            _ => server.roll_call,
+        };
+        // Who notes an event stores it and then looks at `state`; we do the reverse.
+        fence(Ordering::SeqCst);
+        let speaks = server.speech.is_some() || shared.has_events();
+        let goes_on = rest == Rest::More || speaks;
+        uart.listen(server.kept.is_none(), goes_on);
+        if goes_on && !sender.is_called(uart) {
+            server.deadline = server.deadline.min(match rest {
+                Rest::More => 0,
+                Rest::Until(_) => timer::now().saturating_add(server.quiet_ticks),
+            });
         }
-        if more {
-            shared.state.store(SENDING, Ordering::SeqCst);
-        }
-        let rooms = lines.rooms.get();
-        uart.listen(
-            server.kept.is_none(),
-            more || server.speech.is_some() || shared.has_events(),
-        );
-        if !more
-            && server.deadline == NEVER
-            && shared.off.load(Ordering::SeqCst)
-            && server.speech.is_none()
-            && !shared.has_events()
-        {
+        if rest == Rest::Until(None) && !speaks && shared.off.load(Ordering::SeqCst) {
             // SAFETY: every partition has stopped; nothing is left to lose.
             unsafe { cpu::smc(SYSTEM_OFF, [0; 3]) };
         }
         if let Some(kept) = &server.kept {
             server.deadline = server.deadline.min(kept.deadline());
         }
-        self.tell_of_room(rooms);
+        if let Some(source) = server.sender.take_room() {
+            self.tell_of_room(source);
+        }
     }
 
-    /// Raises the transmit interrupt of partitions whose rings have room again.
-    fn tell_of_room(&mut self, mut rooms: u64) {
-        while rooms != 0 {
-            let index = rooms.trailing_zeros() as usize;
-            rooms &= rooms - 1;
-            let Some(partition) = self.system.partitions.get(index) else {
-                continue;
-            };
-            let mut state = partition.state.lock();
-            state.uart.transmit_room();
-            let line = state.uart.take_line_change();
-            drop(state);
-            if let Some(level) = line {
-                self.drive_uart(partition, level);
-            }
+    /// Raises the transmit interrupt of a partition whose ring has room again.
+    fn tell_of_room(&mut self, source: usize) {
+        let index = source.wrapping_sub(1);
+        let Some(partition) = self.system.partitions.get(index) else {
+            return;
+        };
+        let mut state = partition.state.lock();
+        state.uart.transmit_room();
+        let line = state.uart.take_line_change();
+        drop(state);
+        if let Some(level) = line {
+            self.drive_uart(partition, level);
         }
     }
 }
 
-impl Shared {
-    /// Says whether EL2 has something to say.
-    fn has_events(&self) -> bool {
-        self.listing.load(Ordering::Relaxed) || !self.events.lock().is_empty(window())
+impl Wire for Uart {
+    #[inline(always)]
+    fn has_room(self) -> bool {
+        Uart::has_room(self)
     }
 
-    /// Takes what EL2 is to say next.
-    fn next_speech(&self) -> Option<Speech> {
-        let mut events = self.events.lock();
-        if let Some(event) = events.pop() {
-            return Some(Speech::Event(event));
-        }
-        match events.take_lost(window()) {
-            0 => self
-                .listing
-                .swap(false, Ordering::Relaxed)
-                .then_some(Speech::Partitions(0)),
-            lost => Some(Speech::Lost(lost)),
-        }
+    #[inline(always)]
+    fn try_send(self, byte: u8) -> bool {
+        Uart::try_send(self, byte)
     }
-}
 
-/// Returns the second that events are counted in.
-fn window() -> u64 {
-    timer::now() / timer::frequency()
+    fn has_risen(self) -> bool {
+        Uart::has_risen(self)
+    }
+
+    #[inline(always)]
+    fn is_interrupted(self) -> bool {
+        cpu::interrupt_is_pending()
+    }
 }
 
 /// Says the next pieces of what EL2 has to say, as far as there is room.
 fn speak(server: &mut Server, system: &System) {
+    let shared = &system.console;
+    if server.speech.is_some() || shared.has_events() {
+        speak_pieces(server, system);
+    }
+}
+
+/// Does [`speak`]'s work.
+// Not inlined: most turns have nothing of EL2's to say.
+#[inline(never)]
+fn speak_pieces(server: &mut Server, system: &System) {
     let shared = &system.console;
     for _ in 0..PIECES {
         if shared.log.room() < Piece::BYTES {
@@ -350,14 +350,8 @@ fn speak(server: &mut Server, system: &System) {
             continue;
         };
         match cursor.next(system) {
-            Next::Piece(piece) => piece.spell(|bytes| {
-                for byte in bytes {
-                    shared.log.push(*byte);
-                }
-            }),
-            Next::LineEnd => {
-                shared.log.push(b'\n');
-            }
+            Next::Piece(piece) => piece.spell(&mut |bytes| shared.say(bytes)),
+            Next::LineEnd => shared.say(b"\n"),
             Next::Silence => server.speech = None,
         }
     }

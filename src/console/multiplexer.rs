@@ -13,11 +13,16 @@
 //!
 //! # Invariants
 //! The bytes of an unfinished line stay in the ring until it ends, hence it can be shown again; only a line that is
-//! known to end, or one that outgrows the ring, leaves while it is being shown. Every step is bounded by the number
-//! of sources.
+//! known to end, or one that outgrows the ring, leaves while it is being shown. Every step is bounded, whatever the
+//! number of sources: a search looks at those that may have something to say, a few at a time.
+
+mod search;
 
 use crate::device::ring::Reader;
 use crate::ids::MAX_PARTITIONS;
+use core::sync::atomic::Ordering;
+pub use search::LOOKS;
+use search::{Found, Search};
 
 /// Time after which an unfinished line is shown, in nanoseconds.
 pub const QUIET_NS: u64 = 20_000_000;
@@ -30,23 +35,23 @@ const CHUNK: u32 = 256;
 
 /// Who speaks on the line: source 0 is EL2, source n + 1 the partition at position n of the table.
 pub trait Sources {
-    /// Returns the number of sources, at most [`MAX_SOURCES`].
-    fn count(&self) -> usize;
-
     /// Returns a source's name: at least one byte, no control characters.
     fn name(&self, source: usize) -> &[u8];
 
     /// Returns a source's ring, or `None` when it has no console.
     fn reader(&self, source: usize) -> Option<Reader<'_>>;
 
+    /// Returns the partitions that may have something in their rings: bit n is source n + 1.
+    fn speaking(&self) -> u64;
+
+    /// Hears that a partition's ring was found empty: it need not be among those that speak until something comes.
+    fn fell_silent(&self, source: usize);
+
     /// Says whether a source has more to say but does not run: its unfinished line is then not a prompt.
     fn is_descheduled(&self, source: usize) -> bool;
 
     /// Returns the source that has the keyboard: of several unfinished lines, its is shown again first.
     fn focus(&self) -> usize;
-
-    /// Tells a source that waits for it that its ring has room again.
-    fn room(&self, source: usize);
 }
 
 /// What to do next.
@@ -54,7 +59,8 @@ pub trait Sources {
 pub enum Step {
     /// Send this byte.
     Byte(u8),
-    /// Nothing to send from this step, but ask again: it was cut short to stay bounded.
+    /// Nothing to send from this step, but ask again: it was cut short to stay bounded. It may have looked at
+    /// [`LOOKS`] sources.
     Again,
     /// Nothing to send until a ring changes or the deadline passes.
     Idle {
@@ -103,8 +109,11 @@ pub struct Multiplexer {
     streamed: bool,
     /// Something of the current line has been shown behind its prefix.
     begun: bool,
-    /// Where the search for the next complete line starts.
+    /// Where the search for the next line starts.
     turn: usize,
+    /// A source that waits for room in its ring has it again and has not been told.
+    roomy: Option<usize>,
+    search: Search,
     memories: [Memory; MAX_SOURCES],
 }
 
@@ -119,6 +128,8 @@ impl Multiplexer {
             streamed: false,
             begun: false,
             turn: OWN,
+            roomy: None,
+            search: Search::of(None),
             memories: [Memory {
                 seen: 0,
                 cut: 0,
@@ -130,6 +141,17 @@ impl Multiplexer {
     /// Says whether the wire is in the middle of a line: who must speak at once, as a panic does, ends it first.
     pub fn is_mid_line(&self) -> bool {
         self.stage != Stage::Between
+    }
+
+    /// Says whether somebody is to be told of room: ask [`Self::take_room`] before the next step.
+    #[inline(always)]
+    pub const fn owes_room(&self) -> bool {
+        self.roomy.is_some()
+    }
+
+    /// Returns the source that waited for room in its ring and has it again, once.
+    pub const fn take_room(&mut self) -> Option<usize> {
+        self.roomy.take()
     }
 
     /// Returns what to do next. `now_ns` never goes back.
@@ -147,6 +169,39 @@ impl Multiplexer {
             }
             Stage::Between => self.between(now_ns, sources),
         }
+    }
+
+    /// Sends plain text of the current line as long as `send` takes it, `most` bytes at most; returns how many went. Each
+    /// of them is what [`Self::next`] would have returned as a [`Step::Byte`], in fewer instructions. Where there is more
+    /// to do than to send a byte, the next step is [`Self::next`]'s.
+    pub fn run<S: Sources>(
+        &mut self,
+        sources: &S,
+        most: usize,
+        mut send: impl FnMut(u8) -> bool,
+    ) -> usize {
+        if self.stage != Stage::Text {
+            return 0;
+        }
+        let Some(reader) = sources.reader(self.current) else {
+            return 0;
+        };
+        let begin = self.shown;
+        let end = reader.available().min(CHUNK);
+        let most = (end.saturating_sub(begin) as usize).min(most);
+        let mut count = 0;
+        for byte in reader.from(begin).iter().take(most) {
+            let byte = byte.load(Ordering::Relaxed);
+            if byte < b' ' || !send(byte) {
+                break;
+            }
+            count += 1;
+        }
+        if count != 0 {
+            self.shown = begin.saturating_add(count);
+            self.begun = true;
+        }
+        count as usize
     }
 
     /// Sends the prefix of the current source.
@@ -198,7 +253,7 @@ impl Multiplexer {
     ) -> Step {
         match byte {
             b'\n' => {
-                self.take(self.shown.wrapping_add(1), 1, now_ns, reader, sources);
+                self.take(self.shown.wrapping_add(1), 1, now_ns, reader);
                 self.stage = Stage::LineFeed;
                 return Step::Byte(b'\r');
             }
@@ -224,13 +279,16 @@ impl Multiplexer {
     }
 
     /// Gives the shown part of a line back to its ring, when the line need not come again.
+    #[inline(never)]
     fn give_room<S: Sources>(&mut self, now_ns: u64, reader: Reader<'_>, sources: &S) -> Step {
-        self.take(self.shown, 0, now_ns, reader, sources);
+        self.take(self.shown, 0, now_ns, reader);
         self.streamed = true;
         if !self.whole {
             self.whole = reader.has_line();
         }
-        if !self.whole && self.complete_source(sources).is_some() {
+        if !self.whole
+            && let Found::Source(_) = self.search(now_ns, sources, Some(self.current))
+        {
             // Without end in sight: the others have their turn now and then.
             self.stage = Stage::End;
         }
@@ -253,26 +311,19 @@ impl Multiplexer {
         if self.shown > 0 && self.outgrown(reader) {
             return self.give_room(now_ns, reader, sources);
         }
-        if self.complete_source(sources).is_none()
-            && let Err(deadline) = self.unfinished_source(now_ns, sources, Some(self.current))
-        {
-            return Step::Idle { deadline };
+        match self.search(now_ns, sources, Some(self.current)) {
+            Found::Source(_) => self.give_way(available, now_ns, reader),
+            Found::Nobody(deadline) => Step::Idle { deadline },
+            Found::NotYet => Step::Again,
         }
-        self.give_way(available, now_ns, reader, sources)
     }
 
     /// Cuts the current, unfinished line.
-    fn give_way<S: Sources>(
-        &mut self,
-        available: u32,
-        now_ns: u64,
-        reader: Reader<'_>,
-        sources: &S,
-    ) -> Step {
+    fn give_way(&mut self, available: u32, now_ns: u64, reader: Reader<'_>) -> Step {
         self.stage = Stage::End;
         if self.streamed {
             // Its beginning is gone: what was shown stands as a line of its own.
-            self.take(self.shown, 0, now_ns, reader, sources);
+            self.take(self.shown, 0, now_ns, reader);
             return Step::Again;
         }
         if let Some(memory) = self.memories.get_mut(self.current) {
@@ -284,16 +335,9 @@ impl Multiplexer {
     }
 
     /// Takes bytes out of the current source's ring.
-    fn take<S: Sources>(
-        &mut self,
-        count: u32,
-        lines: u32,
-        now_ns: u64,
-        reader: Reader<'_>,
-        sources: &S,
-    ) {
+    fn take(&mut self, count: u32, lines: u32, now_ns: u64, reader: Reader<'_>) {
         if reader.advance(count, lines) {
-            sources.room(self.current);
+            self.roomy = Some(self.current);
         }
         self.shown = 0;
         if let Some(memory) = self.memories.get_mut(self.current) {
@@ -310,12 +354,10 @@ impl Multiplexer {
 
     /// Picks the next line.
     fn between<S: Sources>(&mut self, now_ns: u64, sources: &S) -> Step {
-        let source = match self.complete_source(sources) {
-            Some(source) => source,
-            None => match self.unfinished_source(now_ns, sources, None) {
-                Ok(source) => source,
-                Err(deadline) => return Step::Idle { deadline },
-            },
+        let source = match self.search(now_ns, sources, None) {
+            Found::Source(source) => source,
+            Found::Nobody(deadline) => return Step::Idle { deadline },
+            Found::NotYet => return Step::Again,
         };
         let Some(reader) = sources.reader(source) else {
             return Step::Idle { deadline: None };
@@ -331,61 +373,6 @@ impl Multiplexer {
         self.stage = Stage::Prefix(0);
         self.prefix(0, sources)
     }
-
-    /// Finds a source, other than the current one in the middle of its line, that has a complete line or outgrows its
-    /// ring: EL2 first, then from whose turn it is.
-    fn complete_source<S: Sources>(&self, sources: &S) -> Option<usize> {
-        let ready = |source: usize| {
-            let current = self.is_mid_line() && source == self.current;
-            let reader = sources.reader(source).filter(|_| !current);
-            reader.is_some_and(|reader| reader.has_line() || outgrows(reader))
-        };
-        if ready(OWN) {
-            return Some(OWN);
-        }
-        in_turn(self.turn, sources.count()).find(|source| ready(*source))
-    }
-
-    /// Finds a source with an unfinished line that has been quiet for long enough; otherwise returns when the next
-    /// one will have been.
-    ///
-    /// While the line of `current` is shown, only what has never been shown counts: two prompts would push each other
-    /// away for ever.
-    fn unfinished_source<S: Sources>(
-        &mut self,
-        now_ns: u64,
-        sources: &S,
-        current: Option<usize>,
-    ) -> Result<usize, Option<u64>> {
-        let mut deadline: Option<u64> = None;
-        let mut stale = None;
-        for source in in_turn(self.turn, sources.count()) {
-            let (Some(reader), Some(memory)) =
-                (sources.reader(source), self.memories.get_mut(source))
-            else {
-                continue;
-            };
-            let available = reader.available();
-            if memory.seen != available || (available > 0 && sources.is_descheduled(source)) {
-                memory.seen = available;
-                memory.quiet_since_ns = now_ns;
-            }
-            let nothing = available == 0 || (available == 1 && reader.peek(0) == b'\r');
-            let fresh = available > memory.cut;
-            if nothing || current == Some(source) || (current.is_some() && !fresh) {
-                continue;
-            }
-            let due = memory.quiet_since_ns.saturating_add(QUIET_NS);
-            if due > now_ns {
-                deadline = Some(deadline.map_or(due, |earlier| earlier.min(due)));
-            } else if fresh {
-                return Ok(source);
-            } else if stale.is_none() || source == sources.focus() {
-                stale = Some(source);
-            }
-        }
-        stale.ok_or(deadline)
-    }
 }
 
 impl Default for Multiplexer {
@@ -397,13 +384,6 @@ impl Default for Multiplexer {
 /// Says whether an unfinished line takes three quarters of its ring or more.
 fn outgrows(reader: Reader<'_>) -> bool {
     reader.available() >= reader.capacity() / 4 * 3
-}
-
-/// Returns all sources, beginning with `turn`.
-fn in_turn(turn: usize, count: usize) -> impl Iterator<Item = usize> {
-    let count = count.min(MAX_SOURCES);
-    let turn = turn.min(count);
-    (turn..count).chain(0..turn)
 }
 
 #[cfg(test)]

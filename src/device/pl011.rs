@@ -164,6 +164,29 @@ impl Pl011 {
         false
     }
 
+    /// Answers a load of `UARTFR` as [`Self::read`] does, when there is room to send and nothing was received.
+    #[inline(always)]
+    pub fn look<const N: usize>(&mut self, ring: &TxRing<N>) -> Option<u64> {
+        let quiet = ring.room() >= FIFO_BYTES as u32 && self.received_count == 0;
+        quiet.then(|| {
+            self.room_unseen = false;
+            (TXFE | RXFE).into()
+        })
+    }
+
+    /// Takes a store to `UARTDR` as [`Self::write`] does, when it changes nothing but the ring: the byte shows, there is room
+    /// for a FIFO's worth behind it, and the transmit interrupt says so already. Otherwise does nothing and returns false.
+    #[inline(always)]
+    pub fn send<const N: usize>(&mut self, byte: u8, ring: &TxRing<N>) -> bool {
+        let shows = byte > b'\r' || !is_silent(byte, ring);
+        let plain = self.control & LBE == 0 && self.raw & TX != 0 && shows;
+        let sent = plain && ring.put_leaving(byte, FIFO_BYTES as u32);
+        if sent {
+            self.room_unseen = false;
+        }
+        sent
+    }
+
     /// Takes a byte from the keyboard, or returns false when the FIFO is full and the byte must wait.
     pub fn push_received(&mut self, byte: u8) -> bool {
         let depth = if self.line_control & FEN != 0 {
@@ -206,7 +229,7 @@ impl Pl011 {
     }
 
     /// Returns `UARTFR`.
-    #[inline]
+    #[inline(never)]
     fn flags<const N: usize>(&self, ring: &TxRing<N>) -> u32 {
         let room = ring.room();
         let transmit = if room >= FIFO_BYTES as u32 || self.overflow == Overflow::Drop {
@@ -235,14 +258,18 @@ impl Pl011 {
         }
         self.room_unseen = false;
         let fifo = FIFO_BYTES as u32;
-        let left = ring.put(byte);
+        let silent = is_silent(byte, ring);
+        let left = match silent {
+            true => Some(ring.room()),
+            false => ring.put(byte),
+        };
         let more = left.is_some_and(|left| left >= fifo);
         if more || self.overflow == Overflow::Drop || ring.wait_for_room(fifo) {
             self.raw |= TX;
         } else {
             self.raw &= !TX;
         }
-        left.is_some()
+        left.is_some() && !silent
     }
 
     /// Takes the oldest byte out of the receive FIFO; 0 when it is empty.
@@ -329,6 +356,12 @@ impl Pl011 {
         }
         self.line_control = value;
     }
+}
+
+/// Says whether a byte leaves nothing on the wire, as [`crate::console::multiplexer`] has it: a NUL, or a CR behind a CR.
+/// Such a byte stays out of the ring: the server would have to pass over it, and no wire would slow down who sends it.
+fn is_silent<const N: usize>(byte: u8, ring: &TxRing<N>) -> bool {
+    byte == 0 || byte == b'\r' && ring.ends_in(byte)
 }
 
 /// The ring of a partition's UART.

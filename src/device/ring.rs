@@ -24,14 +24,14 @@ struct Indices {
     lines_in: AtomicU32,
     /// Bytes that found no room. Written by the producer.
     dropped: AtomicU32,
-    /// The last byte put in was no line end. Written by the producer.
-    mid_line: AtomicBool,
     /// Bytes ever taken out. Written by the consumer.
     tail: AtomicU32,
     /// Line ends ever taken out. Written by the consumer.
     lines_out: AtomicU32,
     /// The producer waits to hear of room. Set by the producer, cleared by the consumer.
     waiting: AtomicBool,
+    /// The consumer has been told to look here. Set by either, cleared by the consumer.
+    known: AtomicBool,
 }
 
 impl<const N: usize> TxRing<N> {
@@ -43,12 +43,12 @@ impl<const N: usize> TxRing<N> {
                 head: AtomicU32::new(0),
                 lines_in: AtomicU32::new(0),
                 dropped: AtomicU32::new(0),
-                mid_line: AtomicBool::new(false),
                 tail: AtomicU32::new(0),
                 lines_out: AtomicU32::new(0),
                 waiting: AtomicBool::new(false),
+                known: AtomicBool::new(false),
             },
-            bytes: [const { AtomicU8::new(0) }; N],
+            bytes: [const { AtomicU8::new(b'\n') }; N],
         }
     }
 
@@ -77,23 +77,39 @@ impl<const N: usize> TxRing<N> {
                 .store(dropped.wrapping_add(1), Ordering::Relaxed);
             return None;
         };
-        self.store(byte);
+        self.store(byte, self.indices.head.load(Ordering::Relaxed));
         Some(left)
     }
 
-    /// Puts a byte in, where there is a place for it.
-    #[inline]
-    fn store(&self, byte: u8) {
+    /// Puts a byte in, if as many as `least` fit after it. Producer.
+    #[inline(always)]
+    pub fn put_leaving(&self, byte: u8, least: u32) -> bool {
+        let head = self.indices.head.load(Ordering::Relaxed);
+        let inside = head.wrapping_sub(self.indices.tail.load(Ordering::Acquire));
+        let fits = inside < (N as u32 - 1).saturating_sub(least);
+        if fits {
+            self.store(byte, head);
+        }
+        fits
+    }
+
+    /// Says whether the last byte that was put in is this one; before the first it was a line end. Producer.
+    pub fn ends_in(&self, byte: u8) -> bool {
+        let last = self.indices.head.load(Ordering::Relaxed).wrapping_sub(1);
+        let place = self.bytes.get(last as usize & (N - 1));
+        place.is_some_and(|place| place.load(Ordering::Relaxed) == byte)
+    }
+
+    /// Puts a byte in at `head`, where there is a place for it.
+    #[inline(always)]
+    fn store(&self, byte: u8, head: u32) {
         let indices = &self.indices;
-        let head = indices.head.load(Ordering::Relaxed);
         if let Some(place) = self.bytes.get(head as usize & (N - 1)) {
             place.store(byte, Ordering::Relaxed);
         }
         // First the bytes, then the line: who sees a line counted finds it inside.
         indices.head.store(head.wrapping_add(1), Ordering::Release);
-        let line_end = byte == b'\n';
-        indices.mid_line.store(!line_end, Ordering::Relaxed);
-        if line_end {
+        if byte == b'\n' {
             let lines = indices.lines_in.load(Ordering::Relaxed);
             indices
                 .lines_in
@@ -101,8 +117,33 @@ impl<const N: usize> TxRing<N> {
         }
     }
 
+    /// Puts as many bytes in as fit, and counts the others as dropped: [`Self::push`] for each, in fewer steps. Producer.
+    pub fn push_all(&self, bytes: &[u8]) {
+        let indices = &self.indices;
+        let fitting = bytes.len().min(self.room() as usize);
+        let lost = bytes.len().saturating_sub(fitting) as u32;
+        let mut head = indices.head.load(Ordering::Relaxed);
+        let mut lines = indices.lines_in.load(Ordering::Relaxed);
+        for byte in bytes.iter().take(fitting) {
+            if let Some(place) = self.bytes.get(head as usize & (N - 1)) {
+                place.store(*byte, Ordering::Relaxed);
+            }
+            head = head.wrapping_add(1);
+            lines = lines.wrapping_add(u32::from(*byte == b'\n'));
+        }
+        // First the bytes, then the lines, as for a single one.
+        indices.head.store(head, Ordering::Release);
+        indices.lines_in.store(lines, Ordering::Release);
+        let dropped = indices.dropped.load(Ordering::Relaxed);
+        indices
+            .dropped
+            .store(dropped.wrapping_add(lost), Ordering::Relaxed);
+    }
+
     /// Puts the pieces of one line in and ends it, or leaves the ring alone and returns false when they do not all
     /// fit. The pieces hold no line end. Producer.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub fn push_line(&self, pieces: &[&[u8]]) -> bool {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         if bytes >= self.room() as usize {
@@ -117,14 +158,33 @@ impl<const N: usize> TxRing<N> {
     /// Ends an unfinished line, as when its partition stops, even when there is no room. Producer.
     pub fn finish_line(&self) {
         // The place that `room` keeps is free in the middle of a line: only here is it taken, by an end.
-        if self.indices.mid_line.load(Ordering::Relaxed) {
-            self.store(b'\n');
+        if !self.ends_in(b'\n') {
+            self.store(b'\n', self.indices.head.load(Ordering::Relaxed));
         }
     }
 
     /// Returns the number of bytes that found no room, modulo 2^32. Anyone.
     pub fn dropped(&self) -> u32 {
         self.indices.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of bytes that were ever put in, modulo 2^32. The last `N` of them are kept. Anyone.
+    pub fn written(&self) -> u32 {
+        self.indices.head.load(Ordering::Acquire)
+    }
+
+    /// Returns eight bytes, the first one in the lowest bits, from the place on where byte number `position` of all was put
+    /// in. Exact for bytes that are kept while the producer puts nothing in. Anyone.
+    // Not inlined: it has many callers.
+    #[inline(never)]
+    pub fn word_at(&self, position: u32) -> u64 {
+        let byte = |position: u32| {
+            let place = self.bytes.get(position as usize & (N - 1));
+            u64::from(place.map_or(0, |place| place.load(Ordering::Relaxed)))
+        };
+        (0..8)
+            .rev()
+            .fold(0, |word, n| word << 8 | byte(position.wrapping_add(n)))
     }
 
     /// Asks to be told when at least half the ring is free, and returns false; or returns true when `wanted` bytes
@@ -142,6 +202,19 @@ impl<const N: usize> TxRing<N> {
             self.indices.waiting.store(false, Ordering::Relaxed);
         }
         emptied
+    }
+
+    /// Says whether the consumer looks here. A producer asks behind a fence of `SeqCst` after what it put in, and where the
+    /// answer is no, tells the consumer and then says so by [`Self::set_known`]. Producer.
+    #[inline(always)]
+    pub fn is_known(&self) -> bool {
+        self.indices.known.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether the consumer looks here. A consumer that turns its back looks once more behind a fence of `SeqCst`: so
+    /// either it or the producer finds what came meanwhile.
+    pub fn set_known(&self, known: bool) {
+        self.indices.known.store(known, Ordering::SeqCst);
     }
 
     /// Returns the consumer's end. There must be one consumer at a time.
@@ -193,6 +266,13 @@ impl Reader<'_> {
             .map_or(0, |byte| byte.load(Ordering::Relaxed))
     }
 
+    /// Returns the bytes from a distance on, as far as they lie in one piece; those below [`Self::available`] are inside.
+    pub fn from(&self, distance: u32) -> &[AtomicU8] {
+        let tail = self.indices.tail.load(Ordering::Relaxed);
+        let place = tail.wrapping_add(distance) as usize & self.bytes.len().wrapping_sub(1);
+        self.bytes.get(place..).unwrap_or_default()
+    }
+
     /// Takes out the `count` oldest bytes, of which `lines` are line ends, and says whether the producer is to be
     /// told of room: once for each time it waits.
     pub fn advance(&self, count: u32, lines: u32) -> bool {
@@ -238,6 +318,42 @@ mod tests {
             }
             assert_eq!(take(ring.reader()), None);
         }
+    }
+
+    #[test]
+    fn many_bytes_at_once_are_as_one_by_one() {
+        let (one, all) = (TxRing::<64>::new(), TxRing::<64>::new());
+        for turn in 0..200usize {
+            let bytes: Vec<u8> = (0..turn % 79)
+                .map(|n| [b'\n', b'a'][(n * turn % 3) & 1])
+                .collect();
+            bytes.iter().for_each(|byte| _ = one.push(*byte));
+            all.push_all(&bytes);
+            for _ in 0..=turn % 31 {
+                let lines =
+                    |ring: &TxRing<64>| (ring.reader().has_line(), ring.room(), ring.dropped());
+                assert_eq!(lines(&one), lines(&all), "turn {turn}");
+                assert_eq!(take(one.reader()), take(all.reader()));
+            }
+            one.finish_line();
+            all.finish_line();
+        }
+    }
+
+    #[test]
+    fn what_was_taken_out_can_be_read_until_it_is_overwritten() {
+        let ring = TxRing::<64>::new();
+        assert_eq!(ring.written(), 0);
+        assert_eq!(ring.word_at(0), u64::from_le_bytes([b'\n'; 8]));
+        for n in 0..100u8 {
+            ring.push(n);
+            take(ring.reader());
+        }
+        assert_eq!(ring.written(), 100);
+        assert_eq!(ring.word_at(36), u64::from_le_bytes(*b"$%&'()*+"));
+        assert_eq!(ring.word_at(92), u64::from_le_bytes(*b"\\]^_`abc"));
+        let ends = [96, 97, 98, 99, 36, 37, 38, 39];
+        assert_eq!(ring.word_at(96), u64::from_le_bytes(ends), "over the end");
     }
 
     #[test]

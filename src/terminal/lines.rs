@@ -16,21 +16,30 @@ pub(super) struct Lines<'a> {
     pub system: &'static System,
     pub vcpus: &'a [Vcpu],
     pub current: Option<Slot>,
-    /// Bit n: partition n waits for room and has it now.
-    pub rooms: Cell<u64>,
+    /// Bit n: partition n does not run, but could; once anybody asked.
+    pub descheduled: Cell<Option<u64>>,
 }
 
 impl Lines<'_> {
     fn partition(&self, source: usize) -> Option<&'static Partition> {
         self.system.partitions.get(source.checked_sub(1)?)
     }
+
+    /// Finds the partitions of this pCPU that would run if nobody else did.
+    fn find_descheduled(&self) -> u64 {
+        let ready = self.vcpus.iter().zip(0..).filter(|(vcpu, slot)| {
+            vcpu.activity == Activity::Ready && self.current != Some(Slot(*slot))
+        });
+        ready.fold(0, |set, (vcpu, _)| set | bit(vcpu.partition.id.0.into()))
+    }
+}
+
+/// Returns the bit of a partition.
+fn bit(partition: usize) -> u64 {
+    1u64.wrapping_shl(partition as u32)
 }
 
 impl Sources for Lines<'_> {
-    fn count(&self) -> usize {
-        self.system.partitions.len() + 1
-    }
-
     fn name(&self, source: usize) -> &[u8] {
         self.partition(source)
             .map_or(OWN_NAME, |partition| partition.name.as_bytes())
@@ -44,28 +53,29 @@ impl Sources for Lines<'_> {
         partition.uart.map(|_| partition.output.reader())
     }
 
+    fn speaking(&self) -> u64 {
+        self.system.console.speaking.load(Ordering::SeqCst)
+    }
+
+    fn fell_silent(&self, source: usize) {
+        if let Some(partition) = self.partition(source) {
+            self.system.console.forget(partition);
+        }
+    }
+
     fn is_descheduled(&self, source: usize) -> bool {
         // Those that live elsewhere are taken to run: at worst a line is shown in two steps.
-        let Some(partition) = self.partition(source) else {
+        let Some(partition) = source.checked_sub(1) else {
             return false;
         };
-        self.vcpus.iter().zip(0..).any(|(vcpu, slot)| {
-            vcpu.partition.id == partition.id
-                && vcpu.activity == Activity::Ready
-                && self.current != Some(Slot(slot))
-        })
+        let known = self.descheduled.get();
+        let set = known.unwrap_or_else(|| self.find_descheduled());
+        self.descheduled.set(Some(set));
+        set & bit(partition) != 0
     }
 
     fn focus(&self) -> usize {
         self.system.console.focus.load(Ordering::Relaxed) as usize + 1
-    }
-
-    fn room(&self, source: usize) {
-        let bit = source
-            .checked_sub(1)
-            .and_then(|index| 1u64.checked_shl(index as u32))
-            .unwrap_or(0);
-        self.rooms.set(self.rooms.get() | bit);
     }
 }
 
@@ -74,6 +84,8 @@ impl Consoles for System {
         self.partitions.len() as u8
     }
 
+    // Not inlined: it has many callers.
+    #[inline(never)]
     fn has_console(&self, partition: PartitionId) -> bool {
         self.partitions
             .get(usize::from(partition.0))

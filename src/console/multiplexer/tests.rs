@@ -10,8 +10,8 @@ const RING: usize = 256;
 struct Board {
     rings: [TxRing<RING>; 4],
     descheduled: [Cell<bool>; 4],
-    room: Cell<u32>,
     focus: usize,
+    speaking: Cell<u64>,
 }
 
 impl Board {
@@ -19,19 +19,38 @@ impl Board {
         Self {
             rings: Default::default(),
             descheduled: Default::default(),
-            room: Cell::new(0),
             focus: 1,
+            speaking: Cell::new(0),
         }
     }
 
     fn say(&self, source: usize, text: &[u8]) {
-        assert!(text.iter().all(|byte| self.rings[source].push(*byte)));
+        assert!(text.iter().all(|byte| self.put(source, *byte)));
+    }
+
+    fn put(&self, source: usize, byte: u8) -> bool {
+        self.speaks(source);
+        self.rings[source].push(byte)
+    }
+
+    fn finish_line(&self, source: usize) {
+        self.speaks(source);
+        self.rings[source].finish_line();
+    }
+
+    fn speaks(&self, source: usize) {
+        self.speaking.set(self.speaking.get() | (1 << source) >> 1);
     }
 }
 
 impl Sources for Board {
-    fn count(&self) -> usize {
-        4
+    fn speaking(&self) -> u64 {
+        self.speaking.get()
+    }
+
+    fn fell_silent(&self, source: usize) {
+        self.speaking
+            .set(self.speaking.get() & !((1 << source) >> 1));
     }
 
     fn name(&self, source: usize) -> &[u8] {
@@ -49,16 +68,13 @@ impl Sources for Board {
     fn focus(&self) -> usize {
         self.focus
     }
-
-    fn room(&self, _: usize) {
-        self.room.set(self.room.get() + 1);
-    }
 }
 
 /// Sends until idle; returns what was sent and the deadline.
 fn drain(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> (String, Option<u64>) {
     let mut wire = Vec::new();
     for _ in 0..100_000 {
+        runs_as_steps(mux, now_ns, board, &mut wire);
         match mux.next(now_ns, board) {
             Step::Byte(byte) => wire.push(byte),
             Step::Again => {}
@@ -66,6 +82,21 @@ fn drain(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> (String, Option<u
         }
     }
     panic!("never idle")
+}
+
+/// Sends a run, each byte of which single steps would have sent too.
+fn runs_as_steps(mux: &mut Multiplexer, now_ns: u64, board: &Board, wire: &mut Vec<u8>) {
+    let mut steps = mux.clone();
+    let from = wire.len();
+    let ran = mux.run(board, 5, |byte| {
+        wire.push(byte);
+        true
+    });
+    assert_eq!(ran, wire.len() - from);
+    for byte in &wire[from..] {
+        assert_eq!(steps.next(now_ns, board), Step::Byte(*byte));
+    }
+    assert_eq!((mux.shown, mux.begun), (steps.shown, steps.begun));
 }
 
 fn sent(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> String {
@@ -211,7 +242,7 @@ fn line_longer_than_its_ring_is_broken_not_lost() {
     let text: Vec<u8> = (0..2000u32).map(|n| b'A' + (n % 26) as u8).collect();
     let mut wire = String::new();
     for byte in &text {
-        while !board.rings[1].push(*byte) {
+        while !board.put(1, *byte) {
             wire += &sent(&mut mux, 0, &board);
         }
     }
@@ -235,7 +266,7 @@ fn endless_line_does_not_starve_the_others() {
     let mut wire = Vec::new();
     let mut asked = None;
     for step in 0..10_000 {
-        while board.rings[1].push(b'x') {}
+        while board.put(1, b'x') {}
         if step == 1000 {
             board.say(2, b"me too\n");
             asked = Some(wire.len());
@@ -252,10 +283,10 @@ fn endless_line_does_not_starve_the_others() {
 #[test]
 fn waiting_source_hears_of_room() {
     let (mut mux, board) = (Multiplexer::new(), Board::new());
-    while board.rings[1].push(b'x') {}
+    while board.put(1, b'x') {}
     assert!(!board.rings[1].wait_for_room(1));
     sent(&mut mux, 0, &board);
-    assert_eq!(board.room.get(), 1);
+    assert_eq!((mux.take_room(), mux.take_room()), (Some(1), None), "once");
 }
 
 #[test]
@@ -323,12 +354,13 @@ proptest! {
                         let column = said[source].len() - said[source].rfind('\n').map_or(0, |at| at + 1);
                         let byte = if column > 40 { b'\n' } else { byte };
                         if board.rings[source].room() > 0 {
-                            board.rings[source].push(byte);
+                            board.put(source, byte);
                             said[source].push(byte.into());
                         }
                     }
                 }
                 Event::Send(steps) => for _ in 0..steps {
+                    runs_as_steps(&mut mux, now, &board, &mut wire);
                     if let Step::Byte(byte) = mux.next(now, &board) {
                         wire.push(byte);
                     }
@@ -341,7 +373,7 @@ proptest! {
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
-            board.rings[source].finish_line();
+            board.finish_line(source);
         }
         wire.extend(sent(&mut mux, now + 100 * MS, &board).bytes());
         let wire = String::from_utf8(wire).unwrap();
@@ -361,7 +393,7 @@ proptest! {
         let mut now = 0;
         for (source, text) in texts {
             for byte in text {
-                board.rings[source].push(byte);
+                board.put(source, byte);
             }
             let mut steps = 0;
             while !matches!(mux.next(now, &board), Step::Idle { .. }) {
@@ -370,12 +402,69 @@ proptest! {
             }
             now += 20 * MS;
         }
-        for ring in &board.rings {
-            ring.finish_line();
+        for source in 0..4 {
+            board.finish_line(source);
         }
-        while !matches!(mux.next(now, &board), Step::Idle { .. }) {}
+        // A pass that was under way does not know of all that speak: one more does.
+        for _ in 0..2 {
+            while !matches!(mux.next(now, &board), Step::Idle { .. }) {}
+        }
         for ring in &board.rings {
             prop_assert!(!ring.reader().has_line());
         }
     }
+}
+
+/// EL2 and sixty-four partitions, who all have the same to say.
+struct Crowd {
+    ring: TxRing<RING>,
+    readers: Cell<usize>,
+}
+
+impl Sources for Crowd {
+    fn speaking(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn fell_silent(&self, _: usize) {}
+
+    fn name(&self, _: usize) -> &[u8] {
+        b"one"
+    }
+
+    fn reader(&self, _: usize) -> Option<Reader<'_>> {
+        self.readers.set(self.readers.get() + 1);
+        Some(self.ring.reader())
+    }
+
+    fn is_descheduled(&self, _: usize) -> bool {
+        false
+    }
+
+    fn focus(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn steps_look_at_a_few_of_many_sources() {
+    let mut mux = Multiplexer::new();
+    let crowd = Crowd {
+        ring: TxRing::new(),
+        readers: Cell::new(0),
+    };
+    crowd.ring.push(b'>');
+    let mut steps = 0;
+    for now_ns in [0, 10 * MS, 20 * MS, 30 * MS] {
+        for _ in 0..200 {
+            crowd.readers.set(0);
+            let step = mux.next(now_ns, &crowd);
+            assert!(crowd.readers.get() <= LOOKS + 3, "{step:?}");
+            steps += 1;
+            if matches!(step, Step::Idle { .. }) {
+                break;
+            }
+        }
+    }
+    assert!(steps > 4 * MAX_SOURCES / LOOKS);
 }

@@ -74,6 +74,20 @@ fn what_is_sent_is_in_the_ring() {
 }
 
 #[test]
+fn what_leaves_nothing_on_the_wire_takes_no_place() {
+    let mut uart = Uart::new(Overflow::Wait);
+    for byte in b"\0a\r\0\r\r\nb\rc\0\0\n" {
+        if !uart.device.send(*byte, &uart.ring) {
+            uart.write(DR, (*byte).into());
+        }
+        assert_eq!(uart.read(RIS), 0x20, "as if it had gone");
+    }
+    assert_eq!(uart.sent(), b"a\r\nb\rc\n");
+    assert!(!uart.write(DR, 0), "nothing for the console's server");
+    assert_eq!(uart.ring.dropped(), 0);
+}
+
+#[test]
 fn full_ring_shows_as_full_uart() {
     let mut uart = Uart::new(Overflow::Wait);
     (0..31).for_each(|_| {
@@ -251,7 +265,7 @@ fn odd_accesses_read_zero_and_change_nothing() {
 #[test]
 fn interrupt_driven_writer_ends_with_everything_sent() {
     let mut uart = Uart::new(Overflow::Wait);
-    let text: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
+    let text: Vec<u8> = (0..1000u32).map(|n| n as u8 | 0x80).collect();
     let mut left = text.iter();
     let mut got = Vec::new();
     uart.write(LCR_H, 0x70);
@@ -304,7 +318,7 @@ fn sleeping_writer_is_always_woken() {
             write(IMSC, 0x20);
             for n in 0..bytes {
                 let started = Instant::now();
-                while !write(DR, u64::from(n)) {
+                while !write(DR, u64::from(n | 0x80)) {
                     // Full: only the interrupt says when to go on.
                     while !device.lock().unwrap().line() {
                         assert!(started.elapsed() < Duration::from_secs(20), "lost at {n}");
@@ -318,10 +332,66 @@ fn sleeping_writer_is_always_woken() {
             while reader.available() == 0 {
                 std::thread::yield_now();
             }
-            assert_eq!(reader.peek(0), n as u8);
+            assert_eq!(reader.peek(0), n as u8 | 0x80);
             if reader.advance(1, 0) {
                 device.lock().unwrap().transmit_room();
             }
         }
     });
+}
+
+#[test]
+fn a_quick_look_shows_what_the_flags_say() {
+    let ring = TxRing::<64>::new();
+    let mut uart = Pl011::new(Overflow::Wait);
+    let flags = |uart: &mut Pl011| uart.read(offset::FR, Width::Word, &ring);
+    assert_eq!(uart.look(&ring), Some(flags(&mut uart)));
+    uart.push_received(b'x');
+    assert_eq!(uart.look(&ring), None, "something came");
+    uart.read(offset::DR, Width::Byte, &ring);
+    assert_eq!(uart.look(&ring), Some(flags(&mut uart)));
+    while ring.room() >= FIFO_BYTES as u32 {
+        ring.push(b'x');
+    }
+    assert_eq!(uart.look(&ring), None, "no room for a FIFO");
+}
+
+#[test]
+fn a_quick_byte_goes_as_any_other_or_not_at_all() {
+    let mut quick = 0;
+    for overflow in [Overflow::Wait, Overflow::Drop] {
+        for (control, mask, inside) in (0..64).flat_map(|inside| {
+            [(0x300, 0), (0x300, 0x20), (0x380, 0x20)].map(|(c, mask)| (c, mask, inside))
+        }) {
+            for line in [b'x', b'\n'] {
+                let [mut one, mut other] = [Uart::new(overflow), Uart::new(overflow)];
+                for uart in [&mut one, &mut other] {
+                    for _ in 0..inside {
+                        uart.write(DR, b'a'.into());
+                    }
+                    uart.write(CR, control);
+                    uart.write(IMSC, mask);
+                    uart.device.transmit_room();
+                    uart.device.take_line_change();
+                }
+                let before = one.device.clone();
+                if one.device.send(line, &one.ring) {
+                    quick += 1;
+                    assert!(other.write(DR, line.into()));
+                    assert_eq!(other.device.take_line_change(), None);
+                    assert_eq!(one.device, other.device);
+                } else {
+                    assert_eq!(one.device, before);
+                }
+                assert_eq!(one.sent(), other.sent());
+                let lines = [&one, &other].map(|uart| uart.ring.reader().has_line());
+                assert_eq!(lines[0], lines[1]);
+            }
+        }
+    }
+    assert_eq!(
+        quick,
+        2 * 2 * 2 * 31,
+        "as long as a FIFO's worth fits behind it"
+    );
 }

@@ -1,0 +1,194 @@
+use super::*;
+use crate::console::multiplexer::QUIET_NS;
+use crate::device::ring::{Reader, TxRing};
+use std::cell::Cell;
+
+/// A PL011's transmitter as the manual has it: the interrupt rises when the FIFO falls to its trigger level, and falls when
+/// it is filled beyond.
+struct Uart {
+    depth: usize,
+    level: usize,
+    fifo: Cell<usize>,
+    risen: Cell<bool>,
+    sent: Cell<usize>,
+    /// Bytes after which somebody wants the CPU, in each turn.
+    patience: usize,
+    since: Cell<usize>,
+}
+
+impl Uart {
+    fn new(depth: usize, level: usize, patience: usize) -> Self {
+        Self {
+            depth,
+            level,
+            fifo: Cell::new(0),
+            risen: Cell::new(false),
+            sent: Cell::new(0),
+            patience,
+            since: Cell::new(0),
+        }
+    }
+
+    /// Lets a byte go out on the line.
+    fn drain(&self) {
+        let left = self.fifo.get().saturating_sub(1);
+        if self.fifo.replace(left) == self.level + 1 {
+            self.risen.set(true);
+        }
+    }
+}
+
+impl Wire for &Uart {
+    fn has_room(self) -> bool {
+        self.fifo.get() < self.depth
+    }
+
+    fn try_send(self, _: u8) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        self.fifo.set(self.fifo.get() + 1);
+        if self.fifo.get() > self.level {
+            self.risen.set(false);
+        }
+        self.sent.set(self.sent.get() + 1);
+        self.since.set(self.since.get() + 1);
+        true
+    }
+
+    fn has_risen(self) -> bool {
+        self.risen.get()
+    }
+
+    fn is_interrupted(self) -> bool {
+        self.since.get() >= self.patience
+    }
+}
+
+/// Partitions that all have the name `a`.
+struct Lines(Vec<TxRing<64>>);
+
+impl Lines {
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| TxRing::new()).collect())
+    }
+}
+
+impl Sources for Lines {
+    fn name(&self, _: usize) -> &[u8] {
+        b"a"
+    }
+
+    fn reader(&self, source: usize) -> Option<Reader<'_>> {
+        Some(self.0.get(source.checked_sub(1)?)?.reader())
+    }
+
+    fn speaking(&self) -> u64 {
+        (1 << self.0.len()) - 1
+    }
+
+    fn fell_silent(&self, _: usize) {}
+
+    fn is_descheduled(&self, _: usize) -> bool {
+        false
+    }
+
+    fn focus(&self) -> usize {
+        1
+    }
+}
+
+/// Sends lines of a length, called by the interrupt alone from when that is reliable; returns how often it was called by
+/// time.
+fn polls(uart: &Uart, bytes: usize, lines: usize) -> usize {
+    let (source, state) = (Lines::new(1), AtomicU8::new(IDLE));
+    let mut sender = Sender::new();
+    let mut polls = 0;
+    for _ in 0..lines {
+        (1..bytes).for_each(|_| _ = source.0[0].push(b'x'));
+        source.0[0].push(b'\n');
+        loop {
+            uart.since.set(0);
+            if sender.take_turn(0, &source, uart, &state) != Rest::More {
+                break;
+            }
+            if !sender.is_called(uart) {
+                polls += 1;
+                continue;
+            }
+            while !uart.has_risen() {
+                assert!(
+                    uart.fifo.get() > 0,
+                    "waits for an interrupt that never comes"
+                );
+                uart.drain();
+            }
+        }
+        // As slow as the next line comes, the line is quicker.
+        (0..uart.depth).for_each(|_| uart.drain());
+    }
+    assert_eq!(uart.sent.get(), lines * (bytes + 4));
+    polls
+}
+
+#[test]
+fn what_ends_early_is_never_forgotten() {
+    for (depth, level) in [(16, 8), (32, 16), (32, 4), (32, 28)] {
+        for patience in 1..=STEPS {
+            for bytes in [1, 2, 7, 12, 20, 33, 60] {
+                let polls = polls(&Uart::new(depth, level, patience), bytes, 3);
+                assert!(polls <= 3 * (bytes + 4), "{polls}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_that_stands_is_relied_on() {
+    let uart = Uart::new(32, 16, 1);
+    uart.risen.set(true);
+    assert_eq!(polls(&uart, 60, 3), 0);
+    let uart = Uart::new(32, 16, STEPS);
+    assert_eq!(polls(&uart, 60, 3), 0, "full at once");
+}
+
+#[test]
+fn a_turn_ends_where_somebody_is_to_be_told_of_room() {
+    let (lines, state) = (Lines::new(9), AtomicU8::new(IDLE));
+    for ring in &lines.0 {
+        while ring.push(b'\n') {}
+        assert!(!ring.wait_for_room(1));
+    }
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let mut sender = Sender::new();
+    let mut told = Vec::new();
+    loop {
+        let rest = sender.take_turn(0, &lines, &uart, &state);
+        told.extend(sender.take_room());
+        if rest != Rest::More {
+            break;
+        }
+        assert_eq!(state.load(Ordering::SeqCst), SENDING);
+    }
+    told.sort();
+    assert_eq!(told, (1..=9).collect::<Vec<_>>());
+}
+
+#[test]
+fn silence_is_announced_and_looked_for_once_more() {
+    let (lines, state) = (Lines::new(1), AtomicU8::new(IDLE));
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let mut sender = Sender::new();
+    assert_eq!(
+        sender.take_turn(0, &lines, &uart, &state),
+        Rest::Until(None)
+    );
+    assert_eq!(state.load(Ordering::SeqCst), IDLE);
+    lines.0[0].push(b'>');
+    let rest = sender.take_turn(0, &lines, &uart, &state);
+    assert_eq!(rest, Rest::Until(Some(QUIET_NS)));
+    assert_eq!(state.load(Ordering::SeqCst), WAITING);
+    sender.take_turn(QUIET_NS, &lines, &uart, &state);
+    assert!(sender.is_mid_line());
+    assert_eq!((uart.sent.get(), state.load(Ordering::SeqCst)), (4, IDLE));
+}
