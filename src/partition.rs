@@ -1,10 +1,13 @@
 //! The life of a partition: loading, running, stopping, and what follows.
 //!
-//! A partition stops one vCPU at a time, each on its own pCPU; the last one to leave carries out what was asked. The
-//! caller holds the partition's lock.
+//! A partition stops one vCPU at a time, each on its own pCPU; the last one to leave tears it down and carries out what
+//! was asked. The caller holds the partition's lock.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod crash;
+
+use crate::device::manager::Order;
 use crate::ids::VcpuId;
 
 /// What follows when all vCPUs of a partition have left.
@@ -25,8 +28,28 @@ pub enum Phase {
     Loading,
     /// Its vCPUs run as PSCI says.
     Running,
-    /// Its vCPUs leave.
+    /// Its vCPUs leave, and the last one tears it down.
     Stopping(After),
+}
+
+/// What follows from an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Nothing: it is so already, or will be.
+    Nothing,
+    /// The vCPUs of the mask are asked to leave.
+    Leave(u16, After),
+    /// vCPU 0's pCPU begins to load.
+    Load,
+}
+
+/// Why an order is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It was started already.
+    Runs,
+    /// It is still stopping.
+    Stops,
 }
 
 /// The state machine.
@@ -96,17 +119,59 @@ impl Lifecycle {
         }
     }
 
-    /// Notes that a vCPU has left its pCPU. Returns what follows when it was the last one: the partition is stopped
-    /// then, and the caller tears it down before it starts it again.
-    pub fn left(&mut self, vcpu: VcpuId) -> Option<After> {
+    /// Does what a manager orders.
+    ///
+    /// # Errors
+    /// [`Refusal::Runs`] for a start of what runs or loads; [`Refusal::Stops`] for a start while it stops, and for a restart
+    /// while it stops for good.
+    pub const fn obey(&mut self, order: Order) -> Result<Deed, Refusal> {
+        match (order, self.phase) {
+            (Order::Stop, Phase::Stopped) | (Order::Restart, Phase::Stopping(After::Restart)) => {
+                Ok(Deed::Nothing)
+            }
+            (Order::Start | Order::Restart, Phase::Stopped) => {
+                self.start();
+                Ok(Deed::Load)
+            }
+            (Order::Start, Phase::Loading | Phase::Running) => Err(Refusal::Runs),
+            (Order::Start | Order::Restart, Phase::Stopping(_)) => Err(Refusal::Stops),
+            (Order::Stop, Phase::Stopping(_)) => {
+                self.leave(After::Stop);
+                Ok(Deed::Nothing)
+            }
+            (Order::Stop, _) => Ok(Deed::Leave(self.leave(After::Stop), After::Stop)),
+            (Order::Restart, _) => Ok(Deed::Leave(self.leave(After::Restart), After::Restart)),
+        }
+    }
+
+    /// Returns STATE of [`crate::device::manager`], but for the watchdog.
+    pub const fn word(&self) -> u64 {
+        let phase = match self.phase {
+            Phase::Stopped => 0,
+            Phase::Loading => 1,
+            Phase::Running => 2,
+            Phase::Stopping(After::Stop) => 3,
+            Phase::Stopping(After::Restart) => 4,
+        };
+        phase | (self.vcpus as u64) << 8 | (self.starts as u64) << 32
+    }
+
+    /// Notes that a vCPU has left its pCPU. Returns whether it was the last one: the caller tears the partition down
+    /// then, and ends that by [`Self::ended`].
+    #[must_use]
+    pub fn left(&mut self, vcpu: VcpuId) -> bool {
+        let bit = 1u16.checked_shl(vcpu.0.into()).unwrap_or(0);
+        let leaves = self.leaving & bit != 0;
+        self.leaving &= !bit;
+        leaves && self.leaving == 0
+    }
+
+    /// Ends the tear-down: the partition is stopped. Returns what follows; what was asked for last counts. `None` when
+    /// there was no tear-down.
+    pub const fn ended(&mut self) -> Option<After> {
         let Phase::Stopping(after) = self.phase else {
             return None;
         };
-        let bit = 1u16.checked_shl(vcpu.0.into()).unwrap_or(0);
-        if self.leaving & bit == 0 {
-            return None;
-        }
-        self.leaving &= !bit;
         if self.leaving != 0 {
             return None;
         }
@@ -134,9 +199,15 @@ mod tests {
     fn last_vcpu_to_leave_carries_out_the_restart() {
         let mut life = running();
         assert_eq!(life.leave(After::Restart), 0b11);
-        assert_eq!(life.left(VcpuId(1)), None);
-        assert_eq!(life.left(VcpuId(1)), None, "only once");
-        assert_eq!(life.left(VcpuId(0)), Some(After::Restart));
+        assert!(!life.left(VcpuId(1)));
+        assert!(!life.left(VcpuId(1)), "only once");
+        assert_eq!(life.ended(), None, "one is still there");
+        assert!(life.left(VcpuId(0)));
+        assert!(!life.left(VcpuId(0)), "only once");
+        assert_eq!(life.phase(), Phase::Stopping(After::Restart));
+        assert!(!life.start(), "not before it was torn down");
+        assert_eq!(life.ended(), Some(After::Restart));
+        assert_eq!(life.ended(), None, "only once");
         assert_eq!(life.phase(), Phase::Stopped);
         assert!(life.start());
         assert_eq!(life.starts(), 2);
@@ -154,8 +225,18 @@ mod tests {
         let mut life = running();
         life.leave(After::Restart);
         assert_eq!(life.leave(After::Stop), 0);
-        life.left(VcpuId(0));
-        assert_eq!(life.left(VcpuId(1)), Some(After::Stop));
+        assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
+        assert_eq!(life.ended(), Some(After::Stop));
+    }
+
+    #[test]
+    fn stop_wins_over_restart_even_during_the_tear_down() {
+        let mut life = running();
+        life.leave(After::Restart);
+        assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
+        assert_eq!(life.leave(After::Stop), 0, "there is nobody left to ask");
+        assert!(!life.must_leave(VcpuId(1)));
+        assert_eq!(life.ended(), Some(After::Stop));
     }
 
     #[test]
@@ -168,8 +249,47 @@ mod tests {
     }
 
     #[test]
+    fn orders_are_followed_or_refused_by_phase() {
+        let mut life = Lifecycle::new(2);
+        assert_eq!(life.obey(Order::Stop), Ok(Deed::Nothing));
+        assert_eq!(life.obey(Order::Start), Ok(Deed::Load));
+        assert_eq!((life.phase(), life.starts()), (Phase::Loading, 1));
+        assert_eq!(life.obey(Order::Start), Err(Refusal::Runs));
+        assert!(life.loaded());
+        assert_eq!(life.obey(Order::Start), Err(Refusal::Runs));
+        assert_eq!(
+            life.obey(Order::Restart),
+            Ok(Deed::Leave(0b11, After::Restart))
+        );
+        assert_eq!(life.obey(Order::Restart), Ok(Deed::Nothing));
+        assert_eq!(life.obey(Order::Start), Err(Refusal::Stops));
+        assert_eq!(life.obey(Order::Stop), Ok(Deed::Nothing));
+        assert_eq!(life.phase(), Phase::Stopping(After::Stop));
+        assert_eq!(life.obey(Order::Restart), Err(Refusal::Stops));
+        assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
+        assert_eq!(life.ended(), Some(After::Stop));
+        assert_eq!(life.obey(Order::Restart), Ok(Deed::Load));
+        assert_eq!(life.obey(Order::Stop), Ok(Deed::Leave(0b11, After::Stop)));
+    }
+
+    #[test]
+    fn word_shows_phase_vcpus_and_starts() {
+        let mut life = Lifecycle::new(2);
+        assert_eq!(life.word(), 0x200);
+        life.start();
+        assert_eq!(life.word(), 0x1_0000_0201);
+        life.loaded();
+        assert_eq!(life.word(), 0x1_0000_0202);
+        life.leave(After::Restart);
+        assert_eq!(life.word(), 0x1_0000_0204);
+        life.leave(After::Stop);
+        assert_eq!(life.word(), 0x1_0000_0203);
+    }
+
+    #[test]
     fn stopped_partition_cannot_leave() {
         assert_eq!(Lifecycle::new(1).leave(After::Stop), 0);
-        assert_eq!(Lifecycle::new(1).left(VcpuId(0)), None);
+        assert!(!Lifecycle::new(1).left(VcpuId(0)));
+        assert_eq!(Lifecycle::new(1).ended(), None);
     }
 }

@@ -1,23 +1,24 @@
 //! The running system as all pCPUs share it: built once at start-up, never grown afterwards.
 //!
 //! # Locks
-//! Each partition has one ticket lock ([`Partition::state`]); beside them there are [`System::random`],
+//! Each partition has one [`Lock`] ([`Partition::state`]); beside them there are [`System::random`],
 //! [`System::triggers`] and the console's queue of events. No pCPU holds two at a time, so there is no order among them,
-//! and none is held while a guest runs. The longest hold is one register of 32 interrupts, or the tear-down of a
-//! partition's interrupts.
+//! and none is held while a guest runs. The longest hold is a refill of the list registers.
 
 use crate::hw::gicv3::{self, Distributor};
+use crate::run::channels::Shared;
 use bulkhead::addr::{HostPhysAddr, Range};
 use bulkhead::config::payload::Payload;
 use bulkhead::config::record::{PartitionRecord, system_flags};
 use bulkhead::device::pl011::{Pl011, UartRing};
 use bulkhead::ids::{Mpidr, PartitionId, PcpuId, VcpuId, Vmid};
 use bulkhead::partition::Lifecycle;
-use bulkhead::sched::Slot;
+use bulkhead::partition::crash::Crash;
+use bulkhead::sched::{Levels, Mail, Slot};
 use bulkhead::smccc::psci::PowerStates;
+use bulkhead::sync::Lock;
 use bulkhead::vgic::Vgic;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use spin::mutex::TicketMutex;
 
 /// Interrupts that the distributor can have, private ones included.
 pub const MAX_INTERRUPTS: usize = 1020;
@@ -38,16 +39,20 @@ pub struct System {
     pub mailboxes: &'static [Mailbox],
     /// The physical distributor.
     pub distributor: Distributor,
+    /// Its priority levels.
+    pub levels: Levels,
     /// Held while the trigger of an interrupt changes, since sixteen share a register.
-    pub triggers: TicketMutex<()>,
+    pub triggers: Lock<()>,
     /// Who owns each INTID; [`NO_OWNER`] for nobody.
     pub owners: &'static [u8],
     /// Number of partitions that run, load, or are being stopped.
     pub alive: AtomicU32,
+    /// There is firmware that answers calls by SMC.
+    pub firmware: bool,
     /// The physical console.
     pub console: crate::terminal::Shared,
     /// Random bytes for guests.
-    pub random: TicketMutex<crate::random::Random>,
+    pub random: Lock<crate::random::Random>,
     /// EL2's own memory.
     pub memory: OwnMemory,
 }
@@ -60,6 +65,8 @@ pub struct OwnMemory {
     pub pool: u64,
     /// What of the pool has been carved; settled when start-up ends.
     pub carved: AtomicU64,
+    /// What EL2's tables map, as the walk at the end of start-up found them.
+    pub mapped: AtomicU64,
 }
 
 impl System {
@@ -69,6 +76,8 @@ impl System {
     }
 
     /// Makes an SPI edge-triggered or level-sensitive.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub fn set_trigger(&self, intid: u32, edge: bool) {
         let _alone = self.triggers.lock();
         self.distributor.configure(intid, edge);
@@ -97,10 +106,24 @@ pub struct Partition {
     pub redistributors: Range,
     /// Where it sees its emulated UART.
     pub uart: Option<Range>,
+    /// Where it sees the doorbell registers of its channels, a page each, one after the other.
+    pub doorbells: Option<Range>,
+    /// Where it sees the registers of the partitions that it manages, a page each, one after the other.
+    pub manager: Option<Range>,
+    /// Ticks in which its watchdog wants to be kicked; 0 without one.
+    pub watchdog: u64,
+    /// When the watchdog has not been kicked in time, in ticks.
+    pub watchdog_end: AtomicU64,
+    /// Its ends of channels, in the order in which its calls number them.
+    pub channels: &'static [ChannelEnd],
+    /// Whether it runs, as its partners are told: [`bulkhead::device::doorbell::Presence::raw`].
+    pub presence: AtomicU64,
     /// What it sent and the console has not shown.
     pub output: &'static UartRing,
+    /// How often a budget was exhausted since the partition started.
+    pub exhaustions: AtomicU32,
     /// What changes.
-    pub state: TicketMutex<State>,
+    pub state: Lock<State>,
 }
 
 /// The part of a partition that changes, under its lock.
@@ -113,8 +136,19 @@ pub struct State {
     pub life: Lifecycle,
     /// Which of its vCPUs are on.
     pub power: PowerStates,
+    /// Bit n: an interrupt of vCPU n was taken while its pCPU ran somebody more urgent, and it was not heard since.
+    pub unheard: u16,
     /// What it was given at the start of its life that it has not consumed: fault-driven restarts and when they began.
     pub restarts: Restarts,
+    /// Its last crash, where another partition may ask for it.
+    pub crash: Option<&'static mut Crash>,
+}
+
+impl State {
+    /// Says whether interrupts of a vCPU may have its priority.
+    pub fn is_heard(&self, vcpu: VcpuId) -> bool {
+        self.unheard.checked_shr(vcpu.0.into()).unwrap_or(0) & 1 == 0
+    }
 }
 
 /// How often a partition was restarted because of a fault.
@@ -137,6 +171,20 @@ pub struct Memory {
     pub access: u32,
 }
 
+/// A partition's end of a channel.
+pub struct ChannelEnd {
+    /// The memory.
+    pub shared: &'static Shared,
+    /// The partition at the other end.
+    pub peer: PartitionId,
+    /// The interrupt that is raised there.
+    pub peer_intid: u16,
+    /// Which side this one is, 0 or 1.
+    pub side: u8,
+    /// `access` bits of the payload.
+    pub access: u32,
+}
+
 /// Where a vCPU lives for good.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -144,6 +192,8 @@ pub struct Place {
     pub pcpu: PcpuId,
     /// Its slot there.
     pub slot: Slot,
+    /// The physical priority of its interrupts.
+    pub priority: u8,
 }
 
 impl Partition {
@@ -167,14 +217,14 @@ impl Partition {
 pub struct Mailbox {
     /// Who it is to the GIC and to PSCI.
     pub mpidr: Mpidr,
-    /// Bit n: somebody changed something that slot n must look at.
-    slots: AtomicU64,
-    /// The console has something to send.
-    console: AtomicBool,
+    /// What it is told.
+    pub mail: Mail,
     /// The table uses the pCPU.
     pub used: bool,
     /// The pCPU runs our code.
     pub online: AtomicBool,
+    /// How often an interrupt ended its sleep while nobody ran there. Written by itself alone.
+    pub wakes: AtomicU32,
 }
 
 impl Mailbox {
@@ -183,41 +233,30 @@ impl Mailbox {
         Self {
             mpidr,
             used,
-            slots: AtomicU64::new(0),
-            console: AtomicBool::new(false),
+            mail: Mail::new(),
             online: AtomicBool::new(false),
+            wakes: AtomicU32::new(0),
         }
     }
 
-    /// Tells the pCPU to look at a slot, and calls it unless somebody did so already.
+    /// Tells the pCPU to look at a slot, and calls it when it runs nobody more urgent and was not called already.
     pub fn post(&self, slot: Slot) {
-        let bit = 1u64.checked_shl(slot.0.into()).unwrap_or(0);
-        let before = self.slots.fetch_or(bit, Ordering::SeqCst);
-        if before == 0 && self.online.load(Ordering::SeqCst) {
-            gicv3::send(gicv3::KICK, self.mpidr);
+        if self.mail.post(slot) {
+            self.call();
         }
     }
 
-    /// Tells the pCPU that the console has something to send.
+    /// Tells the pCPU that the console has something to send, in the same way.
     pub fn post_console(&self) {
-        if !self.console.swap(true, Ordering::SeqCst) && self.online.load(Ordering::SeqCst) {
-            gicv3::send(gicv3::KICK, self.mpidr);
+        if self.mail.post_console() {
+            self.call();
         }
     }
 
-    /// Says, cheaply, whether anything came.
-    #[inline(always)]
-    pub fn has_mail(&self) -> bool {
-        self.slots.load(Ordering::Relaxed) != 0 || self.console.load(Ordering::Relaxed)
-    }
-
-    /// Takes the slots to look at.
-    pub fn take_slots(&self) -> u64 {
-        self.slots.swap(0, Ordering::AcqRel)
-    }
-
-    /// Takes the console's request.
-    pub fn take_console(&self) -> bool {
-        self.console.swap(false, Ordering::AcqRel)
+    /// Calls the pCPU. One that does not run our code yet looks when it does.
+    fn call(&self) {
+        if self.online.load(Ordering::SeqCst) {
+            gicv3::send(gicv3::KICK, self.mpidr);
+        }
     }
 }
