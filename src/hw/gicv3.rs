@@ -5,18 +5,20 @@
 
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmio::Registers;
+use crate::arch::aarch64::probe;
 use crate::arch::aarch64::sysreg::{read, write};
+use bulkhead::addr::HypVirtAddr;
 use bulkhead::ids::Mpidr;
 
-/// The INTID that says "nothing to acknowledge".
-pub const SPURIOUS: u32 = 1023;
+/// The first INTID of an SPI.
+pub const FIRST_SHARED: u32 = 32;
+/// The first INTID that is no interrupt's.
+pub const SPECIAL: u32 = 1020;
 /// The SGI by which pCPUs call each other.
 pub const KICK: u32 = 0;
 /// The SGI that stops the other pCPUs after a panic.
 pub const HALT: u32 = 1;
 
-/// Priority of every interrupt that EL2 enables.
-const PRIORITY: u32 = 0xa0a0_a0a0;
 /// `GICD_CTLR`: affinity routing and non-secure group 1, in the one-state and in the non-secure view alike.
 const CTLR_ARE_GROUP1: u32 = 1 << 4 | 1 << 1;
 const CTLR_RWP: u32 = 1 << 31;
@@ -41,18 +43,36 @@ const GICR_WAKER: u32 = 0x14;
 const WAKER_PROCESSOR_SLEEP: u32 = 1 << 1;
 const WAKER_CHILDREN_ASLEEP: u32 = 1 << 2;
 
+/// Offset of `GICD_PIDR2` and `GICR_PIDR2` in the first frame.
+pub const PIDR2: u64 = 0xffe8;
+
+/// Says whether the register at `pidr2` is that of a GICv3 or v4 (`ArchRev`).
+///
+/// # Safety
+/// The register is mapped as device memory, during start-up.
+pub unsafe fn is_gicv3(pidr2: HypVirtAddr) -> bool {
+    // SAFETY: the caller's claim; identification registers have no side effects.
+    let id = unsafe { probe::word(pidr2) };
+    id.is_some_and(|id| matches!(id >> 4 & 0xf, 3 | 4))
+}
+
 /// Bytes of distributor registers.
-pub const DISTRIBUTOR_BYTES: u64 = 0x1_0000;
+pub const DISTRIBUTOR_BYTES: u32 = 0x1_0000;
+/// Bytes of the part of a redistributor's frame that is used.
+const PAGE: u32 = 4096;
+
+/// A priority that no mask lets through.
+pub const SILENT: u8 = u8::MAX;
 
 /// The distributor. Set and clear registers are written by any pCPU; configuration bits only under the owner's lock.
 #[derive(Clone, Copy)]
 pub struct Distributor {
-    registers: Registers,
+    registers: Registers<DISTRIBUTOR_BYTES>,
 }
 
 impl Distributor {
     /// Takes charge of the distributor's registers.
-    pub const fn new(registers: Registers) -> Self {
+    pub const fn new(registers: Registers<DISTRIBUTOR_BYTES>) -> Self {
         Self { registers }
     }
 
@@ -61,24 +81,24 @@ impl Distributor {
         (self.registers.read(GICD_TYPER) & 0x1f) + 1
     }
 
-    /// Turns everything off, forgets what the firmware left, and starts forwarding group 1.
-    pub fn start(self) {
+    /// Turns everything off, silences it, forgets what the firmware left, and starts forwarding group 1. Returns which
+    /// bits of a priority are kept.
+    pub fn start(self) -> u8 {
         self.registers.write(GICD_CTLR, 0);
         self.wait_for_writes();
+        let mut kept = u8::MAX;
         for bank in 1..self.banks() {
             let at = bank * 4;
             self.registers.write(ICENABLER + at, u32::MAX);
             self.registers.write(ICPENDR + at, u32::MAX);
             self.registers.write(ICACTIVER + at, u32::MAX);
             self.registers.write(IGROUPR + at, u32::MAX);
-            for word in 0..8 {
-                self.registers
-                    .write(IPRIORITYR + bank * 32 + word * 4, PRIORITY);
-            }
+            kept &= silence(self.registers, bank * 32);
         }
         self.wait_for_writes();
         self.registers.write(GICD_CTLR, CTLR_ARE_GROUP1);
         self.wait_for_writes();
+        kept
     }
 
     /// Enables the interrupts of a bank that a mask names.
@@ -111,12 +131,22 @@ impl Distributor {
         self.registers.write(ICACTIVER + bank * 4, mask);
     }
 
-    /// Sends an SPI to one pCPU.
-    pub fn route(self, intid: u32, to: Mpidr) {
+    /// Gives an SPI another priority.
+    pub fn set_priority(self, intid: u32, priority: u8) {
+        self.registers.write8(IPRIORITYR + intid, priority);
+    }
+
+    /// Sends an SPI to one pCPU with a priority. In between it is silent, so that it is never more urgent there, or where
+    /// it came from, than it may be.
+    pub fn route(self, intid: u32, to: Mpidr, priority: u8) {
+        self.set_priority(intid, SILENT);
         self.registers.write64(GICD_IROUTER + intid * 8, to.raw());
+        self.set_priority(intid, priority);
     }
 
     /// Makes an SPI edge-triggered or level-sensitive. Not safe against another pCPU that configures a neighbour.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub fn configure(self, intid: u32, edge: bool) {
         let (at, bit) = (ICFGR + intid / 16 * 4, 2 << (intid % 16 * 2));
         let old = self.registers.read(at);
@@ -137,18 +167,20 @@ impl Distributor {
 /// One pCPU's redistributor: its control page and its SGI and PPI page.
 #[derive(Clone, Copy)]
 pub struct Redistributor {
-    control: Registers,
-    private: Registers,
+    control: Registers<PAGE>,
+    private: Registers<PAGE>,
 }
 
 impl Redistributor {
     /// Takes charge of a redistributor's two pages.
-    pub const fn new(control: Registers, private: Registers) -> Self {
+    pub const fn new(control: Registers<PAGE>, private: Registers<PAGE>) -> Self {
         Self { control, private }
     }
 
-    /// Wakes the redistributor, forgets what the firmware left, and enables the private interrupts of a mask.
-    pub fn start(self, enabled: u32) {
+    /// Wakes the redistributor, forgets what the firmware left, and enables the private interrupts of a mask with a
+    /// priority; the others are silent. Returns which bits of a priority are kept.
+    #[inline(never)]
+    pub fn start(self, enabled: u32, priority: u8) -> u8 {
         let awake = self.control.read(GICR_WAKER) & !WAKER_PROCESSOR_SLEEP;
         self.control.write(GICR_WAKER, awake);
         for _ in 0..START_UP_POLLS {
@@ -160,10 +192,12 @@ impl Redistributor {
         self.private.write(ICPENDR, u32::MAX);
         self.private.write(ICACTIVER, u32::MAX);
         self.private.write(IGROUPR, u32::MAX);
-        for word in 0..8 {
-            self.private.write(IPRIORITYR + word * 4, PRIORITY);
+        let kept = silence(self.private, 0);
+        for intid in (0..32).filter(|intid| enabled & 1 << intid != 0) {
+            self.private.write8(IPRIORITYR + intid, priority);
         }
         self.private.write(ISENABLER, enabled);
+        kept
     }
 
     /// Makes a private interrupt active, as if it had been acknowledged.
@@ -185,6 +219,19 @@ impl Redistributor {
     }
 }
 
+/// Gives the 32 interrupts from `first` a priority that no mask lets through. Returns which of its bits are kept; one
+/// that is not there keeps none, and does not count.
+fn silence<const BYTES: u32>(registers: Registers<BYTES>, first: u32) -> u8 {
+    let mut kept = u8::MAX;
+    for at in (IPRIORITYR + first..IPRIORITYR + first + 32).step_by(4) {
+        registers.write(at, u32::MAX);
+        for byte in registers.read(at).to_le_bytes() {
+            kept &= if byte == 0 { u8::MAX } else { byte };
+        }
+    }
+    kept
+}
+
 /// What `GICR_TYPER` says of a redistributor frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameType {
@@ -197,7 +244,7 @@ pub struct FrameType {
 }
 
 /// Reads what a redistributor frame is, from its mapped control page.
-pub fn frame_type(control: Registers) -> FrameType {
+pub fn frame_type(control: Registers<PAGE>) -> FrameType {
     let typer = control.read64(GICR_TYPER);
     let affinity = typer >> 32;
     FrameType {
@@ -211,18 +258,28 @@ pub fn frame_type(control: Registers) -> FrameType {
     }
 }
 
-/// Turns this pCPU's interface on: system registers, all priorities, EOImode 1.
-pub fn start_cpu_interface() {
+/// Turns this pCPU's interface on: system registers at both levels, all priorities, EOImode 1. Returns which bits of a mask
+/// are kept.
+pub fn start_cpu_interface() -> u8 {
     write::icc_sre_el2(0xf);
+    cpu::isb();
+    write::icc_sre_el1(7);
     cpu::isb();
     write::icc_ctlr_el1(1 << 1);
     write::icc_pmr_el1(0xff);
     write::icc_bpr1_el1(0);
     write::icc_igrpen1_el1(1);
     cpu::isb();
+    read::icc_pmr_el1() as u8
 }
 
-/// Takes the most urgent pending interrupt, or [`SPURIOUS`]. It is active from here on.
+/// Lets through interrupts whose priority is smaller than `mask`. None that is not is taken after this.
+#[inline(always)]
+pub fn set_mask(mask: u64) {
+    write::icc_pmr_el1(mask);
+}
+
+/// Takes the most urgent pending interrupt, or [`SPECIAL`] and above. It is active from here on.
 #[inline(always)]
 pub fn acknowledge() -> u32 {
     let intid = read::icc_iar1_el1() as u32;

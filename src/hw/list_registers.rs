@@ -47,11 +47,25 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Reads the interface out of the hardware.
-    pub fn save(&mut self, shape: Shape) {
+    /// [`Self::save`] for one with a single active-priority register a group.
+    #[inline(always)]
+    pub fn save_shallow(&mut self) {
         self.vmcr = read::ich_vmcr_el2();
         self.active_group0[0] = read::ich_ap0r0_el2();
         self.active_group1[0] = read::ich_ap1r0_el2();
+    }
+
+    /// [`Self::restore`] likewise.
+    #[inline(always)]
+    pub fn restore_shallow(&self) {
+        write::ich_vmcr_el2(self.vmcr);
+        write::ich_ap0r0_el2(self.active_group0[0]);
+        write::ich_ap1r0_el2(self.active_group1[0]);
+    }
+
+    /// Reads the interface out of the hardware.
+    pub fn save(&mut self, shape: Shape) {
+        self.save_shallow();
         if shape.active_priorities >= 2 {
             self.active_group0[1] = read::ich_ap0r1_el2();
             self.active_group1[1] = read::ich_ap1r1_el2();
@@ -64,11 +78,24 @@ impl Interface {
         }
     }
 
+    /// Returns the controls and the active priorities of both groups, as far as they decide what is signalled. `live` says
+    /// that they are in the hardware.
+    #[inline(always)]
+    pub fn as_signals(&self, live: bool) -> (u32, u32, u32) {
+        let (vmcr, active0, active1) = match live {
+            true => (
+                read::ich_vmcr_el2(),
+                read::ich_ap0r0_el2(),
+                read::ich_ap1r0_el2(),
+            ),
+            false => (self.vmcr, self.active_group0[0], self.active_group1[0]),
+        };
+        (vmcr as u32, active0 as u32, active1 as u32)
+    }
+
     /// Writes the interface into the hardware.
     pub fn restore(&self, shape: Shape) {
-        write::ich_vmcr_el2(self.vmcr);
-        write::ich_ap0r0_el2(self.active_group0[0]);
-        write::ich_ap1r0_el2(self.active_group1[0]);
+        self.restore_shallow();
         if shape.active_priorities >= 2 {
             write::ich_ap0r1_el2(self.active_group0[1]);
             write::ich_ap1r1_el2(self.active_group1[1]);
@@ -82,8 +109,79 @@ impl Interface {
     }
 }
 
-/// Reads list register `index`; one that does not exist reads as zero.
+/// `ICH_LR<n>_EL2.State`.
+const STATE: u64 = 3 << 62;
+
+/// Writes list register `index` unless it holds an interrupt, pending or active, and says whether it did. Knows the first
+/// four: what lies beyond them is not worth the instructions, and goes the long way.
+#[inline(always)]
+pub fn fill_first(index: usize, value: u64) -> bool {
+    macro_rules! fill {
+        ($register:ident) => {{
+            let free = read::$register() & STATE == 0;
+            if free {
+                write::$register(value);
+            }
+            free
+        }};
+    }
+    match index {
+        0 => fill!(ich_lr0_el2),
+        1 => fill!(ich_lr1_el2),
+        2 => fill!(ich_lr2_el2),
+        3 => fill!(ich_lr3_el2),
+        _ => false,
+    }
+}
+
+/// [`fill_first`] for any list register.
+pub fn fill(index: usize, value: u64) -> bool {
+    let free = read_any(index as u8) & STATE == 0;
+    if free {
+        write_list_register(index as u8, value);
+    }
+    free
+}
+
+/// Writes the list registers that a mask names.
+#[inline(always)]
+pub fn write_list_registers(mask: u16, values: &[u64; 16]) {
+    let [first, second, third, fourth, ..] = values;
+    if mask & 1 != 0 {
+        write::ich_lr0_el2(*first);
+    }
+    if mask & 1 << 1 != 0 {
+        write::ich_lr1_el2(*second);
+    }
+    if mask & 1 << 2 != 0 {
+        write::ich_lr2_el2(*third);
+    }
+    if mask & 1 << 3 != 0 {
+        write::ich_lr3_el2(*fourth);
+    }
+    let mut left = mask & !0xf;
+    while left != 0 {
+        let index = left.trailing_zeros() as u8;
+        left &= left - 1;
+        write_list_register(index, values.get(usize::from(index)).copied().unwrap_or(0));
+    }
+}
+
+/// Reads list register `index`, the first four in few instructions; one that does not exist reads as zero.
+#[inline(always)]
 pub fn read_list_register(index: u8) -> u64 {
+    match index {
+        0 => read::ich_lr0_el2(),
+        1 => read::ich_lr1_el2(),
+        2 => read::ich_lr2_el2(),
+        3 => read::ich_lr3_el2(),
+        _ => read_any(index),
+    }
+}
+
+/// [`read_list_register`] by a table.
+#[inline(never)]
+fn read_any(index: u8) -> u64 {
     match index {
         0 => read::ich_lr0_el2(),
         1 => read::ich_lr1_el2(),
@@ -106,7 +204,8 @@ pub fn read_list_register(index: u8) -> u64 {
 }
 
 /// Writes list register `index`; one that does not exist is ignored.
-pub fn write_list_register(index: u8, value: u64) {
+#[inline(never)]
+fn write_list_register(index: u8, value: u64) {
     match index {
         0 => write::ich_lr0_el2(value),
         1 => write::ich_lr1_el2(value),

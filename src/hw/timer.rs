@@ -23,15 +23,42 @@ pub fn arm(deadline: u64) {
     }
 }
 
-/// Returns the counter's frequency in Hz, as the firmware wrote it.
-pub fn frequency() -> u64 {
-    read::cntfrq_el0().max(1)
+/// Arms this pCPU's EL2 timer for a time in counter ticks, unless it is armed for an earlier one.
+#[inline(always)]
+pub fn arm_by(deadline: u64) {
+    if read::cnthp_ctl_el2() & 1 == 0 || deadline < read::cnthp_cval_el2() {
+        arm(deadline);
+    }
 }
 
+/// Returns the counter's frequency in Hz, as the firmware wrote it: 32 bits.
+pub fn frequency() -> u64 {
+    (read::cntfrq_el0() & 0xffff_ffff).max(1)
+}
+
+/// Nanoseconds in a second.
+const NS_PER_S: u64 = 1_000_000_000;
+
 /// Turns nanoseconds into ticks, rounded up, saturating.
+// Not inlined: start-up alone asks, in many places.
+#[inline(never)]
 pub fn ticks(ns: u64) -> u64 {
-    let ticks = (u128::from(ns) * u128::from(frequency())).div_ceil(1_000_000_000);
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+    let frequency = frequency();
+    let (seconds, rest) = (ns / NS_PER_S, ns % NS_PER_S);
+    // `CNTFRQ_EL0` has 32 bits, so the product has at most 62.
+    seconds
+        .saturating_mul(frequency)
+        .saturating_add((rest * frequency).div_ceil(NS_PER_S))
+}
+
+/// Turns nanoseconds into ticks, rounded down, saturating: for times that must not become longer.
+pub fn ticks_within(ns: u64) -> u64 {
+    let frequency = frequency();
+    let (seconds, rest) = (ns / NS_PER_S, ns % NS_PER_S);
+    // Whole seconds are whole ticks, so rounding the rest down rounds the sum down. The product as above.
+    seconds
+        .saturating_mul(frequency)
+        .saturating_add(rest * frequency / NS_PER_S)
 }
 
 /// Turns ticks into nanoseconds and back without a division.
@@ -46,11 +73,10 @@ pub struct Clock {
 impl Clock {
     /// Reads the counter's frequency.
     pub fn new() -> Self {
-        let frequency = u128::from(frequency());
-        let scale = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
+        let frequency = frequency();
         Self {
-            ns_per_tick: scale((1_000_000_000u128 << 32) / frequency),
-            ticks_per_ns: scale((frequency << 32) / 1_000_000_000),
+            ns_per_tick: (NS_PER_S << 32) / frequency,
+            ticks_per_ns: (frequency << 32) / NS_PER_S,
         }
     }
 

@@ -23,6 +23,34 @@ pub fn wait_for_interrupt() {
     unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) }
 }
 
+/// Lets whoever shares the core go first, while this CPU waits for another one.
+pub fn give_way() {
+    // SAFETY: a hint.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) }
+}
+
+/// Says whether an interrupt is pending that the mask lets through.
+#[inline(always)]
+pub fn interrupt_is_pending() -> bool {
+    super::sysreg::read::isr_el1() & 1 << 7 != 0
+}
+
+/// Marks a place where long work looks for interrupts: no instruction, only the address in a section of the ELF file that
+/// is not loaded, for whoever measures from outside how long EL2 stays.
+#[inline(always)]
+pub fn preemption_point() {
+    // SAFETY: no instruction.
+    unsafe {
+        asm!(
+            "771:",
+            ".pushsection .preemption, \"\", %progbits",
+            ".quad 771b, 771b",
+            ".popsection",
+            options(nomem, nostack, preserves_flags)
+        )
+    }
+}
+
 /// Sleeps for ever.
 pub fn park() -> ! {
     loop {

@@ -8,13 +8,16 @@
 //! | + 8 MiB | the device tree, during start-up | pages, read-only |
 //! | + 16 MiB | the payload | blocks and pages, read-only |
 //!
-//! The tables change on the first pCPU before the others start; afterwards only the copy windows do, each by the pCPU
-//! that owns it.
+//! The first pCPU alone changes the tables, before any guest runs; while it starts the others it maps what is the next one's
+//! own, which was invalid and which nobody else uses. Afterwards only the copy windows change, each by the pCPU that owns it.
 
 use super::entry::IMAGE_BASE;
 use super::sysreg::read;
 use super::tlb;
 use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::display_by_show;
+use bulkhead::message::{Form, Out, Show, put};
+use bulkhead::stage1::{self, Run, Walk};
 
 /// Level-3 tables in the image beside the image's own: devices, pool (two), device tree, payload's two ends.
 pub const SPARE_TABLES: usize = 6;
@@ -73,10 +76,25 @@ pub enum MapError {
     NoSuchMemory(HostPhysAddr),
 }
 
+display_by_show!(MapError);
+
+impl Show for MapError {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        let (what, at) = match *self {
+            Self::OutsideWindow(at) => ("it has no virtual address", at.0),
+            Self::OutOfTables => return out.bytes(b"its spare tables are used up"),
+            Self::Taken(at) => ("there is a mapping already at the virtual address", at.0),
+            Self::NoSuchMemory(at) => ("the CPU has no address", at.0),
+        };
+        put(out, "{} {x}", &[&what, &at])
+    }
+}
+
 unsafe extern "C" {
     static mut level2_table: [u64; ENTRIES];
     static mut spare_tables: [[u64; ENTRIES]; SPARE_TABLES];
     static _image_start: u8;
+    static _text_end: u8;
     static _image_end: u8;
     static _stack_bottom: u8;
     static _stack_top: u8;
@@ -141,10 +159,20 @@ impl Tables {
                 self.set_block(va, pa.0 | kind.attributes() | VALID)?;
                 done += BLOCK_2M_BYTES;
             } else {
-                let entry = self.page_entry(va)?;
-                // SAFETY: `page_entry` points into a level-3 table of this image, which only this value writes.
-                unsafe { set(entry, va, pa.0 | kind.attributes() | TABLE_OR_PAGE)? };
-                done += PAGE_BYTES;
+                // As many pages as the table has entries for, and no page of a whole block behind.
+                let table = BLOCK_2M_BYTES - va.0 % BLOCK_2M_BYTES;
+                let end = bytes.min(done + table);
+                let mut entry = self.page_entry(va)?;
+                while done < end {
+                    let descriptor = (to.0 + done) | kind.attributes() | TABLE_OR_PAGE;
+                    // SAFETY: `entry` points into a level-3 table of this image, which only this value writes; `end` is
+                    // where that table's pages end, or before.
+                    unsafe {
+                        set(entry, HypVirtAddr(at.0 + done), descriptor)?;
+                        entry = entry.add(1);
+                    }
+                    done += PAGE_BYTES;
+                }
             }
         }
         tlb::publish_hypervisor_tables();
@@ -184,6 +212,43 @@ impl Tables {
         })
     }
 
+    /// Walks what the tables map and hands every run to `each`, in order of addresses; returns the bytes of all.
+    pub fn walk(&self, each: &mut dyn FnMut(&Run)) -> u64 {
+        let mut walk = Walk::new(each);
+        // SAFETY: the table is this value's to write, which is borrowed.
+        let blocks: &[u64; ENTRIES] = unsafe { &*(&raw const level2_table).cast() };
+        for (group, descriptors) in blocks.as_chunks().0.iter().enumerate() {
+            if stage1::is_empty(descriptors) {
+                walk.end();
+            } else {
+                self.walk_group(group * stage1::GROUP, descriptors, &mut walk);
+            }
+        }
+        walk.finish()
+    }
+
+    /// Walks what descriptors of level 2 map, of which the first is number `first`.
+    fn walk_group(&self, first: usize, descriptors: &[u64], walk: &mut Walk<'_>) {
+        for (index, descriptor) in (first as u64..).zip(descriptors) {
+            let va = HypVirtAddr(IMAGE_BASE + index * BLOCK_2M_BYTES);
+            if descriptor & TABLE_OR_PAGE == TABLE_OR_PAGE {
+                let table: *const [u64; ENTRIES] = self.table_of(*descriptor).cast();
+                // SAFETY: such entries lead to tables of this image, which only this value writes, and windows that are
+                // closed.
+                walk.leaves(va, PAGE_BYTES, unsafe { &*table });
+            } else {
+                walk.leaf(va, BLOCK_2M_BYTES, *descriptor);
+            }
+        }
+    }
+
+    /// Returns the level-3 table that a descriptor leads to.
+    fn table_of(&self, descriptor: u64) -> *mut u64 {
+        (descriptor & ADDRESS)
+            .wrapping_sub(self.image.0)
+            .wrapping_add(IMAGE_BASE) as *mut u64
+    }
+
     fn set_block(&mut self, at: HypVirtAddr, descriptor: u64) -> Result<(), MapError> {
         let entry = level2_entry(at)?;
         // SAFETY: the entry lies in `level2_table`, which only this value writes.
@@ -213,9 +278,7 @@ impl Tables {
         if descriptor & TABLE_OR_PAGE != TABLE_OR_PAGE {
             return Err(MapError::Taken(at));
         }
-        let table = (descriptor & ADDRESS)
-            .wrapping_sub(self.image.0)
-            .wrapping_add(IMAGE_BASE) as *mut u64;
+        let table = self.table_of(descriptor);
         // SAFETY: the index is below 512 and the table is a page of this image.
         Ok(unsafe { table.add((at.0 >> 12) as usize % ENTRIES) })
     }
@@ -237,6 +300,12 @@ pub fn is_physical(address: HostPhysAddr) -> bool {
 /// Returns where EL2's image ends in virtual addresses, which is where the payload begins in physical ones.
 pub fn image_bytes() -> u64 {
     (&raw const _image_end as u64).wrapping_sub(&raw const _image_start as u64)
+}
+
+/// Returns where the image's text begins and ends.
+pub fn text() -> (HypVirtAddr, HypVirtAddr) {
+    let at = |symbol: *const u8| HypVirtAddr(symbol as u64);
+    (at(&raw const _image_start), at(&raw const _text_end))
 }
 
 fn level2_entry(at: HypVirtAddr) -> Result<*mut u64, MapError> {
@@ -290,10 +359,10 @@ impl Window {
         unsafe { self.with(page, Kind::ReadWrite, work) }
     }
 
-    /// Runs `work` on a page of device registers, mapped for that time only.
+    /// Runs `work` on a page of device registers, or of memory past the caches, mapped for that time only.
     ///
     /// # Safety
-    /// `page` holds registers of a device that is EL2's.
+    /// `page` holds registers of a device that is EL2's, or is memory as for [`Self::with_page`].
     pub unsafe fn with_device_page<R>(
         &mut self,
         page: HostPhysAddr,
@@ -312,15 +381,27 @@ impl Window {
         kind: Kind,
         work: impl FnOnce(HypVirtAddr) -> R,
     ) -> R {
+        self.open(page, kind);
+        let result = work(self.page);
+        self.close();
+        result
+    }
+
+    // Not inlined, as `close`: there are many kinds of work.
+    #[inline(never)]
+    fn open(&mut self, page: HostPhysAddr, kind: Kind) {
         let descriptor = page.align_down(PAGE_BYTES).0 | kind.attributes() | TABLE_OR_PAGE;
-        // SAFETY: the entry is this window's own; it was invalid, so no translation of it is cached.
+        // SAFETY: the entry is this window's own; it was invalid, so no translation of it is cached. Who uses the page
+        // answers for what it is.
         unsafe { self.entry.write_volatile(descriptor) };
         tlb::publish_hypervisor_tables();
-        let result = work(self.page);
-        // SAFETY: as above.
+    }
+
+    #[inline(never)]
+    fn close(&mut self) {
+        // SAFETY: the entry is this window's own, and nobody uses the page any more.
         unsafe { self.entry.write_volatile(0) };
         tlb::invalidate_hypervisor_page(self.page);
-        result
     }
 }
 

@@ -1,17 +1,72 @@
 //! The world switch's register half: EL1 and EL0 state out of the hardware and into it.
 //!
-//! Virtual timer: its control is saved last and written last, and it is off while no guest owns it.
+//! Virtual timer: it is off while no guest owns it, so its control is read and cleared first and written last.
+//!
+//! `ACTLR_EL1` is not among them: a guest's accesses trap (`HCR_EL2.TACR`).
 
 use super::cpu;
 use super::sysreg::{read, write};
 use bulkhead::trap::debug::DebugState;
 use bulkhead::trap::sysreg;
 use bulkhead::vcpu::{PmuRegisters, SystemRegisters};
+use core::arch::asm;
+use core::mem::offset_of;
 
-/// Copies registers that have the same name here and in the saved state.
-macro_rules! each {
-    (save $state:ident: $($name:ident)+) => { $($state.$name = read::$name();)+ };
-    (restore $state:ident: $($name:ident)+) => { $(write::$name($state.$name);)+ };
+/// Applies a macro to the registers that are copied two at a time, to and from neighbours of the same names in the saved
+/// state.
+macro_rules! each_pair {
+    ($copy:ident $state:ident) => {
+        $copy!($state: sp_el0 sp_el1, elr_el1 spsr_el1, sctlr_el1 cpacr_el1, ttbr0_el1 ttbr1_el1, tcr_el1 esr_el1,
+            far_el1 mair_el1, vbar_el1 contextidr_el1, tpidr_el1 tpidr_el0, tpidrro_el0 cntkctl_el1, par_el1 csselr_el1)
+    };
+}
+
+/// Returns where two neighbours lie in the saved state.
+macro_rules! pair {
+    ($first:ident $second:ident) => {
+        const {
+            let first = offset_of!(SystemRegisters, $first);
+            assert!(offset_of!(SystemRegisters, $second) == first + 8);
+            first
+        }
+    };
+}
+
+macro_rules! save_pairs {
+    ($state:ident: $($first:ident $second:ident),+) => {$(
+        // SAFETY: reads two registers, and writes the two words of the state, which is borrowed alone.
+        unsafe {
+            asm!(
+                concat!("mrs {first}, ", stringify!($first)),
+                concat!("mrs {second}, ", stringify!($second)),
+                "stp {first}, {second}, [{state}, #{pair}]",
+                first = out(reg) _,
+                second = out(reg) _,
+                state = in(reg) core::ptr::from_mut(&mut *$state),
+                pair = const pair!($first $second),
+                options(nostack, preserves_flags),
+            );
+        }
+    )+};
+}
+
+macro_rules! restore_pairs {
+    ($state:ident: $($first:ident $second:ident),+) => {$(
+        // SAFETY: reads two words of the state, which is borrowed. The registers are those of EL1 and EL0 alone, and stage 2
+        // confines what a guest does with them.
+        unsafe {
+            asm!(
+                "ldp {first}, {second}, [{state}, #{pair}]",
+                concat!("msr ", stringify!($first), ", {first}"),
+                concat!("msr ", stringify!($second), ", {second}"),
+                first = out(reg) _,
+                second = out(reg) _,
+                state = in(reg) core::ptr::from_ref($state),
+                pair = const pair!($first $second),
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+    )+};
 }
 
 /// Writes zero to control registers 2 to `last` of a kind.
@@ -40,6 +95,9 @@ pub struct Features {
     pub ras: bool,
     /// SME exists, and with it `TPIDR2_EL0`, which does not trap without fine-grained traps.
     pub sme: bool,
+    /// `AFSR0_EL1`, `AFSR1_EL1` or `AMAIR_EL1` keeps something of what is written: what they hold is up to the
+    /// implementation, and for many that is nothing.
+    pub auxiliary: bool,
 }
 
 impl Features {
@@ -53,18 +111,50 @@ impl Features {
             pmu: pmu != 0 && pmu != 0xf,
             ras: read::id_aa64pfr0_el1() >> 28 & 0xf != 0,
             sme: read::id_aa64pfr1_el1() >> 24 & 0xf != 0,
+            auxiliary: keeps_auxiliary(),
         }
+    }
+
+    /// Says whether a world switch has more to do than for the base architecture.
+    #[inline(always)]
+    pub const fn are_switched(self) -> bool {
+        self.pointer_authentication | self.ras | self.sme | self.auxiliary
     }
 }
 
+/// Says whether any bit of the auxiliary registers can be set, and leaves them zero. No guest's are in the hardware yet.
+fn keeps_auxiliary() -> bool {
+    write::afsr0_el1(u64::MAX);
+    write::afsr1_el1(u64::MAX);
+    write::amair_el1(u64::MAX);
+    cpu::isb();
+    let kept = read::afsr0_el1() | read::afsr1_el1() | read::amair_el1();
+    write::afsr0_el1(0);
+    write::afsr1_el1(0);
+    write::amair_el1(0);
+    kept != 0
+}
+
 /// Saves the EL1 and EL0 state of the vCPU that leaves, and turns its virtual timer off.
+#[inline(always)]
 pub fn save(state: &mut SystemRegisters, features: Features) {
     state.cntv_ctl = read::cntv_ctl_el0();
     write::cntv_ctl_el0(0);
     state.cntv_cval = read::cntv_cval_el0();
-    each!(save state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1 esr_el1
-        far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
-        cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
+    each_pair!(save_pairs state);
+    if features.are_switched() {
+        save_more(state, features);
+    }
+}
+
+/// Saves what is beyond the base architecture.
+#[inline(never)]
+fn save_more(state: &mut SystemRegisters, features: Features) {
+    if features.auxiliary {
+        state.afsr0_el1 = read::afsr0_el1();
+        state.afsr1_el1 = read::afsr1_el1();
+        state.amair_el1 = read::amair_el1();
+    }
     if features.pointer_authentication {
         save_keys(&mut state.keys);
     }
@@ -77,10 +167,25 @@ pub fn save(state: &mut SystemRegisters, features: Features) {
 }
 
 /// Loads the EL1 and EL0 state of the vCPU that comes; its virtual timer starts last.
+#[inline(always)]
 pub fn restore(state: &SystemRegisters, features: Features) {
-    each!(restore state: sp_el0 sp_el1 elr_el1 spsr_el1 sctlr_el1 actlr_el1 cpacr_el1 ttbr0_el1 ttbr1_el1 tcr_el1
-        esr_el1 far_el1 afsr0_el1 afsr1_el1 mair_el1 amair_el1 vbar_el1 contextidr_el1 tpidr_el1 tpidr_el0 tpidrro_el0
-        cntkctl_el1 par_el1 csselr_el1 mdscr_el1);
+    each_pair!(restore_pairs state);
+    if features.are_switched() {
+        restore_more(state, features);
+    }
+    write::cntv_cval_el0(state.cntv_cval);
+    cpu::isb();
+    write::cntv_ctl_el0(state.cntv_ctl & 0b11);
+}
+
+/// Loads what [`save_more`] saves.
+#[inline(never)]
+fn restore_more(state: &SystemRegisters, features: Features) {
+    if features.auxiliary {
+        write::afsr0_el1(state.afsr0_el1);
+        write::afsr1_el1(state.afsr1_el1);
+        write::amair_el1(state.amair_el1);
+    }
     if features.pointer_authentication {
         restore_keys(&state.keys);
     }
@@ -90,9 +195,6 @@ pub fn restore(state: &SystemRegisters, features: Features) {
     if features.sme {
         write::tpidr2_el0(state.tpidr2_el0);
     }
-    write::cntv_cval_el0(state.cntv_cval);
-    cpu::isb();
-    write::cntv_ctl_el0(state.cntv_ctl & 0b11);
 }
 
 /// Saves the performance monitors of a vCPU that uses them, and stops them.

@@ -82,9 +82,10 @@ registers! {
     cntvoff_el2: "CNTVOFF_EL2", rw;
     cnthp_ctl_el2: "CNTHP_CTL_EL2", rw;
     cnthp_cval_el2: "CNTHP_CVAL_EL2", rw;
+    vbar_el2: "VBAR_EL2", unsafe w;
     tpidr_el2: "TPIDR_EL2", unsafe rw;
     esr_el2: "ESR_EL2", r;
-    elr_el2: "ELR_EL2", r;
+    elr_el2: "ELR_EL2", rw;
     spsr_el2: "SPSR_EL2", r;
     far_el2: "FAR_EL2", r;
     hpfar_el2: "HPFAR_EL2", r;
@@ -96,6 +97,12 @@ registers! {
     hdfgrtr_el2: "S3_4_C3_C1_4", rw;
     hdfgwtr_el2: "S3_4_C3_C1_5", rw;
     hafgrtr_el2: "S3_4_C3_C1_6", rw;
+    // Their second halves, present with FEAT_FGT2.
+    hdfgrtr2_el2: "S3_4_C3_C1_0", rw;
+    hdfgwtr2_el2: "S3_4_C3_C1_1", rw;
+    hfgrtr2_el2: "S3_4_C3_C1_2", rw;
+    hfgwtr2_el2: "S3_4_C3_C1_3", rw;
+    hfgitr2_el2: "S3_4_C3_C1_7", rw;
     // Memory partitioning and monitoring, present with FEAT_MPAM.
     mpam2_el2: "S3_4_C10_C5_0", rw;
     mpamhcr_el2: "S3_4_C10_C4_0", rw;
@@ -106,7 +113,6 @@ registers! {
     elr_el1: "ELR_EL1", rw;
     spsr_el1: "SPSR_EL1", rw;
     sctlr_el1: "SCTLR_EL1", rw;
-    actlr_el1: "ACTLR_EL1", rw;
     cpacr_el1: "CPACR_EL1", rw;
     ttbr0_el1: "TTBR0_EL1", rw;
     ttbr1_el1: "TTBR1_EL1", rw;
@@ -178,6 +184,7 @@ registers! {
     icc_bpr1_el1: "ICC_BPR1_EL1", rw;
     icc_igrpen1_el1: "ICC_IGRPEN1_EL1", rw;
     icc_iar1_el1: "ICC_IAR1_EL1", r;
+    icc_hppir1_el1: "ICC_HPPIR1_EL1", r;
     icc_eoir1_el1: "ICC_EOIR1_EL1", w;
     icc_dir_el1: "ICC_DIR_EL1", w;
     icc_sgi1r_el1: "ICC_SGI1R_EL1", w;

@@ -1,18 +1,23 @@
 //! The exception vectors and the way back into a guest.
 //!
-//! While a guest runs, `SP_EL2` points at its vCPU's [`Context`]: a trap saves the guest's registers there with no
-//! scratch register, then takes the pCPU's stack from the context. The handlers return the context to resume, which
-//! may be another vCPU's. EL2 itself runs with interrupts masked; an exception taken from EL2 is our own bug.
+//! While a guest runs, `SP_EL2` points at its vCPU's [`Context`]: a trap saves registers there with no scratch register,
+//! then takes the pCPU's stack from the context. First it saves only what a call may overwrite and tries the short way
+//! (`run::quick`); where that does not do, the rest is saved, and the handlers return the context to resume, which may
+//! be another vCPU's. EL2 itself runs with interrupts masked; an exception taken from EL2 is our own bug.
 //!
 //! Source: Arm DDI 0487, "Exception vectors"; register pages `ELR_EL2`, `SPSR_EL2`.
 
+use super::cpu;
+use super::sysreg::write;
 use bulkhead::vcpu::Context;
 use core::arch::global_asm;
 use core::mem::offset_of;
 
 global_asm!(
     r#"
-    .macro store_x4_to_x29
+    .macro store_low
+    stp     x0, x1, [sp, #16 * 0]
+    stp     x2, x3, [sp, #16 * 1]
     stp     x4, x5, [sp, #16 * 2]
     stp     x6, x7, [sp, #16 * 3]
     stp     x8, x9, [sp, #16 * 4]
@@ -20,70 +25,16 @@ global_asm!(
     stp     x12, x13, [sp, #16 * 6]
     stp     x14, x15, [sp, #16 * 7]
     stp     x16, x17, [sp, #16 * 8]
+    .endm
+
+    // What a call may overwrite, and x19 for the vectors' own use.
+    .macro store_scratch
+    store_low
     stp     x18, x19, [sp, #16 * 9]
-    stp     x20, x21, [sp, #16 * 10]
-    stp     x22, x23, [sp, #16 * 11]
-    stp     x24, x25, [sp, #16 * 12]
-    stp     x26, x27, [sp, #16 * 13]
-    stp     x28, x29, [sp, #16 * 14]
+    str     x30, [sp, #16 * 15]
     .endm
 
-    .macro guest_vector handler
-    .balign 0x80
-    stp     x0, x1, [sp, #16 * 0]
-    stp     x2, x3, [sp, #16 * 1]
-    store_x4_to_x29
-    mrs     x21, elr_el2
-    mrs     x22, spsr_el2
-    stp     x30, x21, [sp, #16 * 15]
-    mov     x0, sp
-    ldr     x1, [sp, #{stack}]
-    str     x22, [sp, #{spsr}]
-    mov     sp, x1
-    mov     x29, xzr
-    bl      \handler
-    b       resume_guest
-    .endm
-
-    .macro hypervisor_vector kind
-    .balign 0x80
-    msr     sp_el0, x0              // the guest's: nothing of it survives this
-    mov     x0, #\kind
-    b       hypervisor_exception
-    .endm
-
-    .section .text.vectors, "ax"
-    .balign 0x800
-    .global exception_vectors
-exception_vectors:
-    hypervisor_vector 0
-    hypervisor_vector 1
-    hypervisor_vector 2
-    hypervisor_vector 3
-
-    hypervisor_vector 0
-    hypervisor_vector 1
-    hypervisor_vector 2
-    hypervisor_vector 3
-
-    guest_vector guest_synchronous
-    guest_vector guest_interrupt
-    guest_vector guest_interrupt
-    guest_vector guest_serror
-
-    guest_vector guest_synchronous
-    guest_vector guest_interrupt
-    guest_vector guest_interrupt
-    guest_vector guest_serror
-
-    .balign 0x80
-    .global resume_guest
-resume_guest:                       // x0: the context
-    mov     sp, x0
-    ldp     x30, x21, [sp, #16 * 15]
-    ldr     x22, [sp, #{spsr}]
-    msr     elr_el2, x21
-    msr     spsr_el2, x22
+    .macro load_scratch
     ldp     x0, x1, [sp, #16 * 0]
     ldp     x2, x3, [sp, #16 * 1]
     ldp     x4, x5, [sp, #16 * 2]
@@ -94,13 +45,127 @@ resume_guest:                       // x0: the context
     ldp     x14, x15, [sp, #16 * 7]
     ldp     x16, x17, [sp, #16 * 8]
     ldp     x18, x19, [sp, #16 * 9]
+    ldr     x30, [sp, #16 * 15]
+    .endm
+
+    .macro store_others
+    stp     x20, x21, [sp, #16 * 10]
+    stp     x22, x23, [sp, #16 * 11]
+    stp     x24, x25, [sp, #16 * 12]
+    stp     x26, x27, [sp, #16 * 13]
+    stp     x28, x29, [sp, #16 * 14]
+    .endm
+
+    // Calls `quick` on the pCPU's stack, and returns to the guest, or goes to `general` where that does not do.
+    .macro try_quick quick general stack
+    mov     x19, sp
+    mov     x0, sp
+    mov     sp, \stack
+    bl      \quick
+    mov     sp, x19
+    cbnz    x0, \general
+    load_scratch
+    eret
+    dsb     nsh                     // no speculation past the return
+    isb
+    .endm
+
+    // The short way: `quick` gets the vCPU, answers in x0, where 0 says that all is done, and keeps x19 to x29. A vector has
+    // 32 instructions, which this fills. A backtrace out of it ends at the guest's frame pointer.
+    .macro guest_vector quick general
+    .balign 0x80
+    store_scratch
+    ldr     x1, [sp, #{stack}]
+    try_quick \quick, \general, x1
+    .endm
+
+    // The general way: everything is saved; `handler` gets the context and the short way's answer, and the context that it
+    // returns goes to `then`.
+    .macro general_way label handler then
+\label:
+    store_others
+    mrs     x21, elr_el2
+    mrs     x22, spsr_el2
+    mov     x1, x0
+    mov     x0, sp
+    ldr     x2, [sp, #{stack}]
+    str     x21, [sp, #{pc}]
+    str     x22, [sp, #{spsr}]
+    mov     sp, x2
+    mov     x29, xzr
+    bl      \handler
+    b       \then
+    .endm
+
+    .macro guest_error_vector general
+    .balign 0x80
+    store_scratch
+    b       \general
+    .endm
+
+    .macro hypervisor_vector kind
+    .balign 0x80
+    msr     sp_el0, x0              // the guest's: nothing of it survives this
+    mov     x0, #\kind
+    b       hypervisor_exception
+    .endm
+
+    // A table: entries, label by label, for the guest's synchronous exceptions, its interrupts, its SErrors.
+    .macro vectors table quick_synchronous synchronous quick_interrupt interrupt error
+    .balign 0x800
+    .global \table
+\table:
+    .rept 2
+    hypervisor_vector 0
+    hypervisor_vector 1
+    hypervisor_vector 2
+    hypervisor_vector 3
+    .endr
+    .rept 2
+    guest_vector \quick_synchronous, \synchronous
+    guest_vector \quick_interrupt, \interrupt
+    guest_vector \quick_interrupt, \interrupt
+    guest_error_vector \error
+    .endr
+    .endm
+
+    .section .text.vectors, "ax"
+    vectors exception_vectors, quick_synchronous, synchronous, quick_interrupt, interrupt, error
+    // The same around functions that record the trap, for a pCPU that traces.
+    vectors traced_vectors, traced_quick_synchronous, traced_synchronous, traced_quick_interrupt, traced_interrupt, traced_error
+"#,
+    counting_vectors!(),
+    r#"
+    .balign 0x80
+    general_way traced_synchronous, guest_synchronous, traced_resume
+    general_way traced_interrupt, guest_interrupt, traced_resume
+    general_way traced_error, traced_serror, traced_resume
+traced_resume:
+    mov     x19, x0
+    bl      note_entry
+    mov     x0, x19
+    b       resume_guest
+
+    general_way synchronous, guest_synchronous, resume_guest
+    general_way interrupt, guest_interrupt, resume_guest
+    general_way error, guest_serror, resume_guest
+
+    .global resume_guest
+resume_guest:                       // x0: the context
+    mov     sp, x0
+    ldr     x21, [sp, #{pc}]
+    ldr     x22, [sp, #{spsr}]
+    msr     elr_el2, x21
+    msr     spsr_el2, x22
     ldp     x20, x21, [sp, #16 * 10]
     ldp     x22, x23, [sp, #16 * 11]
     ldp     x24, x25, [sp, #16 * 12]
     ldp     x26, x27, [sp, #16 * 13]
     ldp     x28, x29, [sp, #16 * 14]
+    load_scratch
+9:
     eret
-    dsb     nsh                     // no speculation past the return
+    dsb     nsh
     isb
 
     // x0: kind; the interrupted x0 is in SP_EL0. One pCPU at a time may use the emergency stack.
@@ -108,7 +173,14 @@ hypervisor_exception:
     msr     tpidr_el0, x1
     msr     tpidrro_el0, x2
     msr     tpidr_el1, x3
-    ldr     x1, =emergency_taken
+    ldr     x1, =probe_load         // start-up only asks whether something answers there (`probe`)
+    mrs     x2, elr_el2
+    cmp     x1, x2
+    b.ne    5f
+    ldr     x1, =probe_failed
+    msr     elr_el2, x1
+    b       9b                      // the barriers behind it too
+5:  ldr     x1, =emergency_taken
 1:  ldaxr   w2, [x1]
     cbnz    w2, 2f
     mov     w2, #1
@@ -127,10 +199,8 @@ hypervisor_exception:
     mrs     x1, tpidr_el0
     mrs     x2, tpidrro_el0
     mrs     x3, tpidr_el1
-    stp     x0, x1, [sp, #16 * 0]
-    stp     x2, x3, [sp, #16 * 1]
-    store_x4_to_x29
-    str     x30, [sp, #16 * 15]
+    store_scratch
+    store_others
     mov     x0, sp
     bl      hypervisor_crash
 4:  wfe
@@ -144,16 +214,26 @@ emergency_top:
     .text
 "#,
     stack = const offset_of!(Context, stack_top),
+    pc = const offset_of!(Context, pc),
     spsr = const offset_of!(Context, pstate),
     crash_sp = const offset_of!(super::crash::CrashFrame, sp),
     crash_kind = const offset_of!(super::crash::CrashFrame, kind),
 );
 
 unsafe extern "C" {
+    static traced_vectors: u8;
+
     /// Enters the guest whose context is given; never returns here, the next trap starts on a fresh stack.
     ///
     /// # Safety
     /// The context is a valid vCPU's whose EL1 state, stage 2 and list registers are loaded on this pCPU, and its
     /// `stack_top` is this pCPU's stack.
     pub fn resume_guest(context: *mut Context) -> !;
+}
+
+/// Lets this pCPU take its exceptions by the vectors that record traps.
+pub fn use_traced() {
+    // SAFETY: both tables lead to the same handlers, by the same registers and stack.
+    unsafe { write::vbar_el2(&raw const traced_vectors as u64) };
+    cpu::isb();
 }
