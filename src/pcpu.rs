@@ -3,15 +3,21 @@
 use crate::arch::aarch64::switch::Features;
 use crate::arch::aarch64::sysreg::read;
 use crate::arch::aarch64::{id, mmu::Window, percpu};
+use crate::errata;
 use crate::hw::gicv3::Redistributor;
 use crate::hw::list_registers::{Interface, Shape};
 use crate::system::{Mailbox, Partition, System};
+use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::ids::{PcpuId, VcpuId};
-use bulkhead::sched::{Deadlines, RunQueue, Slot};
+use bulkhead::sched::deadlines::NEVER;
+use bulkhead::sched::{Deadlines, Gate, Levels, Limits, RunQueue, Slot};
+use bulkhead::smccc::arch::Mitigations;
+use bulkhead::trace::Writer;
 use bulkhead::trap::debug::DebugState;
 use bulkhead::trap::inject;
 use bulkhead::trap::timer::PhysicalTimer;
 use bulkhead::vcpu::Context;
+use bulkhead::vgic::Unfinished;
 use core::cell::UnsafeCell;
 
 /// What a vCPU is doing.
@@ -25,6 +31,68 @@ pub enum Activity {
     Ready,
     /// It waits for an interrupt.
     Waiting,
+}
+
+/// What sets a vCPU apart from others that live on its pCPU, in a world switch or in the choice of who runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quirks(u16);
+
+impl Quirks {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Its FP registers go with every switch.
+    pub const EAGER_FP: Self = Self(1 << 0);
+    /// It has a time slice.
+    pub const SLICED: Self = Self(1 << 1);
+    /// Another vCPU of its partition lives here too.
+    pub const SIBLING: Self = Self(1 << 2);
+    /// Budgets or time windows hold on its pCPU.
+    pub const LIMITED: Self = Self(1 << 3);
+    /// The virtual interface has more active-priority registers than one for each group.
+    pub const DEEP: Self = Self(1 << 4);
+    /// It has not come to its pCPU since its start.
+    pub const FRESH: Self = Self(1 << 5);
+    /// It uses the performance monitors.
+    pub const PMU: Self = Self(1 << 6);
+    /// It uses breakpoints or watchpoints.
+    pub const COMPARATORS: Self = Self(1 << 7);
+    /// It was given a virtual SError in this life.
+    pub const SERROR: Self = Self(1 << 8);
+    /// All that may change in a life.
+    pub const OF_A_LIFE: Self = Self(Self::PMU.0 | Self::COMPARATORS.0 | Self::SERROR.0);
+
+    /// Says whether it is like all others.
+    #[inline(always)]
+    pub const fn are_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns the quirks of both.
+    #[inline(always)]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Adds what `other` has, when it holds, or takes it away.
+    pub const fn set(&mut self, other: Self, holds: bool) {
+        self.remove(other);
+        self.insert(Self::when(holds, other));
+    }
+
+    /// Adds what `other` has.
+    pub const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Takes away what `other` has.
+    pub const fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    /// Returns what `quirk` is when it holds.
+    pub const fn when(holds: bool, quirk: Self) -> Self {
+        if holds { quirk } else { Self::NONE }
+    }
 }
 
 /// A vCPU at home on this pCPU.
@@ -42,6 +110,10 @@ pub struct Vcpu {
     pub interface: Interface,
     /// Its emulated physical timer.
     pub physical_timer: PhysicalTimer,
+    /// When its partition's watchdog is to be looked at, which vCPU 0 has; never for the others.
+    pub watch_at: u64,
+    /// When it is to be looked at for the former or the latter.
+    pub own_deadline: u64,
     /// Its debug registers.
     pub debug: DebugState,
     /// It has used the performance monitors, which are switched from then on.
@@ -50,16 +122,50 @@ pub struct Vcpu {
     pub serror: bool,
     /// FP registers go with every switch rather than at the first use.
     pub fp_eager: bool,
-    /// It is not more urgent than the console's server.
-    pub yields_to_console: bool,
+    /// What may interrupt it.
+    pub gate: Gate,
     /// Ticks until it gives way to its equals; 0: never.
     pub time_slice: u64,
     /// Ticks of the current slice that are left.
     pub slice_left: u64,
     /// Its equals: the first one's slot, and the one behind the last.
     pub equals: (Slot, Slot),
-    /// WFI comes to EL2 because others live here too.
-    pub traps_wait: bool,
+    /// What sets it apart from others.
+    pub quirks: Quirks,
+    /// What some of EL2's registers hold for it.
+    pub fixed: crate::run::Fixed,
+    /// Where it finds the devices that the short ways of a trap serve.
+    pub emulated: EmulatedPages,
+    /// A register write that is to be finished before it runs on.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// Guest-physical page numbers of emulated devices; `u64::MAX` for one that is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct EmulatedPages {
+    /// The UART.
+    pub uart: u64,
+    /// The distributor's first page, which has all of its registers but routes and identification.
+    pub distributor: u64,
+}
+
+impl Vcpu {
+    /// Settles [`Self::own_deadline`] after a change of what it depends on.
+    pub fn settle_own_deadline(&mut self) {
+        let timer = self.physical_timer.deadline().unwrap_or(NEVER);
+        self.own_deadline = timer.min(self.watch_at);
+    }
+}
+
+impl EmulatedPages {
+    /// Returns the pages of a partition.
+    pub fn of(partition: &Partition) -> Self {
+        let page = |range: Range| range.start() / PAGE_BYTES;
+        Self {
+            uart: partition.uart.map_or(u64::MAX, page),
+            distributor: page(partition.distributor),
+        }
+    }
 }
 
 /// A pCPU's own state.
@@ -76,14 +182,28 @@ pub struct Pcpu {
     pub queue: RunQueue,
     /// When who must be woken.
     pub deadlines: Deadlines,
+    /// What keeps its vCPUs off it beside their priority, where the table says so.
+    pub limits: Option<&'static mut Limits<'static>>,
     /// Whose registers are in the hardware.
     pub current: Option<Slot>,
     /// The current vCPU's list registers are in the model, not in the hardware.
     pub folded: bool,
+    /// List registers that may hold an interrupt in the hardware, as a mask; settled when they are folded or loaded.
+    pub held: u16,
+    /// What may interrupt the one that runs here: in the interrupt mask, and published in the mailbox.
+    pub gate: Gate,
+    /// The mask lets more through than before: what it held back is to be taken before anybody runs.
+    pub held_back: bool,
+    /// Slots of which an interrupt was taken while they were not heard: those that are silent since are restored then.
+    pub unheard: u64,
     /// Slots that this pCPU itself must look at before it enters a guest.
     pub attend: u64,
+    /// Slots that have a register write to finish before they are entered.
+    pub unfinished: u64,
     /// The current vCPU may no longer be the one to run, or the timer must be set anew.
     pub reschedule: bool,
+    /// Who was chosen last, to run or to load its partition: the time slice is that one's.
+    pub chosen: Slot,
     /// When the current time slice began, in ticks.
     pub slice_start: u64,
     /// Who left while a physical SError was pending, which is thus its own.
@@ -104,10 +224,14 @@ pub struct Pcpu {
     pub injection: inject::Features,
     /// Event counters of its PMU.
     pub event_counters: u8,
+    /// What it needs against its weaknesses.
+    pub mitigations: Mitigations,
     /// The console, on the pCPU that serves it.
     pub console: Option<&'static mut crate::terminal::Server>,
     /// Top of its stack.
     pub stack_top: u64,
+    /// Its trace ring, when the table asks for one.
+    pub trace: Option<Writer<'static>>,
 }
 
 /// The place where a pCPU finds its state.
@@ -142,6 +266,15 @@ impl Home {
         unsafe { (*self.0.get()).redistributor }
     }
 
+    /// Returns the GIC's priority levels, before the pCPU settles.
+    ///
+    /// # Safety
+    /// As for [`Self::redistributor`].
+    pub unsafe fn levels(&self) -> Levels {
+        // SAFETY: the caller's claim: nobody borrows the state yet.
+        unsafe { (*self.0.get()).system.levels }
+    }
+
     /// Borrows the state of the pCPU that calls.
     ///
     /// # Safety
@@ -163,11 +296,16 @@ impl Pcpu {
         // The virtual GICs were made for the list registers of the pCPU that started the system.
         assert!(
             self.shape.count >= models,
-            "pCPU {} has fewer list registers than the first",
-            self.id.0
+            "a pCPU has fewer list registers than the first one"
         );
         self.shape.count = models;
         self.features = Features::of_this_pcpu();
+        self.mitigations = errata::mitigations(self.system.firmware);
+        if self.shape.active_priorities > 1 {
+            self.vcpus
+                .iter_mut()
+                .for_each(|vcpu| vcpu.quirks.insert(Quirks::DEEP));
+        }
         self.injection =
             inject::Features::from_id_registers(read::id_aa64mmfr1_el1(), id::read(4, 1));
         if self.features.pmu {
@@ -181,6 +319,16 @@ impl Pcpu {
         self.vcpus.get_mut(slot.index())
     }
 
+    /// Notes that a slot of this pCPU is to be looked at: before anybody is entered, or, when it is less urgent than who
+    /// runs, as soon as that one does not run any more.
+    fn point_at(&mut self, slot: Slot) {
+        let bit = 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        match self.gate.heard.slots & bit {
+            0 => self.mailbox.mail.keep(bit),
+            _ => self.attend |= bit,
+        }
+    }
+
     /// Tells vCPUs of a partition, by a mask, that something changed for them, wherever they live.
     pub fn kick(&mut self, partition: &Partition, vcpus: u16) {
         let mut left = vcpus;
@@ -191,7 +339,7 @@ impl Pcpu {
                 return;
             };
             if place.pcpu == self.id {
-                self.attend |= 1u64.checked_shl(place.slot.0.into()).unwrap_or(0);
+                self.point_at(place.slot);
             } else if let Some(mailbox) = self.system.mailboxes.get(usize::from(place.pcpu.0)) {
                 mailbox.post(place.slot);
             }

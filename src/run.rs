@@ -5,40 +5,77 @@
 //!
 //! | module | its part |
 //! | --- | --- |
+//! | [`quick`] | the plain cases of all of it, before the general way |
 //! | [`traps`], [`calls`], [`mmio`], [`sysregs`], [`faults`] | what the guest did, and what it gets for it |
-//! | [`interrupts`], [`timers`], [`vgic`] | what the hardware did, and whose it is |
-//! | [`schedule`], [`world`], [`fp`] | who runs next, and its registers |
-//! | [`lifecycle`], [`loading`] | partitions that start and stop |
+//! | [`interrupts`], [`priorities`], [`timers`], [`vgic`] | what the hardware did, and whose it is |
+//! | [`schedule`], [`limits`], [`world`], [`fp`], [`handover`] | who runs next, and its registers |
+//! | [`lifecycle`], [`loading`], [`watchdog`] | partitions that start and stop |
+//! | [`manage`] | partitions that manage others |
+//! | [`tracing`] | what of it goes into the pCPU's trace ring, when there is one |
+//! | [`stays`] | where EL2's stays end, and in a build for that how long they were |
 
 mod calls;
+pub mod channels;
 mod faults;
 mod fp;
+mod handover;
 mod interrupts;
 mod lifecycle;
+mod limits;
 pub mod loading;
+mod manage;
 mod mmio;
+mod priorities;
+mod quick;
 mod schedule;
+#[cfg(feature = "stay-counter")]
+#[path = "run/stay_counter.rs"]
+mod stays;
+#[cfg(not(feature = "stay-counter"))]
+mod stays;
 mod sysregs;
 mod timers;
+mod tracing;
 mod traps;
 mod vgic;
+mod watchdog;
 mod world;
 
-pub use world::NOBODY;
+pub use tracing::trace_traps;
+pub use world::{Fixed, NOBODY};
 
 use crate::pcpu::{Home, Pcpu};
 use bulkhead::vcpu::Context;
+use interrupts::HYPERVISOR_TIMER;
+use quick::Answer;
 
-/// Called by the vectors for a synchronous exception of the guest, with its registers.
+/// Called by the vectors for a synchronous exception of the guest, with its registers, after [`quick`].
 #[unsafe(no_mangle)]
-extern "C" fn guest_synchronous(context: *mut Context) -> *mut Context {
+extern "C" fn guest_synchronous(context: *mut Context, answer: Answer) -> *mut Context {
+    match answer {
+        Answer::General => answer_trap(context),
+        Answer::Yield => take(context, Pcpu::yield_current),
+        Answer::Signal => take(context, Pcpu::signal),
+        Answer::Done | Answer::Attend => take(context, |_| {}),
+    }
+}
+
+/// [`guest_synchronous`] for what the short way left undecided. On its own, since it needs most registers and the rest of
+/// them none.
+#[inline(never)]
+fn answer_trap(context: *mut Context) -> *mut Context {
     take(context, Pcpu::trap)
 }
 
-/// Called by the vectors for an interrupt while a guest ran.
+/// Called by the vectors for an interrupt while a guest ran; `first` is what [`quick`] acknowledged.
 #[unsafe(no_mangle)]
-extern "C" fn guest_interrupt(context: *mut Context) -> *mut Context {
-    take(context, Pcpu::take_interrupts)
+extern "C" fn guest_interrupt(context: *mut Context, first: u64) -> *mut Context {
+    let intid = first.wrapping_sub(quick::ACKNOWLEDGED) as u32;
+    take(context, |pcpu| match intid {
+        // It is chosen anew at once.
+        HYPERVISOR_TIMER => pcpu.take_hypervisor_timer(),
+        _ => pcpu.take_interrupts_from(intid),
+    })
 }
 
 /// Called by the vectors for an SError while a guest ran.
@@ -48,18 +85,20 @@ extern "C" fn guest_serror(context: *mut Context) -> *mut Context {
 }
 
 /// Does the work of a trap, and returns the registers to enter. When nothing came up they are those of the vCPU that
-/// trapped, which is what [`Pcpu::resume`] would come to.
+/// trapped, which is what [`Pcpu::resume_by_loop`] would come to.
 #[inline(always)]
 fn take(context: *mut Context, work: impl FnOnce(&mut Pcpu)) -> *mut Context {
-    // SAFETY: a trap's entry.
+    // SAFETY: a trap's entry; the borrow of the short way has ended.
     let Some(pcpu) = (unsafe { Home::this() }) else {
         unreachable!("a guest ran before its pCPU was set up")
     };
     work(pcpu);
-    if pcpu.is_undisturbed() {
+    if pcpu.reschedule {
+        pcpu.resume()
+    } else if pcpu.is_undisturbed() {
         context
     } else {
-        pcpu.resume()
+        pcpu.resume_by_loop()
     }
 }
 
@@ -74,7 +113,8 @@ pub fn start() -> ! {
         .store(true, core::sync::atomic::Ordering::SeqCst);
     // Who posts looks at `online` after it wrote; we look at what it wrote after `online`. One of us sees the other.
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-    let context = pcpu.resume();
+    let context = pcpu.resume_by_loop();
+    pcpu.trace_entry();
     // SAFETY: `resume` loaded the vCPU whose context it returns.
     unsafe { crate::arch::aarch64::vectors::resume_guest(context) }
 }

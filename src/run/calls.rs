@@ -1,8 +1,10 @@
 //! Calls by HVC and SMC: decided by [`bulkhead::smccc`], carried out here. Both conduits are the same; what is called
 //! with an immediate other than 0 is not supported, as the convention has it.
 
+use super::timers::PHYSICAL_TIMER;
+use super::watchdog::kick_watchdog;
 use super::world::{FORMER_LIFE, NOBODY};
-use crate::pcpu::{Activity, Pcpu, Vcpu};
+use crate::pcpu::{Activity, Pcpu, Quirks, Vcpu};
 use crate::system::{Partition, State, System};
 use bulkhead::addr::GuestPhysAddr;
 use bulkhead::config::record::access;
@@ -11,14 +13,15 @@ use bulkhead::partition::After;
 use bulkhead::smccc::arch::Mitigations;
 use bulkhead::smccc::psci::{Entry, PowerStates};
 use bulkhead::smccc::{self, Outcome, result};
-use spin::mutex::TicketMutexGuard;
+use bulkhead::sync::Guard;
 
 /// The caller as the pure code sees it; takes the partition's lock when the call needs it.
 struct Call {
     system: &'static System,
     partition: &'static Partition,
     vcpu: VcpuId,
-    state: Option<TicketMutexGuard<'static, State>>,
+    mitigations: Mitigations,
+    state: Option<Guard<'static, State>>,
 }
 
 impl smccc::Caller for Call {
@@ -45,14 +48,14 @@ impl smccc::Caller for Call {
     }
 
     fn mitigations(&self) -> Mitigations {
-        crate::errata::mitigations()
+        self.mitigations
     }
 }
 
 impl Pcpu {
     /// Serves a call of the current vCPU, whose PC is behind the HVC or SMC already.
     pub fn call(&mut self, immediate: u16) {
-        let system = self.system;
+        let (system, mitigations) = (self.system, self.mitigations);
         let Some(vcpu) = self.current_vcpu() else {
             return;
         };
@@ -61,6 +64,7 @@ impl Pcpu {
             system,
             partition: vcpu.partition,
             vcpu: vcpu.id,
+            mitigations,
             state: None,
         };
         let outcome = match immediate {
@@ -86,13 +90,30 @@ impl Pcpu {
             Outcome::SystemReset => self.leave(partition, After::Restart, "it asked for a reset"),
             Outcome::Yield => {
                 self.answer(&[result::SUCCESS]);
-                self.yield_current();
+                self.yield_elsewhere();
             }
+            Outcome::ChannelSignal(index) => {
+                let result = self.ring(partition, index as usize);
+                self.answer(&[result]);
+            }
+            Outcome::ChannelStatus(index) => match partition.channels.get(index as usize) {
+                Some(end) => {
+                    let status = self.channel_status(partition, end);
+                    self.answer(&[result::SUCCESS, status.peer, status.own, status.info()]);
+                }
+                None => self.answer(&[result::INVALID_PARAMETERS]),
+            },
+            Outcome::Kick => {
+                let result = kick_watchdog(partition);
+                self.answer(&[result]);
+            }
+            Outcome::Manage(request) => self.serve_manager(partition, request),
             Outcome::Mitigate(workaround) => crate::errata::mitigate(workaround),
         }
     }
 
-    fn answer(&mut self, values: &[u64]) {
+    /// Puts results into x0 and behind it.
+    pub fn answer(&mut self, values: &[u64]) {
         if let Some(vcpu) = self.current_vcpu() {
             for (register, value) in vcpu.context.gpr.iter_mut().zip(values) {
                 *register = *value;
@@ -136,7 +157,7 @@ impl Pcpu {
         }
     }
 
-    /// Gives a vCPU the registers of a start; its interrupts stay.
+    /// Gives a vCPU the registers of a start; its interrupts stay, but for that of the timer that EL2 keeps, which is off.
     pub fn restart_vcpu(&mut self, slot: bulkhead::sched::Slot, entry: Entry) {
         let stack_top = self.stack_top;
         if self.fp_owner == Some(slot) {
@@ -147,7 +168,14 @@ impl Pcpu {
         }
         let Some(vcpu) = self.vcpu(slot) else { return };
         reset(vcpu, entry, stack_top);
-        let partition = vcpu.partition.id;
+        let (partition, id) = (vcpu.partition, vcpu.id);
+        // A line that falls has nobody to be told.
+        let _ = partition
+            .state
+            .lock()
+            .vgic
+            .set_line(PHYSICAL_TIMER, Some(id), false);
+        let partition = partition.id;
         if let Some(last) = self.last_ran.get_mut(usize::from(partition.0))
             && *last != NOBODY
         {
@@ -164,9 +192,13 @@ fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {
     vcpu.context = bulkhead::vcpu::Context::starting_at(entry.address.0, entry.context, stack_top);
     vcpu.interface = crate::hw::list_registers::Interface::default();
     vcpu.physical_timer = bulkhead::trap::timer::PhysicalTimer::new();
+    vcpu.settle_own_deadline();
     vcpu.debug = bulkhead::trap::debug::DebugState::new();
     vcpu.uses_pmu = false;
     vcpu.serror = false;
+    vcpu.quirks.remove(Quirks::OF_A_LIFE);
+    vcpu.quirks.insert(Quirks::FRESH);
+    vcpu.unfinished = None;
     vcpu.slice_left = vcpu.time_slice;
     vcpu.activity = Activity::Off;
 }

@@ -16,7 +16,7 @@ impl Pcpu {
 
     /// Saves the FP registers of their owner and loads those of `slot`.
     pub fn take_fp(&mut self, slot: Slot) {
-        write::cptr_el2(controls::cptr::GUEST);
+        write::cptr_el2(controls::CPTR_GUEST);
         cpu::isb();
         if let Some(owner) = self.fp_owner.replace(slot)
             && owner != slot

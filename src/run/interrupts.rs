@@ -3,8 +3,8 @@
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::cpu;
 use crate::hw::gicv3;
-use crate::pcpu::{Activity, Pcpu};
-use crate::system::NO_OWNER;
+use crate::pcpu::{Activity, Pcpu, Quirks};
+use crate::system::{NO_OWNER, Partition};
 use bulkhead::ids::VcpuId;
 use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
@@ -14,29 +14,46 @@ pub const HYPERVISOR_TIMER: u32 = 26;
 /// The list registers' maintenance interrupt.
 pub const MAINTENANCE: u32 = 25;
 /// Interrupts that are taken before the guest, or the scheduler, gets a turn.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 impl Pcpu {
-    /// Takes the interrupts that are pending, a bounded number at a time; more of them trap again at once. A turn of the
-    /// console is the last one: what is more urgent goes before the next.
+    /// Takes the interrupts that the mask lets through, a bounded number at a time; more of them trap again at once. One
+    /// that may change who runs is the last: the others may be less urgent than who runs next.
     pub fn take_interrupts(&mut self) {
-        for _ in 0..AT_ONCE {
-            let intid = gicv3::acknowledge();
-            if intid >= gicv3::SPURIOUS - 3 {
+        self.take_interrupts_from(gicv3::acknowledge());
+    }
+
+    /// [`Pcpu::take_interrupts`] when one is acknowledged already.
+    pub fn take_interrupts_from(&mut self, first: u32) {
+        let mut intid = first;
+        for turn in 1..=AT_ONCE {
+            let last = turn == AT_ONCE || self.is_of_console(intid);
+            if !self.take_acknowledged(intid) || self.reschedule || last {
                 return;
             }
+            intid = gicv3::acknowledge();
+        }
+    }
+
+    /// Says whether an interrupt is the console's, which has taken its turn then.
+    fn is_of_console(&self, intid: u32) -> bool {
+        let console = self.console.as_ref();
+        console.is_some_and(|console| console.intid() == intid)
+    }
+
+    /// Takes the most urgent interrupt that the mask lets through. Returns false when there is none.
+    pub fn take_next(&mut self) -> bool {
+        self.take_acknowledged(gicv3::acknowledge())
+    }
+
+    #[inline(always)]
+    fn take_acknowledged(&mut self, intid: u32) -> bool {
+        let exists = intid < gicv3::SPECIAL;
+        if exists {
             gicv3::drop_priority(intid);
-            if self
-                .console
-                .as_ref()
-                .is_some_and(|console| console.intid() == intid)
-            {
-                self.serve_console();
-                gicv3::deactivate(intid);
-                return;
-            }
             self.take(intid);
         }
+        exists
     }
 
     /// Takes one acknowledged interrupt, whose priority has been dropped and which is still active.
@@ -53,10 +70,22 @@ impl Pcpu {
                 self.silence_maintenance();
                 gicv3::deactivate(intid);
             }
-            gicv3::KICK => gicv3::deactivate(intid), // the mailbox is read before any guest is entered
+            gicv3::KICK => {
+                gicv3::deactivate(intid);
+                self.read_mail();
+                self.reschedule |= self.mailbox.mail.has(self.gate.heard);
+            }
             gicv3::HALT => cpu::park(),
             _ => self.take_shared(intid),
         }
+    }
+
+    /// EL2's timer fired and was acknowledged: it is to be chosen anew.
+    #[inline(always)]
+    pub fn take_hypervisor_timer(&mut self) {
+        gicv3::drop_priority(HYPERVISOR_TIMER);
+        self.timer_fired();
+        gicv3::deactivate(HYPERVISOR_TIMER);
     }
 
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.
@@ -66,15 +95,18 @@ impl Pcpu {
             gicv3::deactivate(VIRTUAL_TIMER.into());
             return;
         };
-        if self.deliver_directly(VIRTUAL_TIMER, true) {
-            return;
+        let mut state = partition.state.lock();
+        let kick = self.fold_into(&mut state.vgic, id);
+        let mut effects = state.vgic.physical_pending(VIRTUAL_TIMER, id);
+        drop(state);
+        self.kick(partition, kick);
+        let runs = self
+            .current_vcpu()
+            .is_some_and(|vcpu| vcpu.activity == Activity::Ready);
+        if runs {
+            // Its list registers are filled before it goes on; only one that waits has to be looked at.
+            effects.kick &= !1u16.checked_shl(id.0.into()).unwrap_or(0);
         }
-        self.fold();
-        let effects = partition
-            .state
-            .lock()
-            .vgic
-            .physical_pending(VIRTUAL_TIMER, id);
         self.apply(partition, effects);
     }
 
@@ -93,18 +125,22 @@ impl Pcpu {
             .copied()
             .unwrap_or(NO_OWNER);
         let Some(partition) = self.system.partitions.get(usize::from(owner)) else {
-            self.refuse_shared(intid);
+            self.take_unowned(intid);
             return;
         };
         if self
             .current_identity()
             .is_some_and(|(current, _)| current.id == partition.id)
         {
-            if self.deliver_directly(intid as u16, true) {
-                return;
-            }
             self.fold();
         }
+        self.on_account_of(Some(partition.id), |pcpu| {
+            pcpu.make_pending(partition, intid)
+        });
+    }
+
+    /// Makes an SPI pending for the vCPU that it is routed to.
+    fn make_pending(&mut self, partition: &'static Partition, intid: u32) {
         let mut state = partition.state.lock();
         if state.life.phase() != Phase::Running {
             // Acknowledged while its partition was being torn down: nothing of it may reach the next life.
@@ -113,8 +149,17 @@ impl Pcpu {
         }
         let vcpu = state.vgic.spi_target(intid as u16).unwrap_or(VcpuId(0));
         let effects = state.vgic.physical_pending(intid as u16, vcpu);
+        self.note_unheard(partition, &mut state, vcpu);
         drop(state);
         self.apply(partition, effects);
+    }
+
+    /// An SPI that is no guest's: the console's, or nobody's.
+    fn take_unowned(&mut self, intid: u32) {
+        match self.is_of_console(intid) {
+            true => self.on_account_of(None, |pcpu| pcpu.take_console_interrupt(intid)),
+            false => self.refuse_shared(intid),
+        }
     }
 
     /// An SPI that nobody wants: it stays off from here on.
@@ -146,6 +191,7 @@ impl Pcpu {
             Activity::Ready | Activity::Waiting => vcpu.activity = Activity::Ready,
         }
         vcpu.serror = true;
+        vcpu.quirks.insert(Quirks::SERROR);
         self.wake(slot);
     }
 
@@ -153,6 +199,7 @@ impl Pcpu {
     fn give_serror(&mut self, slot: Slot) {
         if let Some(vcpu) = self.vcpu(slot) {
             vcpu.serror = true;
+            vcpu.quirks.insert(Quirks::SERROR);
             let control = super::world::hypervisor_control(vcpu);
             // SAFETY: the guest's bits of the trap policy; stage 2 is on.
             unsafe { crate::arch::aarch64::sysreg::write::hcr_el2(control) };

@@ -1,20 +1,38 @@
-//! Filling a partition's memory before it starts: zeros, images, random seeds, in pieces of at most a page.
+//! Filling a partition's memory before it starts: zeros, images, random seeds, in pieces of at most a page. And tearing it
+//! down: interrupts given back by the bank, partners told one at a time.
 //!
-//! It runs as vCPU 0's own work at vCPU 0's priority, so that an urgent partition starts while others still load, and a
-//! restart of a large one delays nobody who is more urgent.
+//! The first runs as vCPU 0's own work at vCPU 0's priority, so that an urgent partition starts while others still load,
+//! and a restart of a large one delays nobody who is more urgent; the second as that of the vCPU that left last.
 
+use super::watchdog::KEPT;
 use crate::arch::aarch64::{cache, copy};
 use crate::events::Event;
 use crate::pcpu::{Activity, Pcpu};
 use crate::system::Partition;
-use bulkhead::addr::{GuestPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 use bulkhead::config::record::SegmentRecord;
+use bulkhead::device::doorbell::Presence;
 use bulkhead::sched::Slot;
 use bulkhead::smccc::psci::Entry;
+use bulkhead::smccc::result;
+use core::sync::atomic::Ordering;
+
+/// Interrupts that are routed in one piece.
+const ROUTES: u16 = 16;
 
 /// How far the loading is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
+    /// Sending interrupts from number `first` of the table on to where a first life finds them.
+    Route {
+        /// Interrupt.
+        first: u16,
+    },
+    /// Returning the virtual GIC to its power-on state.
+    Reset {
+        /// Step of the latter.
+        step: u16,
+    },
     /// Zeroing memory region `index`, `done` bytes of it are zero.
     Zero {
         /// Region.
@@ -34,13 +52,38 @@ pub enum Cursor {
         /// Seed.
         index: u16,
     },
+    /// Seeing that the memory of channel `index` was zeroed once.
+    Share {
+        /// Which of the partition's channels.
+        index: u16,
+    },
+    /// It runs: telling the partner at channel `index`, before vCPU 0 enters the guest.
+    Greet {
+        /// Which of the partition's channels.
+        index: u16,
+    },
+    /// All vCPUs have left after a crash: keeping what its console was sent last, from this word on.
+    Keep {
+        /// Word.
+        from: u16,
+    },
+    /// All vCPUs have left: giving back the interrupts of a bank.
+    Quiet {
+        /// Bank of SPIs, counted from the first one.
+        bank: u16,
+    },
+    /// Telling the partner at channel `index` that the partition has stopped.
+    Part {
+        /// Which of the partition's channels.
+        index: u16,
+    },
 }
 
 impl Cursor {
-    /// Begins: with zeros when the partition lived before.
+    /// Begins: with the interrupt controller and zeros when the partition lived before.
     pub const fn new(scrub: bool) -> Self {
         if scrub {
-            Self::Zero { index: 0, done: 0 }
+            Self::Route { first: 0 }
         } else {
             Self::Copy { index: 0, done: 0 }
         }
@@ -48,7 +91,8 @@ impl Cursor {
 }
 
 impl Pcpu {
-    /// Does one piece of a partition's loading. After the last one its vCPU 0 is ready to run.
+    /// Does one piece of a partition's loading, after the last one of which its vCPU 0 is ready to run, or of its
+    /// tear-down, after which it is stopped.
     pub fn load_piece(&mut self, slot: Slot) {
         let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return;
@@ -58,18 +102,50 @@ impl Pcpu {
             return;
         };
         let next = match cursor {
+            Cursor::Route { first } => self.route_piece(partition, first),
+            Cursor::Reset { step } => self.reset_piece(partition, step),
             Cursor::Zero { index, done } => self.zero_piece(partition, index, done),
             Cursor::Copy { index, done } => self.copy_piece(partition, index, done),
             Cursor::Seed { index } => self.seed_piece(partition, index),
+            Cursor::Share { index } => self.share_piece(slot, partition, index),
+            // vCPU 0 enters the guest when all partners know.
+            Cursor::Greet { index } => match self.tell(partition, index) {
+                true => Some(Cursor::Greet { index: index + 1 }),
+                false => self.enter_life(slot, partition),
+            },
+            Cursor::Keep { from } => Some(match self.keep_output(partition, from) {
+                true => Cursor::Keep { from: from + KEPT },
+                false => Cursor::Quiet { bank: 0 },
+            }),
+            Cursor::Quiet { bank } => Some(self.quiet_piece(partition, bank)),
+            Cursor::Part { index } => match self.tell(partition, index) {
+                true => Some(Cursor::Part { index: index + 1 }),
+                false => self.ended(slot, partition),
+            },
         };
-        match next {
-            Some(next) => {
-                if let Some(vcpu) = self.vcpu(slot) {
-                    vcpu.activity = Activity::Loading(next);
-                }
-            }
-            None => self.loaded(slot, partition),
+        if let (Some(next), Some(vcpu)) = (next, self.vcpu(slot)) {
+            vcpu.activity = Activity::Loading(next);
         }
+    }
+
+    /// Routes the next few interrupts. None comes meanwhile: they are off since the former life.
+    fn route_piece(&mut self, partition: &'static Partition, first: u16) -> Option<Cursor> {
+        let end = first.saturating_add(ROUTES);
+        Some(
+            match self.route_interrupts(partition, first.into()..end.into()) {
+                true => Cursor::Route { first: end },
+                false => Cursor::Reset { step: 0 },
+            },
+        )
+    }
+
+    /// Does the next step of making the virtual GIC as new, while the partition does not run.
+    fn reset_piece(&mut self, partition: &'static Partition, step: u16) -> Option<Cursor> {
+        let more = partition.state.lock().vgic.reset_step(step.into());
+        Some(match more {
+            true => Cursor::Reset { step: step + 1 },
+            false => Cursor::Zero { index: 0, done: 0 },
+        })
     }
 
     /// Zeroes the next page of a region.
@@ -146,11 +222,10 @@ impl Pcpu {
 
     /// Fills one random seed, a page's worth at most.
     fn seed_piece(&mut self, partition: &'static Partition, index: u16) -> Option<Cursor> {
-        let seed = self
-            .system
-            .payload
-            .seeds(partition.record)
-            .get(usize::from(index))?;
+        let seeds = self.system.payload.seeds(partition.record);
+        let Some(seed) = seeds.get(usize::from(index)) else {
+            return Some(Cursor::Share { index: 0 });
+        };
         let system = self.system;
         let mut at = seed.gpa;
         let end = seed.gpa.saturating_add(seed.bytes.min(PAGE_BYTES));
@@ -163,6 +238,33 @@ impl Pcpu {
             });
         }
         Some(Cursor::Seed { index: index + 1 })
+    }
+
+    /// Zeroes a page of a channel's memory, if it was not yet.
+    fn share_piece(
+        &mut self,
+        slot: Slot,
+        partition: &'static Partition,
+        index: u16,
+    ) -> Option<Cursor> {
+        let Some(end) = partition.channels.get(usize::from(index)) else {
+            return self.loaded(slot, partition);
+        };
+        let done = self.zero_shared(end.shared);
+        Some(Cursor::Share {
+            index: index + u16::from(done),
+        })
+    }
+
+    /// Zeroes a page of memory that no guest runs with yet.
+    pub fn zero_page(&mut self, page: HostPhysAddr) {
+        // SAFETY: the placement gave the page to a channel, whose partitions do not run before it is zero.
+        unsafe {
+            self.window.with_page(page, |page| {
+                copy::zero(page, PAGE_BYTES);
+                cache::clean_and_invalidate(page, PAGE_BYTES);
+            });
+        }
     }
 
     /// Maps the page that holds `gpa`, lets `work` change up to `most` bytes of it, and cleans them to memory. Returns
@@ -190,8 +292,39 @@ impl Pcpu {
         bytes
     }
 
-    /// All is in place: vCPU 0 starts as Linux's booting protocol says.
-    fn loaded(&mut self, slot: Slot, partition: &'static Partition) {
+    /// Tells the partner at a channel that the partition runs, or has stopped. Returns false behind the last channel.
+    #[inline(never)]
+    fn tell(&mut self, partition: &'static Partition, index: u16) -> bool {
+        self.ring(partition, index.into()) != result::INVALID_PARAMETERS
+    }
+
+    /// vCPU 0 is done with the work of its partition: what it is told from here on is for the guest.
+    #[inline(never)]
+    fn enter_life(&mut self, slot: Slot, partition: &Partition) -> Option<Cursor> {
+        self.retire(slot);
+        self.watch(slot, partition);
+        self.attend |= 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        None
+    }
+
+    /// Gives a bank of interrupts back: whatever state they are in, the next life finds them as new.
+    #[inline(never)]
+    fn quiet_piece(&mut self, partition: &'static Partition, bank: u16) -> Cursor {
+        let mask = partition.state.lock().vgic.hardware_spis(bank.into());
+        let Some(mask) = mask else {
+            return Cursor::Part { index: 0 };
+        };
+        if mask != 0 {
+            let (gic, number) = (self.system.distributor, u32::from(bank) + 1);
+            gic.disable(number, mask);
+            gic.clear_pending(number, mask);
+            gic.deactivate(number, mask);
+        }
+        Cursor::Quiet { bank: bank + 1 }
+    }
+
+    /// All is in place: vCPU 0 starts as Linux's booting protocol says, once its partners know.
+    fn loaded(&mut self, slot: Slot, partition: &'static Partition) -> Option<Cursor> {
         cache::invalidate_instructions();
         let entry = Entry {
             address: GuestPhysAddr(partition.record.entry),
@@ -201,16 +334,24 @@ impl Pcpu {
         let runs = state.life.loaded();
         if runs {
             state.power.boot(entry);
+            partition.exhaustions.store(0, Ordering::Relaxed);
         }
         let starts = state.life.starts();
         drop(state);
-        self.retire(slot);
         if runs {
+            let presence = Presence {
+                generation: starts,
+                runs: true,
+            };
+            partition.presence.store(presence.raw(), Ordering::Release);
             self.report(Event::Started {
                 partition: partition.id,
                 starts,
             });
+            if !partition.channels.is_empty() {
+                return Some(Cursor::Greet { index: 0 });
+            }
         }
-        self.attend |= 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        self.enter_life(slot, partition)
     }
 }

@@ -1,16 +1,20 @@
-//! Accesses to emulated devices: the virtual GIC's frames and the UART.
+//! Accesses to emulated devices: the virtual GIC's frames, the UART, the doorbells of channels, and the
+//! registers of partitions that are managed.
 //!
 //! To add a device: a range in [`crate::system::Partition`], an arm in [`Pcpu::emulate`].
 
 use crate::pcpu::Pcpu;
 use crate::system::Partition;
-use bulkhead::addr::GuestPhysAddr;
+use bulkhead::addr::{GuestPhysAddr, Range};
 use bulkhead::ids::VcpuId;
 use bulkhead::trap::access::MmioAccess;
 use bulkhead::vgic::Vgic;
 
-/// `UARTFR` and its flags TXFF and RXFE.
-const UART_FLAGS: u64 = 0x18;
+/// `UARTDR`.
+pub const UART_DATA: u64 = 0x00;
+/// `UARTFR` and its flags BUSY, TXFF and RXFE.
+pub const UART_FLAGS: u64 = 0x18;
+const UART_BUSY: u64 = 1 << 3;
 const UART_TRANSMIT_FULL: u64 = 1 << 5;
 const UART_RECEIVE_EMPTY: u64 = 1 << 4;
 /// Bytes of one redistributor: its control and its private frame.
@@ -31,6 +35,12 @@ impl Pcpu {
             let offset = at - partition.redistributors.start();
             let vcpu = VcpuId((offset / REDISTRIBUTOR_BYTES) as u8);
             self.access_redistributor(partition, vcpu, offset % REDISTRIBUTOR_BYTES, access);
+        } else if partition.doorbells.is_some_and(|range| range.holds(at)) {
+            let first = partition.doorbells.map_or(0, Range::start);
+            self.access_doorbell(partition, at - first, access);
+        } else if partition.manager.is_some_and(|range| range.holds(at)) {
+            let first = partition.manager.map_or(0, Range::start);
+            self.access_manager(partition, at - first, access);
         } else {
             return false;
         }
@@ -56,8 +66,9 @@ impl Pcpu {
                 self.drive_uart(partition, level);
             }
             if sent {
-                self.output_arrived(value as u8 == b'\n');
+                self.output_arrived(partition, value as u8 == b'\n');
             }
+            self.input_taken(); // the FIFO may have been emptied by its controls
         } else {
             let raw = state.uart.read(offset, access.width, partition.output);
             let line = state.uart.take_line_change();
@@ -67,7 +78,8 @@ impl Pcpu {
             }
             self.finish_load(access, raw);
             self.input_taken();
-            if offset == UART_FLAGS && raw & UART_TRANSMIT_FULL != 0 {
+            // Busy from where a FIFO's worth no longer fits until full: Linux waits for both.
+            if offset == UART_FLAGS && raw & UART_BUSY != 0 {
                 self.output_is_awaited();
             }
         }
@@ -148,14 +160,14 @@ impl Pcpu {
     }
 
     /// Returns what a store puts on the bus.
-    fn stored(&mut self, access: MmioAccess) -> u64 {
+    pub fn stored(&mut self, access: MmioAccess) -> u64 {
         self.current_vcpu().map_or(0, |vcpu| {
             access.stored(vcpu.context.register(access.register))
         })
     }
 
     /// Puts a load's result into its register.
-    fn finish_load(&mut self, access: MmioAccess, raw: u64) {
+    pub fn finish_load(&mut self, access: MmioAccess, raw: u64) {
         if let Some(vcpu) = self.current_vcpu() {
             vcpu.context
                 .set_register(access.register, access.extend(raw));

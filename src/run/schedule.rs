@@ -1,105 +1,199 @@
-//! Choosing who runs: [`Pcpu::resume`], the end of every trap.
+//! Choosing who runs: [`Pcpu::resume_by_loop`], the end of every trap that [`super::handover`] does not end.
 //!
 //! It goes round until a vCPU can be entered: what others asked for comes first, since it may wake or stop somebody;
 //! then deadlines that have passed; then the most urgent of those that are ready. A vCPU that loads its partition gets
 //! one page at a time, with a look at interrupts in between. EL2's timer is set for what may interrupt the vCPU that is
 //! entered, and for nothing else: whoever is less urgent is looked at when it could run.
 
+use super::stays;
 use crate::arch::aarch64::cpu;
-use crate::arch::aarch64::sysreg::read;
-use crate::hw::timer;
-use crate::pcpu::{Activity, Pcpu};
-use bulkhead::sched::Slot;
+use crate::hw::{gicv3, timer};
+use crate::pcpu::{Activity, Pcpu, Vcpu};
 use bulkhead::sched::deadlines::NEVER;
+use bulkhead::sched::{Gate, Slot};
+use bulkhead::trace::What;
 use bulkhead::vcpu::Context;
+use core::sync::atomic::Ordering;
 
 impl Pcpu {
     /// Looks after everything that came up, then returns the registers of the vCPU to enter. Sleeps when nobody wants
     /// to run.
-    pub fn resume(&mut self) -> *mut Context {
+    pub fn resume_by_loop(&mut self) -> *mut Context {
         loop {
             self.attend_to_all();
             if !self.reschedule
                 && let Some(slot) = self.current
             {
+                // As below, when this one's are to be filled; that may have two halves.
+                if self.folded && (self.look_for_interrupts() || !self.refill()) {
+                    continue;
+                }
                 return self.enter(slot);
             }
-            let Some(slot) = self.choose() else {
+            let Some(candidate) = self.choose() else {
+                continue;
+            };
+            let (gate, loads) = self.turn_of(candidate);
+            if !self.settle_gate(gate) {
+                // The next interrupt is the most urgent of all that came, and then the choice is made anew.
+                stays::preemption_point(self.id);
+                continue;
+            }
+            self.settle_console();
+            let Some(slot) = candidate else {
                 self.idle();
                 continue;
             };
-            if self.is_loading(slot) {
-                self.settle_console(Some(slot));
+            self.chosen = slot;
+            if loads {
+                self.trace_turn(Some(slot), What::Load);
                 self.arm_timer(Some(slot));
                 self.load_piece(slot);
                 self.look_for_interrupts();
                 continue;
             }
+            // Filling the list registers may be long: whoever is more urgent comes first.
+            if self.look_for_interrupts() {
+                continue;
+            }
+            self.trace_turn(Some(slot), What::Run);
             self.switch_to(slot);
-            self.settle_console(Some(slot));
+            if self.current.is_none() {
+                continue;
+            }
             self.reschedule = false;
             self.arm_timer(Some(slot));
             // The switch itself may have found something, such as a deadline that is over.
-            if self.attend == 0 {
+            if self.attend | self.unfinished == 0 && !self.folded {
                 return self.enter(slot);
             }
+            self.finish_write(slot);
         }
     }
 
-    /// Says whether the current vCPU can go on at once: there is nobody to choose, nothing to look after, and its list
-    /// registers are in the hardware.
-    #[inline(always)]
-    pub fn is_undisturbed(&self) -> bool {
-        let settled = !self.reschedule && !self.folded && self.attend == 0;
-        settled && self.current.is_some() && !self.mailbox.has_mail()
+    /// Does a piece of the register write that the current vCPU has to finish, if it has one, unless something else comes
+    /// first. Nobody is entered with half a write done: the vCPU is chosen anew in any case.
+    #[inline(never)]
+    fn finish_write(&mut self, slot: Slot) {
+        if self.unfinished & 1u64.checked_shl(slot.0.into()).unwrap_or(0) == 0 {
+            return;
+        }
+        self.reschedule = true;
+        if self.attend == 0 && !self.look_for_interrupts() {
+            self.continue_write();
+        }
     }
 
-    /// Chooses the slot to run, after waking all whose deadlines are over and who are at least as urgent.
-    fn choose(&mut self) -> Option<Slot> {
+    /// Says whether the current vCPU can go on at once when there is nobody to choose: nothing is to be looked after, and its
+    /// list registers are in the hardware. Mail that came meanwhile and is heard comes with a call, which interrupts the guest.
+    #[inline(always)]
+    pub fn is_undisturbed(&self) -> bool {
+        !self.folded && self.attend == 0 && self.current.is_some()
+    }
+
+    /// Makes the pCPU hear what is at least as urgent as the one that is about to run, and nothing else. Returns false when
+    /// something came up, which may be for somebody more urgent: then choose anew.
+    ///
+    /// When more is let through than before, what was held back is taken first, one interrupt at a time and the most
+    /// urgent first, until there is none: so it wakes its sleeping owner before anybody less urgent runs, and once that
+    /// one is chosen the rest is held back again. This ends: an interrupt that is taken for a guest stays active until
+    /// its owner has run, so no INTID comes twice, and EL2's own come again only when somebody asks anew.
+    #[inline(always)]
+    fn settle_gate(&mut self, gate: Gate) -> bool {
+        if gate != self.gate {
+            self.held_back |= gate.mask > self.gate.mask;
+            self.gate = gate;
+            if self.unheard & gate.heard.slots != 0 {
+                self.restore_priorities();
+            }
+            gicv3::set_mask(gate.mask);
+            self.mailbox.mail.publish(gate.heard);
+            if self.mailbox.mail.has(gate.heard) {
+                return false;
+            }
+        }
+        !self.held_back || !self.take_held_back()
+    }
+
+    /// Takes the most urgent interrupt that was held back. Returns false when there is none any more.
+    #[inline(never)]
+    fn take_held_back(&mut self) -> bool {
+        cpu::isb(); // the mask counts from here on
+        stays::preemption_point(self.id);
+        self.held_back = self.take_next();
+        self.held_back
+    }
+
+    /// Chooses the slot to run, if any, after waking all whose deadlines are over and who are at least as urgent. `None`
+    /// when an interrupt came in between, and something is to be looked after first.
+    fn choose(&mut self) -> Option<Option<Slot>> {
         let now = timer::now();
         self.end_slice(now);
+        if self.limits.is_some() {
+            self.settle_limits(now);
+        }
         loop {
             let candidate = self.queue.most_urgent();
             if !self.wake_expired(candidate, now) {
-                return candidate;
+                if self.limits.is_none() {
+                    return Some(candidate);
+                }
+                if candidate.is_some() || !self.wake_background(now) {
+                    return Some(self.run_within_limits(candidate, now));
+                }
+            }
+            if self.look_for_interrupts() {
+                return None;
             }
         }
     }
 
-    /// Sleeps until an interrupt is pending, and takes it.
+    /// Sleeps until an interrupt is pending, and takes it. The mask lets all through: WFI sleeps through a masked one.
     fn idle(&mut self) {
-        self.settle_console(None);
+        self.break_silence();
         self.arm_timer(None);
-        if self.mailbox.has_mail() || self.attend != 0 {
+        if self.attend != 0 {
             return;
         }
-        cpu::wait_for_interrupt();
+        self.trace_turn(None, What::Idle);
+        stays::wait_for_interrupt(self.id);
+        self.trace_awake();
+        let wakes = self.mailbox.wakes.load(Ordering::Relaxed);
+        self.mailbox
+            .wakes
+            .store(wakes.wrapping_add(1), Ordering::Relaxed);
         self.take_interrupts();
     }
 
-    /// Takes interrupts that came while EL2 worked.
-    fn look_for_interrupts(&mut self) {
-        if read::isr_el1() & 1 << 7 != 0 {
+    /// Takes interrupts that came while EL2 worked. Says whether there was any.
+    #[inline(always)]
+    pub fn look_for_interrupts(&mut self) -> bool {
+        stays::preemption_point(self.id);
+        let pending = cpu::interrupt_is_pending();
+        if pending {
             self.take_interrupts();
         }
+        pending
     }
 
     /// Makes a vCPU want to run; the pCPU chooses anew.
     pub fn wake(&mut self, slot: Slot) {
-        self.queue.make_ready(slot);
+        self.trace(slot, What::Wake);
+        self.enqueue(slot);
         self.reschedule = true;
     }
 
     /// Takes a vCPU off the run queue; the pCPU chooses anew.
     pub fn block(&mut self, slot: Slot) {
-        self.queue.block(slot);
+        self.trace(slot, What::Block);
+        self.dequeue(slot);
         self.reschedule = true;
     }
 
-    /// Puts the current vCPU behind its equals when its time slice is over.
+    /// Puts the vCPU that was chosen last behind its equals when its time slice is over.
     fn end_slice(&mut self, now: u64) {
         let start = core::mem::replace(&mut self.slice_start, now);
-        let Some(slot) = self.current else { return };
+        let slot = self.chosen;
         let Some(vcpu) = self.vcpu(slot) else { return };
         if vcpu.time_slice == 0 {
             return;
@@ -107,14 +201,27 @@ impl Pcpu {
         vcpu.slice_left = vcpu.slice_left.saturating_sub(now.wrapping_sub(start));
         if vcpu.slice_left == 0 {
             vcpu.slice_left = vcpu.time_slice;
-            self.queue.rotate(slot);
+            self.rotate_elsewhere(slot);
         }
     }
 
+    /// [`Pcpu::rotate`], for those that need not be fast.
+    #[inline(never)]
+    fn rotate_elsewhere(&mut self, slot: Slot) {
+        self.rotate(slot);
+    }
+
+    /// [`Pcpu::yield_current`], for those that need not be fast.
+    #[inline(never)]
+    pub fn yield_elsewhere(&mut self) {
+        self.yield_current();
+    }
+
     /// Lets the equals of the current vCPU go first.
+    #[inline(always)]
     pub fn yield_current(&mut self) {
         if let Some(slot) = self.current {
-            self.queue.rotate(slot);
+            self.rotate(slot);
             if let Some(vcpu) = self.vcpu(slot) {
                 vcpu.slice_left = vcpu.time_slice;
             }
@@ -123,13 +230,14 @@ impl Pcpu {
     }
 
     /// Sets EL2's timer for what may interrupt the vCPU that is about to run, or for everything when none is.
+    #[inline(always)]
     fn arm_timer(&mut self, running: Option<Slot>) {
-        let console = self
-            .console
-            .as_ref()
-            .map_or(NEVER, |console| console.deadline());
+        let console = match &self.console {
+            Some(console) if self.gate.heard.console() => console.deadline(),
+            _ => NEVER,
+        };
         let due = match running {
-            None => self.deadlines.earliest(),
+            None => self.deadlines.earliest().min(self.idle_limits_due()),
             Some(slot) => self.due_while(slot),
         };
         timer::arm(due.min(console));
@@ -137,26 +245,41 @@ impl Pcpu {
 
     /// Returns the earliest event that may interrupt a vCPU: of its own timers, of those more urgent, of its equals
     /// when it shares time with them, and the end of its slice.
+    #[inline(always)]
     fn due_while(&self, slot: Slot) -> u64 {
         let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return NEVER;
         };
-        let own = self.deadlines.of(slot);
-        if vcpu.time_slice == 0 {
-            return own.min(self.deadlines.earliest_before(vcpu.equals.0));
+        if vcpu.time_slice != 0 || self.limits.is_some() {
+            return self.due_before_limits(slot, vcpu);
         }
-        let others = self.deadlines.earliest_before(vcpu.equals.1);
-        let slice = match self.queue.has_waiting_equal(slot) {
-            true => self.slice_start.saturating_add(vcpu.slice_left),
-            false => NEVER,
-        };
-        own.min(others).min(slice)
+        let own = self.deadlines.of(slot);
+        own.min(self.deadlines.earliest_before(vcpu.equals.0))
     }
 
-    /// Says whether a slot fills memory rather than runs a guest.
-    fn is_loading(&self, slot: Slot) -> bool {
-        self.vcpus
-            .get(slot.index())
-            .is_some_and(|vcpu| matches!(vcpu.activity, Activity::Loading(_)))
+    /// [`Pcpu::due_while`] when the time of the vCPU is limited, or may be.
+    #[inline(never)]
+    fn due_before_limits(&self, slot: Slot, vcpu: &Vcpu) -> u64 {
+        let (behind, slice) = match (vcpu.time_slice, self.has_waiting_equal(slot)) {
+            (0, _) => (vcpu.equals.0, NEVER),
+            (_, false) => (vcpu.equals.1, NEVER),
+            (_, true) => (
+                vcpu.equals.1,
+                self.slice_start.saturating_add(vcpu.slice_left),
+            ),
+        };
+        let own = self.deadlines.of(slot);
+        let others = self.deadlines.earliest_before(behind);
+        self.limited(slot, behind, own.min(others).min(slice))
+    }
+
+    /// Returns what may interrupt the one that was chosen, and whether it fills memory rather than runs a guest.
+    #[inline(always)]
+    fn turn_of(&self, candidate: Option<Slot>) -> (Gate, bool) {
+        let vcpu = candidate.and_then(|slot| self.vcpus.get(slot.index()));
+        let (gate, loads) = vcpu.map_or((Gate::OPEN, false), |vcpu| {
+            (vcpu.gate, matches!(vcpu.activity, Activity::Loading(_)))
+        });
+        (self.limited_gate(candidate, gate), loads)
     }
 }

@@ -4,8 +4,7 @@ use super::timers::PHYSICAL_TIMER;
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, id, switch};
 use crate::hw::timer;
-use crate::pcpu::Pcpu;
-use bulkhead::ids::VcpuId;
+use crate::pcpu::{Pcpu, Quirks};
 use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugRegister;
 use bulkhead::trap::id_registers::virtualize;
@@ -94,13 +93,7 @@ impl Pcpu {
             SgiGroup::Group0 | SgiGroup::Group1Alias => vgic::SgiGroup::Group0,
             SgiGroup::Group1 => vgic::SgiGroup::Group1,
         };
-        if let Some(intid) = sgi_to_itself(value, id)
-            && group == vgic::SgiGroup::Group1
-            && self.deliver_directly(intid, false)
-        {
-            return;
-        }
-        self.fold();
+        // A sender that is among the targets is told like the others.
         let effects = partition.state.lock().vgic.sgi(id, value, group);
         self.apply(partition, effects);
     }
@@ -130,7 +123,8 @@ impl Pcpu {
         let Some(slot) = self.current else { return };
         let Some(vcpu) = self.vcpu(slot) else { return };
         vcpu.physical_timer.write(register, value, now);
-        let (level, partition, id) = (vcpu.physical_timer.line(now), vcpu.partition, vcpu.id);
+        let (level, partition, id) = (vcpu.physical_timer.settle(now), vcpu.partition, vcpu.id);
+        vcpu.settle_own_deadline();
         self.fold();
         let effects = partition
             .state
@@ -138,7 +132,7 @@ impl Pcpu {
             .vgic
             .set_line(PHYSICAL_TIMER, Some(id), level);
         self.apply(partition, effects);
-        self.set_deadline(slot, now);
+        self.set_deadline(slot);
         self.reschedule = true;
     }
 
@@ -149,7 +143,9 @@ impl Pcpu {
         vcpu.debug.write(register, value);
         let debug = vcpu.debug;
         write::mdscr_el1(debug.mdscr());
-        if debug.uses_comparators() {
+        let used = debug.uses_comparators();
+        vcpu.quirks.set(Quirks::COMPARATORS, used);
+        if used {
             switch::restore_comparators(&debug);
         } else {
             switch::clear_comparators();
@@ -207,8 +203,9 @@ impl Pcpu {
         let wanted = access.write && vcpu.context.register(access.rt) != 0 && has_pmu;
         if wanted {
             vcpu.uses_pmu = true;
+            vcpu.quirks.insert(Quirks::PMU);
             switch::restore_pmu(&vcpu.context.system.pmu);
-            write::mdcr_el2(controls::mdcr::guest(counters, true));
+            write::mdcr_el2(controls::mdcr_guest(counters, true));
         }
         wanted
     }
@@ -223,19 +220,13 @@ impl Pcpu {
         }
         if !vcpu.uses_pmu {
             vcpu.uses_pmu = true;
+            vcpu.quirks.insert(Quirks::PMU);
             switch::restore_pmu(&vcpu.context.system.pmu);
-            write::mdcr_el2(controls::mdcr::guest(counters, true));
+            write::mdcr_el2(controls::mdcr_guest(counters, true));
         }
         vcpu.context.system.pmu.pmcr = sysreg::pmcr_written(value);
         write::pmcr_el0(sysreg::pmcr_written(value));
     }
-}
-
-/// Returns the INTID of an `ICC_SGI1R_EL1` value that names the sender alone, in the first cluster.
-fn sgi_to_itself(value: u64, sender: VcpuId) -> Option<u16> {
-    let own = 1u64.checked_shl(sender.0.into())?;
-    let intid = value & 0xf << 24;
-    (value == intid | own).then_some((intid >> 24) as u16)
 }
 
 /// Reads the hardware's value of an identification register.

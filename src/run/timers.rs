@@ -5,11 +5,12 @@
 
 use crate::arch::aarch64::sysreg::read;
 use crate::hw::timer;
-use crate::pcpu::{Activity, Pcpu};
+use crate::pcpu::{Activity, Pcpu, Vcpu};
 use crate::system::Partition;
 use bulkhead::ids::VcpuId;
+use bulkhead::sched::Slot;
 use bulkhead::sched::deadlines::NEVER;
-use bulkhead::sched::{MAX_SLOTS, Slot};
+use bulkhead::vcpu::SystemRegisters;
 
 /// The PPI of the virtual timer, physical and virtual alike.
 pub const VIRTUAL_TIMER: u16 = 27;
@@ -24,7 +25,7 @@ const ALL: u64 = 0b111;
 const FIRES: u64 = 0b101;
 
 impl Pcpu {
-    /// EL2's timer fired: wakes who is due and may interrupt the current vCPU.
+    /// EL2's timer fired: somebody is due, whom the choice that follows wakes.
     pub fn timer_fired(&mut self) {
         timer::arm(NEVER);
         self.reschedule = true;
@@ -34,84 +35,137 @@ impl Pcpu {
             .as_ref()
             .is_some_and(|console| console.deadline() <= now)
         {
-            self.serve_console();
+            self.serve_late_console();
         }
-        let running = self.current.filter(|slot| self.queue.is_ready(*slot));
-        self.wake_expired(running, now);
     }
 
-    /// Wakes all whose deadlines are over and who are at least as urgent as `running`, or all when nobody runs. Says
-    /// whether there was any.
+    /// The console's deadline is over.
+    #[cold]
+    #[inline(never)]
+    fn serve_late_console(&mut self) {
+        self.on_account_of(None, Self::serve_console);
+    }
+
+    /// Wakes the most urgent one whose deadline is over, if it is at least as urgent as `running`, or nobody runs. Says
+    /// whether there was one.
+    #[inline(always)]
     pub fn wake_expired(&mut self, running: Option<Slot>, now: u64) -> bool {
-        let end = running.and_then(|slot| self.vcpus.get(slot.index()).map(|vcpu| vcpu.equals.1));
-        let mut any = false;
-        for _ in 0..MAX_SLOTS {
-            let Some(slot) = self.deadlines.expired(now) else {
-                break;
-            };
-            if end.is_some_and(|end| slot >= end) {
-                break;
-            }
-            self.expire(slot, now);
-            any = true;
-        }
-        any
+        self.deadlines.earliest() <= now && self.wake_first_expired(running, now)
     }
 
-    /// A vCPU's deadline is over: its timers' interrupts become pending.
-    fn expire(&mut self, slot: Slot, now: u64) {
-        self.deadlines.set(slot, NEVER);
+    /// [`Pcpu::wake_expired`] when somebody's deadline is over.
+    #[inline(never)]
+    fn wake_first_expired(&mut self, running: Option<Slot>, now: u64) -> bool {
+        let Some(slot) = self.deadlines.expired(now) else {
+            return false;
+        };
+        let running = running.and_then(|slot| self.vcpus.get(slot.index()));
+        if running.is_some_and(|running| slot >= running.equals.1) {
+            return false;
+        }
+        if self.limits.is_some() {
+            self.for_slot(slot, |pcpu| {
+                if !pcpu.replenish(slot, now) {
+                    pcpu.expire(slot, now);
+                }
+            });
+        } else if !self.expire_plainly(slot, now) {
+            self.expire(slot, now);
+        }
+        true
+    }
+
+    /// [`Pcpu::expire`] of a vCPU that waits off the hardware for its virtual timer, on a pCPU without limits. Returns false,
+    /// with nothing changed, when it is not that. Every guest has the timer, so its interrupt is on its way afterwards.
+    #[inline(always)]
+    fn expire_plainly(&mut self, slot: Slot, now: u64) -> bool {
+        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
+            return false;
+        };
+        let waits = vcpu.activity == Activity::Waiting && self.current != Some(slot);
+        let plain = waits && vcpu.own_deadline > now;
+        if !plain || !virtual_timer_is_due(&vcpu.context.system, now) {
+            return false;
+        }
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(false);
+        let mut state = vcpu.partition.state.lock();
+        let vgic = &mut state.vgic;
+        let signals = vgic.due(vcpu.id, VIRTUAL_TIMER, vmcr, active0, active1);
+        drop(state);
+        self.deadlines.set(slot, vcpu.own_deadline);
+        if signals {
+            vcpu.activity = Activity::Ready;
+            self.wake(slot);
+        }
+        true
+    }
+
+    /// A vCPU's deadline is over: its timers' interrupts become pending, and end its wait if they would be signalled.
+    #[inline(never)]
+    pub fn expire(&mut self, slot: Slot, now: u64) {
         let loaded = self.current == Some(slot);
+        if loaded {
+            self.fold(); // its emulated timer: the hardware watches the other one
+        }
         let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
             return;
         };
-        if matches!(vcpu.activity, Activity::Off | Activity::Loading(_)) {
+        if vcpu.watch_at <= now {
+            self.look_at_watchdog(slot, now);
             return;
         }
-        let system = &vcpu.context.system;
-        let virtual_due =
-            !loaded && system.cntv_ctl & ENABLE_AND_MASK == ENABLED && system.cntv_cval <= now;
-        let physical_due = vcpu.physical_timer.line(now);
+        if matches!(vcpu.activity, Activity::Off | Activity::Loading(_)) {
+            let at = vcpu.watch_at;
+            self.set_wake(slot, at);
+            return;
+        }
         let (partition, id) = (vcpu.partition, vcpu.id);
-        if loaded {
-            self.fold();
+        let virtual_due = !loaded && virtual_timer_is_due(&vcpu.context.system, now);
+        let physical_due = vcpu.physical_timer.settle(now);
+        if physical_due {
+            vcpu.settle_own_deadline();
         }
         let mut state = partition.state.lock();
-        let mut kick = 0;
-        if virtual_due && !state.vgic.hardware_in_flight(id, VIRTUAL_TIMER) {
-            kick |= state.vgic.physical_pending(VIRTUAL_TIMER, id).kick;
+        let vgic = &mut state.vgic;
+        if physical_due {
+            // This vCPU's own, which is looked after here: there is nobody to kick.
+            let _ = vgic.set_line(PHYSICAL_TIMER, Some(id), true);
         }
-        kick |= state
-            .vgic
-            .set_line(PHYSICAL_TIMER, Some(id), physical_due)
-            .kick;
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded);
+        let signals = match virtual_due {
+            true => vgic.due(id, VIRTUAL_TIMER, vmcr, active0, active1),
+            false => vgic.would_signal(id, vmcr, active0, active1),
+        };
+        let in_flight = vgic.hardware_in_flight(id, VIRTUAL_TIMER);
         drop(state);
-        self.kick(partition, kick);
-        self.set_deadline(slot, now);
-        self.attend_slot(slot);
+        let wakes = signals && vcpu.activity == Activity::Waiting;
+        if wakes {
+            vcpu.activity = Activity::Ready;
+        }
+        let deadline = next_deadline(vcpu, loaded || in_flight);
+        self.set_wake(slot, deadline);
+        if wakes {
+            self.wake(slot);
+        }
     }
 
     /// Puts the next deadline of a vCPU into the tree: of its emulated timer, and of its virtual timer when its
     /// registers are not in the hardware.
-    pub fn set_deadline(&mut self, slot: Slot, now: u64) {
+    pub fn set_deadline(&mut self, slot: Slot) {
         let loaded = self.current == Some(slot);
-        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
+        let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return;
         };
-        let mut deadline = vcpu.physical_timer.deadline(now).unwrap_or(NEVER);
-        let system = &vcpu.context.system;
-        if !loaded && system.cntv_ctl & ENABLE_AND_MASK == ENABLED {
-            let partition = vcpu.partition;
-            let in_flight = partition
+        let counts = !loaded && vcpu.context.system.cntv_ctl & ENABLE_AND_MASK == ENABLED;
+        let in_flight = counts
+            && vcpu
+                .partition
                 .state
                 .lock()
                 .vgic
                 .hardware_in_flight(vcpu.id, VIRTUAL_TIMER);
-            if !in_flight {
-                deadline = deadline.min(system.cntv_cval);
-            }
-        }
-        self.deadlines.set(slot, deadline);
+        let deadline = next_deadline(vcpu, loaded || in_flight);
+        self.set_wake(slot, deadline);
     }
 
     /// Lets the model know the level of the current vCPU's virtual timer, which the guest can see in its pending state.
@@ -124,6 +178,24 @@ impl Pcpu {
             .set_ppi_level(vcpu, VIRTUAL_TIMER, level);
         self.apply(partition, effects);
     }
+}
+
+/// Says whether a virtual timer that is not in the hardware asks for an interrupt.
+#[inline(always)]
+pub fn virtual_timer_is_due(system: &SystemRegisters, now: u64) -> bool {
+    system.cntv_ctl & ENABLE_AND_MASK == ENABLED && system.cntv_cval <= now
+}
+
+/// Returns when a vCPU next wants to be looked at: for its emulated timer, its watchdog, and its virtual timer unless the
+/// hardware watches that or its interrupt is on its way already (`virtual_is_seen_to`).
+#[inline(always)]
+pub fn next_deadline(vcpu: &Vcpu, virtual_is_seen_to: bool) -> u64 {
+    let deadline = vcpu.own_deadline;
+    let system = &vcpu.context.system;
+    if virtual_is_seen_to || system.cntv_ctl & ENABLE_AND_MASK != ENABLED {
+        return deadline;
+    }
+    deadline.min(system.cntv_cval)
 }
 
 /// Says whether the hardware's virtual timer, the current vCPU's, asks for an interrupt: enabled, not masked, condition

@@ -125,6 +125,11 @@ impl Pcpu {
             features,
         };
         let injection = inject::take(&context, exception);
+        if injection.is_hopeless() {
+            // Its registers stay as they are: they tell of the exception before this one.
+            self.give_up("its exception vector cannot be executed");
+            return;
+        }
         write::elr_el1(injection.elr_el1);
         write::spsr_el1(injection.spsr_el1);
         write::esr_el1(injection.esr_el1);
@@ -133,8 +138,5 @@ impl Pcpu {
         }
         vcpu.context.pc = injection.pc;
         vcpu.context.pstate = injection.pstate;
-        if injection.is_hopeless() {
-            self.give_up("its exception vector cannot be executed");
-        }
     }
 }

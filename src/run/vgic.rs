@@ -5,11 +5,13 @@
 //! nothing of the model does neither.
 
 use crate::arch::aarch64::sysreg::{read, write};
+use crate::hw::list_registers::Shape;
 use crate::hw::{gicv3, list_registers};
 use crate::pcpu::Pcpu;
 use crate::system::Partition;
+use bulkhead::ids::VcpuId;
 use bulkhead::sched::Slot;
-use bulkhead::vgic::{Effects, hcr};
+use bulkhead::vgic::{Effects, Unfinished, Vgic, hcr};
 
 /// `ICH_HCR_EL2.EOIcount`.
 const EOI_COUNT_SHIFT: u32 = 27;
@@ -24,70 +26,50 @@ impl Pcpu {
         if self.folded {
             return;
         }
-        self.folded = true;
         let Some((partition, id)) = self.current_identity() else {
             return;
         };
-        let eoi_count = ends_of_spilled();
-        let kick = partition.state.lock().vgic.fold(
-            id,
-            eoi_count,
-            |index| list_registers::read_list_register(index as u8),
-            |intid| gicv3::deactivate(intid.into()),
-        );
+        let kick = self.fold_into(&mut partition.state.lock().vgic, id);
         self.kick(partition, kick);
     }
 
-    /// Writes the current vCPU's list registers as the model wants them, before the guest is entered.
-    pub fn refill(&mut self) {
+    /// [`Pcpu::fold`] for who holds the partition's lock already; returns the vCPUs to kick when it does not any more.
+    pub fn fold_into(&mut self, vgic: &mut Vgic<'static>, id: VcpuId) -> u16 {
+        if core::mem::replace(&mut self.folded, true) {
+            return 0;
+        }
+        self.held = vgic.used_list_registers(id);
+        vgic.fold(
+            id,
+            ends_of_spilled(),
+            |index| list_registers::read_list_register(index as u8),
+            |intid| gicv3::deactivate(intid.into()),
+        )
+    }
+
+    /// Writes the current vCPU's list registers as the model wants them, before the guest is entered. Returns false when
+    /// half of it is done.
+    #[inline(always)]
+    pub fn refill(&mut self) -> bool {
         let Some((partition, id)) = self.current_identity() else {
-            return;
+            return true;
         };
-        self.folded = false;
         let vmcr = read::ich_vmcr_el2() as u32;
         let mut state = partition.state.lock();
         let refill = state.vgic.refill(id, vmcr);
-        let mut changed = u32::from(refill.changed) & ((1 << self.shape.count) - 1);
+        if refill.unfinished {
+            drop(state);
+            self.kick(partition, refill.kick);
+            return false;
+        }
+        self.folded = false;
+        let changed = u32::from(refill.changed) & ((1 << self.shape.count) - 1);
         let registers = state.vgic.list_registers(id);
-        while changed != 0 {
-            let index = changed.trailing_zeros();
-            changed &= changed - 1;
-            list_registers::write_list_register(
-                index as u8,
-                registers.get(index as usize).copied().unwrap_or(0),
-            );
-        }
+        list_registers::write_list_registers(changed as u16, registers);
         drop(state);
-        let mut control = u64::from(refill.hcr);
-        if refill.hcr & hcr::TDIR != 0 && !self.shape.traps_deactivate {
-            control = control & !u64::from(hcr::TDIR) | TC;
-        }
-        write::ich_hcr_el2(list_registers::HCR_ENABLE | control);
-        self.kick_late(
-            partition,
-            refill.kick & !1u16.checked_shl(id.0.into()).unwrap_or(0),
-        );
-    }
-
-    /// Puts one more interrupt of the current vCPU straight into a list register, when nothing stands in the way: what
-    /// `fold`, a pending interrupt and `refill` would come to, without looking at the rest. Returns false when the long
-    /// way is needed.
-    pub fn deliver_directly(&mut self, intid: u16, physical: bool) -> bool {
-        if self.folded {
-            return false;
-        }
-        let Some((partition, id)) = self.current_identity() else {
-            return false;
-        };
-        let read = |index| list_registers::read_list_register(index as u8);
-        let mut state = partition.state.lock();
-        match state.vgic.deliver_directly(id, intid, physical, read) {
-            Some((index, value)) => {
-                list_registers::write_list_register(index as u8, value);
-                true
-            }
-            None => false,
-        }
+        write::ich_hcr_el2(interface_control(self.shape, refill.hcr));
+        self.kick_late(partition, refill.kick);
+        true
     }
 
     /// Says whether the current vCPU would be signalled an interrupt, whatever its PSTATE.
@@ -122,12 +104,40 @@ impl Pcpu {
         }
     }
 
-    /// Carries out what a call of the model asks for on the physical GIC, and tells the vCPUs that it names.
+    /// Carries out what a call of the model asks for on the physical GIC, and tells the vCPUs that it names. What is left of
+    /// a write is the current vCPU's.
     pub fn apply(&mut self, partition: &Partition, effects: Effects) {
         if effects.is_physical() {
             self.apply_physical(partition, &effects);
         }
         self.kick(partition, effects.kick);
+        if effects.rest.is_some() {
+            self.put_off(effects.rest);
+        }
+    }
+
+    /// Keeps the rest of the current vCPU's register write: [`Pcpu::resume_by_loop`] comes back to it after a look at who else
+    /// wants to run, and before the vCPU runs on.
+    fn put_off(&mut self, rest: Option<Unfinished>) {
+        let Some(slot) = self.current else { return };
+        if let Some(vcpu) = self.vcpu(slot) {
+            vcpu.unfinished = rest;
+        }
+        self.unfinished |= 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        self.reschedule = true;
+    }
+
+    /// Does the next piece of the current vCPU's register write. The list registers are as the write found them, or in
+    /// the model: the vCPU has not been entered since.
+    pub fn continue_write(&mut self) {
+        let Some(slot) = self.current else { return };
+        self.unfinished &= !1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        let Some(vcpu) = self.vcpu(slot) else { return };
+        let partition = vcpu.partition;
+        if let Some(rest) = vcpu.unfinished.take() {
+            let effects = partition.state.lock().vgic.continue_write(rest);
+            self.apply(partition, effects);
+        }
     }
 
     fn apply_physical(&mut self, partition: &Partition, effects: &Effects) {
@@ -154,39 +164,51 @@ impl Pcpu {
                     .set_trigger(bank * 32 + bit, effects.make_edge & mask != 0);
             }
         }
-        if let Some(route) = effects.route
-            && let Some(place) = partition.place(route.vcpu)
-            && let Some(mailbox) = self.system.mailboxes.get(usize::from(place.pcpu.0))
-        {
-            gic.route(route.intid.into(), mailbox.mpidr);
+        if let Some(route) = effects.route {
+            self.route(partition, route.intid);
         }
-        for (mask, act) in [
-            (
-                effects.disable,
-                gicv3::Distributor::disable as fn(gicv3::Distributor, u32, u32),
-            ),
-            (effects.clear_pending, gicv3::Distributor::clear_pending),
-            (effects.deactivate, gicv3::Distributor::deactivate),
-            (effects.set_pending, gicv3::Distributor::set_pending),
-            (effects.enable, gicv3::Distributor::enable),
-        ] {
-            if mask != 0 {
-                act(gic, bank, mask);
-            }
+        if effects.disable != 0 {
+            gic.disable(bank, effects.disable);
+        }
+        if effects.clear_pending != 0 {
+            gic.clear_pending(bank, effects.clear_pending);
+        }
+        if effects.deactivate != 0 {
+            self.deactivate_shared(partition, bank, effects.deactivate);
+        }
+        if effects.set_pending != 0 {
+            gic.set_pending(bank, effects.set_pending);
+        }
+        if effects.enable != 0 {
+            gic.enable(bank, effects.enable);
         }
     }
 
     /// Returns whose registers are in the hardware.
     #[inline(always)]
-    pub fn current_identity(&self) -> Option<(&'static Partition, bulkhead::ids::VcpuId)> {
+    pub fn current_identity(&self) -> Option<(&'static Partition, VcpuId)> {
         let vcpu = self.vcpus.get(self.current?.index())?;
         Some((vcpu.partition, vcpu.id))
     }
 }
 
+/// Returns `ICH_HCR_EL2` for what the model asks for.
+#[inline(always)]
+pub const fn interface_control(shape: Shape, wanted: u32) -> u64 {
+    if wanted == 0 {
+        return list_registers::HCR_ENABLE;
+    }
+    let control = list_registers::HCR_ENABLE | wanted as u64;
+    if wanted & hcr::TDIR != 0 && !shape.traps_deactivate {
+        return control & !(hcr::TDIR as u64) | TC;
+    }
+    control
+}
+
 /// Returns how many interrupts outside of the list registers the guest has ended. With the guest's EOImode at 1 an end
 /// only drops the priority, though some implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
-fn ends_of_spilled() -> u32 {
+#[inline(always)]
+pub fn ends_of_spilled() -> u32 {
     let count = (read::ich_hcr_el2() >> EOI_COUNT_SHIFT) as u32;
     if count != 0 && read::ich_vmcr_el2() & VEOIM != 0 {
         0

@@ -1,26 +1,29 @@
 //! The world switch: one vCPU's registers out of the pCPU, another's in.
 //!
 //! Out: list registers into the model, EL1 and EL0 state with the virtual timer off, FP where it is eager, then the
-//! timer interrupt's banked active state. In: stage 2 and identity, traps, the siblings' translations, the timer
-//! interrupt's active state before the timer itself, EL1 and EL0 state, list registers, FP. The guest's general
-//! registers are in its `Context` already: the vectors put them there.
+//! timer interrupt's banked active state. In: stage 2 and identity, traps, the siblings' translations, list registers, the
+//! timer interrupt's active state before the timer itself, EL1 and EL0 state, FP. The guest's general registers are in its
+//! `Context` already: the vectors put them there.
 //!
 //! Nothing here waits for stage-2 maintenance: tables never change while a partition runs.
 
-use super::timers::VIRTUAL_TIMER;
+use super::timers::{VIRTUAL_TIMER, next_deadline, virtual_timer_is_due};
+use super::vgic::{ends_of_spilled, interface_control};
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, cpu, fp, switch, tlb};
-use crate::hw::{list_registers, timer};
-use crate::pcpu::{Pcpu, Vcpu};
-use bulkhead::ids::Mpidr;
+use crate::hw::{gicv3, list_registers, timer};
+use crate::pcpu::{Pcpu, Quirks, Vcpu};
+use crate::system::Partition;
+use bulkhead::ids::{MAX_PARTITIONS, Mpidr, VcpuId};
 use bulkhead::sched::Slot;
-use bulkhead::trap::controls;
+use bulkhead::trap::{controls, policy};
 use bulkhead::vcpu::Context;
+use bulkhead::vgic::{Coming, Leaving, Vgic};
 
 /// `HCR_EL2.TWI`: WFI traps.
-const HCR_TWI: u64 = 1 << 13;
+const HCR_TWI: u64 = policy::HCR_EL2.mask("TWI");
 /// `HCR_EL2.VSE`: a virtual SError is pending.
-const HCR_VSE: u64 = 1 << 8;
+const HCR_VSE: u64 = policy::HCR_EL2.mask("VSE");
 /// `ISR_EL1.A`: a physical SError is pending.
 const ISR_A: u64 = 1 << 8;
 /// `VTTBR_EL2.VMID`.
@@ -28,172 +31,256 @@ const VMID_SHIFT: u32 = 48;
 
 impl Pcpu {
     /// Makes a vCPU's registers the ones in the hardware.
+    #[inline(always)]
     pub fn switch_to(&mut self, slot: Slot) {
-        if self.current == Some(slot) {
-            return;
+        if self.current != Some(slot) {
+            self.exchange(slot);
         }
+    }
+
+    /// [`Pcpu::switch_to`] for another one.
+    #[inline(never)]
+    fn exchange(&mut self, slot: Slot) {
         self.unload();
         self.load(slot);
     }
 
     /// Returns the registers of the current vCPU, ready to be entered.
+    #[inline(always)]
     pub fn enter(&mut self, slot: Slot) -> *mut Context {
-        if self.folded {
-            self.refill();
-        }
+        debug_assert!(
+            self.unfinished & 1 << slot.0 == 0,
+            "half a write of the one that is entered is to be done"
+        );
         match self.vcpus.get_mut(slot.index()) {
-            Some(vcpu) => &raw mut vcpu.context,
+            // The whole vCPU's, of which it is the first field: the short way of the next trap gets it back.
+            Some(vcpu) => core::ptr::from_mut(vcpu).cast(),
             None => unreachable!("slots are made at start-up"),
         }
     }
 
-    /// Takes the current vCPU's registers out of the hardware.
+    /// Takes the current vCPU's registers out of the hardware. The partition's lock is taken once, for all that is asked of
+    /// the model.
+    #[inline(never)]
     pub fn unload(&mut self) {
-        let Some(slot) = self.current else { return };
-        self.fold();
-        self.current = None;
-        let (shape, features, redistributor) = (self.shape, self.features, self.redistributor);
-        write::ich_hcr_el2(0);
-        let owns_fp = self.fp_owner == Some(slot);
+        let Some(slot) = self.current.take() else {
+            return;
+        };
         let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
             return;
         };
-        vcpu.interface.save(shape);
-        switch::save(&mut vcpu.context.system, features);
-        if vcpu.uses_pmu {
-            switch::save_pmu(&mut vcpu.context.system.pmu);
+        let (partition, id) = (vcpu.partition, vcpu.id);
+        let left = leave(partition, id, self.folded);
+        if !self.folded {
+            self.held = left.held;
         }
-        if vcpu.debug.uses_comparators() {
-            switch::clear_comparators();
-        }
-        if vcpu.fp_eager && owns_fp {
-            write::cptr_el2(controls::cptr::GUEST);
-            cpu::isb();
-            fp::save(&mut vcpu.context.fp);
+        self.folded = true;
+        write::ich_hcr_el2(0);
+        vcpu.interface.save(self.shape);
+        switch::save(&mut vcpu.context.system, self.features);
+        save_seldom_used(vcpu);
+        if vcpu.fp_eager && self.fp_owner == Some(slot) {
+            save_fp(vcpu);
             self.fp_owner = None;
         }
         vcpu.serror = read::hcr_el2() & HCR_VSE != 0;
         // An SError of what it did last is taken when the next guest is entered, but is still its own.
         cpu::dsb_sy();
+        cpu::isb(); // the register is not read before
         if read::isr_el1() & ISR_A != 0 {
             self.serror_of = Some(slot);
         }
         // The banked active state of the timer's interrupt must not meet the next vCPU. Its line is low by now, or it would
-        // become pending again.
+        // become pending again. It is cleared whatever the model says: a sibling may have ended the interrupt meanwhile.
         cpu::isb();
-        redistributor.deactivate(VIRTUAL_TIMER.into());
-        let now = timer::now();
-        self.set_deadline(slot, now);
+        self.redistributor.deactivate(VIRTUAL_TIMER.into());
+        let deadline = next_deadline(vcpu, left.in_flight);
+        self.set_wake(slot, deadline);
+        if left.kick != 0 {
+            self.kick(partition, left.kick);
+        }
     }
 
-    /// Puts a vCPU's registers into the hardware.
+    /// Puts a vCPU's registers into the hardware, its list registers included.
+    ///
+    /// Where that is much work it is half done, and nobody is current: interrupts are looked at, and it is chosen again.
+    ///
+    /// A virtual deadline that passed meanwhile is injected now, which saves the guest a trap. A timer interrupt that the
+    /// guest has not finished is active again before the timer itself comes.
+    #[inline(always)]
     fn load(&mut self, slot: Slot) {
-        let (shape, features, redistributor, counters) = (
-            self.shape,
-            self.features,
-            self.redistributor,
-            self.event_counters,
-        );
+        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
+            return;
+        };
         self.current = Some(slot);
-        self.folded = true;
-        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
+        self.folded = false;
+        let partition = vcpu.partition;
+        let coming = come(vcpu, self.held);
+        if coming.unfinished {
+            self.current = None;
+            self.kick(partition, coming.kick);
             return;
-        };
-        let (partition, id) = (vcpu.partition, vcpu.id);
-        let control = hypervisor_control(vcpu);
-        vcpu.serror = false; // in the hardware from here on, which clears it when the guest takes it
-        // SAFETY: the root was built at start-up for this partition alone, and its VMID is no other's.
-        unsafe { write::vttbr_el2(u64::from(partition.vmid.0) << VMID_SHIFT | partition.root.0) };
-        write::vmpidr_el2(1 << 31 | Mpidr::of_vcpu(id).raw());
-        write::mdcr_el2(controls::mdcr::guest(counters, vcpu.uses_pmu));
-        // SAFETY: the guest's bits of the trap policy; stage 2 is on.
-        unsafe { write::hcr_el2(control) };
-        vcpu.interface.restore(shape);
-        self.keep_siblings_apart(slot);
-        self.load_timer(slot, redistributor);
-        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
-            return;
-        };
-        vcpu.context.system.mdscr_el1 = vcpu.debug.mdscr();
-        if vcpu.debug.uses_comparators() {
-            switch::restore_comparators(&vcpu.debug);
         }
-        if vcpu.uses_pmu {
-            switch::restore_pmu(&vcpu.context.system.pmu);
-        }
-        switch::restore(&vcpu.context.system, features);
-        self.load_all_list_registers(slot);
-        self.load_fp(slot);
-        self.set_deadline(slot, timer::now());
-    }
-
-    /// Prepares the interrupt controller for the virtual timer that comes: an interrupt that the guest has not finished
-    /// is active again, and a deadline that passed meanwhile is injected now, which saves the guest a trap.
-    fn load_timer(&mut self, slot: Slot, redistributor: crate::hw::gicv3::Redistributor) {
-        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
-            return;
-        };
-        let (system, id) = (&vcpu.context.system, vcpu.id);
-        let due = system.cntv_ctl & 0b11 == 0b01 && system.cntv_cval <= timer::now();
-        let mut state = vcpu.partition.state.lock();
-        if due && !state.vgic.hardware_in_flight(id, VIRTUAL_TIMER) {
-            // The vCPU is about to run here: there is nobody else to tell.
-            let _ = state.vgic.physical_pending(VIRTUAL_TIMER, id);
-        }
-        let in_flight = state.vgic.hardware_in_flight(id, VIRTUAL_TIMER);
-        drop(state);
-        if in_flight {
-            redistributor.activate(VIRTUAL_TIMER.into());
+        confine(vcpu, self.event_counters);
+        vcpu.interface.restore(self.shape);
+        keep_siblings_apart(&mut self.last_ran, vcpu);
+        self.held = coming.held;
+        if coming.in_flight {
+            self.redistributor.activate(VIRTUAL_TIMER.into());
             cpu::dsb_sy(); // before the timer's line rises
         }
-    }
-
-    /// Drops translations and instructions that another vCPU of the same partition, or a former life, left on this pCPU:
-    /// a guest's ASIDs and local maintenance are per CPU, and a reset CPU remembers none.
-    fn keep_siblings_apart(&mut self, slot: Slot) {
-        let Some(vcpu) = self.vcpus.get(slot.index()) else {
-            return;
-        };
-        let (partition, id) = (vcpu.partition.id, vcpu.id.0);
-        let Some(last) = self.last_ran.get_mut(usize::from(partition.0)) else {
-            return;
-        };
-        let before = core::mem::replace(last, id);
-        if before != id && before != NOBODY {
-            cpu::isb();
-            tlb::invalidate_local_guest();
-            cache::invalidate_local_instructions();
-        }
-    }
-
-    /// Writes every list register of the vCPU that comes.
-    fn load_all_list_registers(&mut self, slot: Slot) {
-        let count = self.shape.count;
-        let Some(vcpu) = self.vcpus.get(slot.index()) else {
-            return;
-        };
-        let state = vcpu.partition.state.lock();
-        for (index, value) in (0..count).zip(state.vgic.list_registers(vcpu.id)) {
-            list_registers::write_list_register(index, *value);
-        }
-    }
-
-    /// Lets the vCPU that comes use FP when the registers are its own, and traps the first use when they are not.
-    fn load_fp(&mut self, slot: Slot) {
-        let eager = self
-            .vcpus
-            .get(slot.index())
-            .is_some_and(|vcpu| vcpu.fp_eager);
-        if eager && self.fp_owner != Some(slot) {
+        write::ich_hcr_el2(interface_control(self.shape, coming.hcr));
+        write::mdscr_el1(vcpu.debug.mdscr());
+        restore_seldom_used(vcpu);
+        switch::restore(&vcpu.context.system, self.features);
+        let deadline = next_deadline(vcpu, true);
+        let owns_fp = self.fp_owner == Some(slot);
+        if vcpu.fp_eager && !owns_fp {
             self.take_fp(slot);
-            return;
-        }
-        let trap = if self.fp_owner == Some(slot) {
-            0
         } else {
-            controls::cptr::TFP
+            // The first use is trapped when the registers are not its own.
+            let trap = if owns_fp { 0 } else { controls::CPTR_TFP };
+            write::cptr_el2(controls::CPTR_GUEST | trap);
+        }
+        self.set_wake(slot, deadline);
+        if coming.kick != 0 {
+            self.kick(partition, coming.kick);
+        }
+    }
+}
+
+/// Takes the list registers of the vCPU that leaves into the model, unless that was done already.
+#[inline(always)]
+fn leave(partition: &Partition, id: VcpuId, folded: bool) -> Leaving {
+    let mut state = partition.state.lock();
+    let vgic = &mut state.vgic;
+    if folded {
+        return Leaving {
+            in_flight: vgic.hardware_in_flight(id, VIRTUAL_TIMER),
+            ..Leaving::default()
         };
-        write::cptr_el2(controls::cptr::GUEST | trap);
+    }
+    vgic.leave(
+        id,
+        VIRTUAL_TIMER,
+        ends_of_spilled(),
+        list_register,
+        deactivate,
+    )
+}
+
+/// [`leave`] of a vCPU whose list registers are in the hardware, and that has ended nothing else.
+#[inline(always)]
+pub fn leave_as_is(vcpu: &Vcpu) -> Leaving {
+    let mut state = vcpu.partition.state.lock();
+    state
+        .vgic
+        .leave(vcpu.id, VIRTUAL_TIMER, 0, list_register, deactivate)
+}
+
+fn list_register(index: usize) -> u64 {
+    list_registers::read_list_register(index as u8)
+}
+
+fn deactivate(intid: u16) {
+    gicv3::deactivate(intid.into());
+}
+
+/// Writes the list registers of the vCPU that comes, and empties those that `held` something of the one that left.
+#[inline(always)]
+fn come(vcpu: &Vcpu, held: u16) -> Coming {
+    let due = virtual_timer_is_due(&vcpu.context.system, timer::now());
+    let mut state = vcpu.partition.state.lock();
+    let vgic = &mut state.vgic;
+    if due && !vgic.hardware_in_flight(vcpu.id, VIRTUAL_TIMER) {
+        // The vCPU is about to run here: there is nobody else to tell.
+        let _ = vgic.physical_pending(VIRTUAL_TIMER, vcpu.id);
+    }
+    come_in(vgic, vcpu, held)
+}
+
+/// [`come`] without a look at the virtual timer: one that is due interrupts the guest at once.
+#[inline(always)]
+pub fn come_as_is(vcpu: &Vcpu, held: u16) -> Coming {
+    come_in(&mut vcpu.partition.state.lock().vgic, vcpu, held)
+}
+
+#[inline(always)]
+fn come_in(vgic: &mut Vgic, vcpu: &Vcpu, held: u16) -> Coming {
+    let (id, vmcr) = (vcpu.id, vcpu.interface.vmcr as u32);
+    let write = |mask, values: &_| list_registers::write_list_registers(mask, values);
+    vgic.come(id, VIRTUAL_TIMER, vmcr, held, write)
+}
+
+/// Saves what few vCPUs use.
+#[inline(always)]
+fn save_seldom_used(vcpu: &mut Vcpu) {
+    if vcpu.uses_pmu {
+        switch::save_pmu(&mut vcpu.context.system.pmu);
+    }
+    if vcpu.debug.uses_comparators() {
+        switch::clear_comparators();
+    }
+}
+
+/// Loads what [`save_seldom_used`] saves.
+#[inline(always)]
+fn restore_seldom_used(vcpu: &Vcpu) {
+    if vcpu.debug.uses_comparators() {
+        switch::restore_comparators(&vcpu.debug);
+    }
+    if vcpu.uses_pmu {
+        switch::restore_pmu(&vcpu.context.system.pmu);
+    }
+}
+
+/// Saves the FP registers of a vCPU whose own they are.
+#[inline(never)]
+fn save_fp(vcpu: &mut Vcpu) {
+    write::cptr_el2(controls::CPTR_GUEST);
+    cpu::isb();
+    fp::save(&mut vcpu.context.fp);
+}
+
+/// Puts a vCPU behind its stage 2, its identity and its traps.
+#[inline(always)]
+fn confine(vcpu: &mut Vcpu, event_counters: u8) {
+    let control = hypervisor_control(vcpu);
+    vcpu.serror = false; // in the hardware from here on, which clears it when the guest takes it
+    // SAFETY: the root was built at start-up for this partition alone, and its VMID is no other's.
+    unsafe { write::vttbr_el2(vcpu.fixed.vttbr) };
+    write::vmpidr_el2(vcpu.fixed.vmpidr);
+    write::mdcr_el2(controls::mdcr_guest(event_counters, vcpu.uses_pmu));
+    // SAFETY: the guest's bits of the trap policy; stage 2 is on.
+    unsafe { write::hcr_el2(control) };
+}
+
+/// [`confine`] for a vCPU without quirks that comes after another one.
+#[inline(always)]
+pub fn confine_plainly(vcpu: &Vcpu) {
+    // SAFETY: as in `confine`.
+    unsafe { write::vttbr_el2(vcpu.fixed.vttbr) };
+    write::vmpidr_el2(vcpu.fixed.vmpidr);
+    write::mdscr_el1(vcpu.debug.mdscr());
+}
+
+/// Drops translations and instructions that another vCPU of the same partition, or a former life, left on this pCPU: a
+/// guest's ASIDs and local maintenance are per CPU, and a reset CPU remembers none.
+#[inline(always)]
+fn keep_siblings_apart(last_ran: &mut [u8; MAX_PARTITIONS], vcpu: &mut Vcpu) {
+    let (partition, id) = (vcpu.partition, vcpu.id);
+    let Some(last) = last_ran.get_mut(usize::from(partition.id.0)) else {
+        return;
+    };
+    let before = core::mem::replace(last, id.0);
+    if before == id.0 {
+        return;
+    }
+    vcpu.quirks.remove(Quirks::FRESH);
+    if before != NOBODY {
+        cpu::isb();
+        tlb::invalidate_local_guest();
+        cache::invalidate_local_instructions();
     }
 }
 
@@ -202,9 +289,35 @@ pub const NOBODY: u8 = u8::MAX;
 /// In [`Pcpu::last_ran`]: a vCPU was started here since one of the partition ran.
 pub const FORMER_LIFE: u8 = u8::MAX - 1;
 
+/// What EL2's registers hold for a vCPU as long as it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed {
+    vttbr: u64,
+    vmpidr: u64,
+    /// `HCR_EL2` but for [`HCR_VSE`].
+    hcr: u64,
+}
+
+impl Fixed {
+    /// Returns it for a vCPU of a partition; `shares` says that others live on its pCPU too.
+    pub fn of(partition: &Partition, id: VcpuId, shares: bool) -> Self {
+        let wait = if shares { HCR_TWI } else { 0 };
+        Self {
+            vttbr: u64::from(partition.vmid.0) << VMID_SHIFT | partition.root.0,
+            vmpidr: 1 << 31 | Mpidr::of_vcpu(id).raw(),
+            hcr: controls::HCR_GUEST | wait,
+        }
+    }
+
+    /// Makes WFI come to EL2 in any case, because the vCPU's time is limited.
+    pub fn trap_wait(&mut self) {
+        self.hcr |= HCR_TWI;
+    }
+}
+
 /// Returns `HCR_EL2` for a vCPU.
+#[inline(always)]
 pub fn hypervisor_control(vcpu: &Vcpu) -> u64 {
-    let wait = if vcpu.traps_wait { HCR_TWI } else { 0 };
     let serror = if vcpu.serror { HCR_VSE } else { 0 };
-    controls::hcr::GUEST | wait | serror
+    vcpu.fixed.hcr | serror
 }

@@ -1,0 +1,361 @@
+//! The short ways through a trap: what can be done with the registers that a call may overwrite, no look at what else
+//! came up, and the same vCPU going on.
+//!
+//! The vectors save x0 to x19, x29 and x30, call one of the two functions below, and return to the guest when they say
+//! that all is done. Otherwise the rest is saved and the trap goes the general way. A short way may end the trap because:
+//!
+//! * it changes nothing that the general way would look at afterwards (`reschedule`, `attend`, `folded`), or says
+//!   [`Answer::Attend`];
+//! * while a guest runs its list registers are live, not folded, and only accesses that need no fold are served;
+//! * mail from another pCPU comes with an interrupt, which is taken as soon as the guest is entered.
+//!
+//! What is decided lies in the pure halves, which are tested against the general ones: `trap::quick`,
+//! [`smccc::constant`], [`Vgic::deliver_directly`](bulkhead::vgic::Vgic::deliver_directly). PC and PSTATE stay in
+//! `ELR_EL2` and `SPSR_EL2`.
+
+use super::mmio::{UART_DATA, UART_FLAGS};
+use super::timers::{VIRTUAL_TIMER, line_is_high};
+use crate::arch::aarch64::sysreg::{read, write};
+use crate::hw::{gicv3, list_registers};
+use crate::pcpu::{Home, Vcpu};
+use bulkhead::ids::VcpuId;
+use bulkhead::smccc::{self, Errand};
+use bulkhead::trap::quick;
+use bulkhead::trap::syndrome::{ec, exception_class};
+use bulkhead::trap::sysreg::register::ICC_SGI1R_EL1;
+use bulkhead::vgic::{Direct, Present, Vgic};
+
+/// What the vectors do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Answer {
+    /// Return to the guest.
+    Done = 0,
+    /// Take the trap the general way: nothing was done.
+    General = 1,
+    /// All is done, but something else came up.
+    Attend = 2,
+    /// A call that lets equals go first; it has its result.
+    Yield = 3,
+    /// A call that rings a doorbell: nothing was done but to step over it.
+    Signal = 4,
+}
+
+/// Added to an INTID that was acknowledged and is still to be served, in the answer of `quick_interrupt`.
+pub const ACKNOWLEDGED: u64 = 1;
+
+/// Called by the vectors for a synchronous exception of the guest.
+///
+/// # Safety
+/// `vcpu` is the one whose registers are in the hardware, and nothing else borrows it or its pCPU.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quick_synchronous(vcpu: *mut Vcpu) -> Answer {
+    let esr = read::esr_el2();
+    if exception_class(esr) == ec::DATA_ABORT_LOWER {
+        // SAFETY: the caller's claim.
+        return unsafe { quick_access(vcpu, esr) };
+    }
+    // SAFETY: the caller's claim; nothing below borrows the pCPU.
+    let vcpu = unsafe { &mut *vcpu };
+    match exception_class(esr) {
+        ec::SYSTEM_REGISTER => quick_sgi(vcpu, esr),
+        class @ (ec::HVC64 | ec::SMC64) => quick_call(vcpu, esr, class == ec::SMC64),
+        _ => Answer::General,
+    }
+}
+
+/// Called by the vectors for an interrupt while a guest ran. Returns 0 when the running vCPU has it and goes on, else
+/// [`ACKNOWLEDGED`] and the INTID that is left to serve.
+///
+/// An interrupt of another partition is not in the running one's model. A partition that stops loses what it was given when
+/// its last vCPU has left, and this one has not.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quick_interrupt(vcpu: *mut Vcpu) -> u64 {
+    const TIMER: u32 = VIRTUAL_TIMER as u32;
+    // SAFETY: the caller's claim.
+    let vcpu = unsafe { &mut *vcpu };
+    let intid = gicv3::acknowledge();
+    let direct = match intid {
+        // It may have been high for the vCPU that left, its fall still on the way when it was acknowledged.
+        TIMER if line_is_high() => again(vcpu, VIRTUAL_TIMER, true),
+        gicv3::FIRST_SHARED..gicv3::SPECIAL => again(vcpu, intid as u16, true),
+        _ => Direct::Long,
+    };
+    match direct {
+        Direct::Done => {
+            gicv3::drop_priority(intid);
+            0
+        }
+        Direct::Elsewhere => deliver_elsewhere(vcpu, intid),
+        Direct::Long => u64::from(intid) + ACKNOWLEDGED,
+    }
+}
+
+/// The end of [`quick_interrupt`] for an interrupt that is not the last one again.
+#[inline(never)]
+fn deliver_elsewhere(vcpu: &mut Vcpu, intid: u32) -> u64 {
+    if anywhere(vcpu, intid as u16, true) {
+        gicv3::drop_priority(intid);
+        return 0;
+    }
+    u64::from(intid) + ACKNOWLEDGED
+}
+
+/// Says whether the trapped instruction is stepped over by [`step`].
+#[inline(always)]
+fn steps_plainly(esr: u64) -> bool {
+    quick::steps_plainly(esr, read::spsr_el2())
+}
+
+/// Steps over the trapped instruction; SPSR_EL2 stays as it is.
+#[inline(always)]
+fn step() {
+    write::elr_el2(read::elr_el2().wrapping_add(4));
+}
+
+/// Answers a call whose answer is always the same. The PC is behind an HVC, and on an SMC.
+#[inline(always)]
+fn quick_call(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
+    let [function, argument, ..] = &mut vcpu.context.gpr;
+    let Some(value) = smccc::constant(*function as u32, *argument) else {
+        return quick_errand(vcpu, esr, smc);
+    };
+    if esr as u16 != 0 || smc && !steps_plainly(esr) {
+        return Answer::General;
+    }
+    *function = value;
+    if smc {
+        step();
+    }
+    Answer::Done
+}
+
+/// Recognises a call that changes who runs, which the general way need not decode any more.
+#[inline(always)]
+fn quick_errand(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
+    let [function, argument, ..] = &mut vcpu.context.gpr;
+    let Some(errand) = smccc::errand(*function as u32, *argument) else {
+        return Answer::General;
+    };
+    if esr as u16 != 0 || smc && !steps_plainly(esr) {
+        return Answer::General;
+    }
+    if smc {
+        step();
+    }
+    match errand {
+        Errand::Yield => {
+            *function = smccc::result::SUCCESS;
+            Answer::Yield
+        }
+        Errand::Signal(_) => Answer::Signal,
+    }
+}
+
+/// Serves a plain access to the UART or to the distributor's first page.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+#[inline(never)]
+unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
+    let Some(access) = quick::access(esr, read::hpfar_el2(), read::far_el2()) else {
+        return Answer::General;
+    };
+    if !steps_plainly(esr) {
+        return Answer::General;
+    }
+    let (offset, register) = (access.offset, access.register);
+    // SAFETY: the caller's claim. The functions that borrow the pCPU get the pointer, and this borrow is not used any more.
+    let owner = unsafe { &mut *vcpu };
+    if access.page == owner.emulated.uart {
+        match access.write {
+            // SAFETY: the caller's claim.
+            true => unsafe { write_uart(vcpu, offset, register) },
+            false => read_uart(owner, offset, register),
+        }
+    } else if access.page == owner.emulated.distributor && access.is_word {
+        match access.write {
+            // SAFETY: the caller's claim.
+            true => unsafe { write_distributor(vcpu, offset, register) },
+            false => read_distributor(owner, offset, register),
+        }
+    } else {
+        Answer::General
+    }
+}
+
+/// Ends an access.
+#[inline(always)]
+fn stepped(answer: Answer) -> Answer {
+    step();
+    answer
+}
+
+/// Reads the UART's flags, when they say that it is idle. A full UART is looked at the general way: somebody may have to
+/// make room. So is one whose lock is taken.
+#[inline(always)]
+fn read_uart(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
+    let partition = vcpu.partition;
+    if offset != UART_FLAGS || partition.state.is_locked() {
+        return Answer::General;
+    }
+    let Some(flags) = partition.state.lock().uart.look(partition.output) else {
+        return Answer::General;
+    };
+    vcpu.context.set_register(register, flags);
+    stepped(Answer::Done)
+}
+
+/// Sends a byte for which there is plenty of room.
+///
+/// # Safety
+/// As for [`quick_synchronous`]. A reference in the pointer's place would claim the vCPU for the whole call, while the pCPU
+/// that owns it is borrowed.
+#[inline(never)]
+unsafe fn write_uart(vcpu: *mut Vcpu, offset: u64, register: u8) -> Answer {
+    // SAFETY: the caller's claim; the pCPU is not borrowed yet.
+    let vcpu = unsafe { &*vcpu };
+    let partition = vcpu.partition;
+    let byte = vcpu.context.register(register) as u8;
+    if offset != UART_DATA || !partition.state.lock().uart.send(byte, partition.output) {
+        return Answer::General;
+    }
+    step();
+    // SAFETY: a trap's entry; the vCPU's borrow is not used any more.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        return Answer::Attend;
+    };
+    let line_ended = byte == b'\n';
+    if !pcpu.system.console.wants_call(partition, line_ended) {
+        return Answer::Done;
+    }
+    pcpu.call_for_output(line_ended);
+    Answer::Attend
+}
+
+/// Reads a register of the distributor.
+#[inline(always)]
+fn read_distributor(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
+    let value = vcpu.partition.state.lock().vgic.quick_read(offset as u32);
+    match value {
+        Some(value) => {
+            vcpu.context.set_register(register, value.into());
+            stepped(Answer::Done)
+        }
+        None => Answer::General,
+    }
+}
+
+/// Writes a register of the distributor that shows nothing of what list registers hold, or pends one interrupt of the
+/// vCPU that asks.
+///
+/// # Safety
+/// As for [`write_uart`].
+#[inline(never)]
+unsafe fn write_distributor(vcpu: *mut Vcpu, offset: u64, register: u8) -> Answer {
+    // SAFETY: the caller's claim; the pCPU is not borrowed yet.
+    let vcpu = unsafe { &*vcpu };
+    let partition = vcpu.partition;
+    let value = vcpu.context.register(register) & 0xffff_ffff;
+    if Vgic::wants_fold(offset) {
+        return pend_own(vcpu, offset, value);
+    }
+    let mut state = partition.state.lock();
+    if state.vgic.quick_write(offset as u32, value as u32) {
+        drop(state);
+        return stepped(Answer::Done);
+    }
+    let effects = state.vgic.distributor_write(offset, 4, value);
+    drop(state);
+    step();
+    if effects.is_nothing() {
+        return Answer::Done;
+    }
+    // SAFETY: a trap's entry; the vCPU's borrow is not used any more.
+    if let Some(pcpu) = unsafe { Home::this() } {
+        pcpu.apply(partition, effects);
+    }
+    Answer::Attend
+}
+
+/// Pends one interrupt of the running vCPU at its own word.
+#[inline(never)]
+fn pend_own(vcpu: &Vcpu, offset: u64, value: u64) -> Answer {
+    let vgic = &mut vcpu.partition.state.lock().vgic;
+    let pended = vgic.pended_alone(offset, 4, value);
+    let deliver = |intid| vgic.deliver_directly(vcpu.id, intid, false, Any);
+    match pended.is_some_and(deliver) {
+        true => stepped(Answer::Done),
+        false => Answer::General,
+    }
+}
+
+/// Sends an SGI of a vCPU to itself.
+#[inline(never)]
+fn quick_sgi(vcpu: &mut Vcpu, esr: u64) -> Answer {
+    let Some(rt) = quick::written(esr, ICC_SGI1R_EL1).filter(|_| steps_plainly(esr)) else {
+        return Answer::General;
+    };
+    let Some(intid) = sgi_to_itself(vcpu.context.register(rt), vcpu.id) else {
+        return Answer::General;
+    };
+    match again(vcpu, intid, false) {
+        Direct::Done => stepped(Answer::Done),
+        Direct::Elsewhere => sgi_elsewhere(vcpu, intid),
+        Direct::Long => Answer::General,
+    }
+}
+
+/// The end of [`quick_sgi`] for an SGI that is not the last one again.
+#[inline(never)]
+fn sgi_elsewhere(vcpu: &mut Vcpu, intid: u16) -> Answer {
+    match anywhere(vcpu, intid, false) {
+        true => stepped(Answer::Done),
+        false => Answer::General,
+    }
+}
+
+/// Delivers the running vCPU's interrupt that it had last. For the timer all that its INTID decides is decided when EL2
+/// is compiled.
+#[inline(always)]
+fn again(vcpu: &Vcpu, intid: u16, physical: bool) -> Direct {
+    let vgic = &mut vcpu.partition.state.lock().vgic;
+    vgic.deliver_again(vcpu.id, intid, physical, FirstFour)
+}
+
+/// Delivers any interrupt of the running vCPU.
+fn anywhere(vcpu: &Vcpu, intid: u16, physical: bool) -> bool {
+    let vgic = &mut vcpu.partition.state.lock().vgic;
+    vgic.deliver_anywhere(vcpu.id, intid, physical, Any)
+}
+
+/// The first list registers, in few instructions.
+struct FirstFour;
+
+impl Present for FirstFour {
+    #[inline(always)]
+    fn present(self, slot: usize, value: u64) -> bool {
+        list_registers::fill_first(slot, value)
+    }
+}
+
+/// All list registers.
+#[derive(Clone, Copy)]
+struct Any;
+
+impl Present for Any {
+    fn present(self, slot: usize, value: u64) -> bool {
+        list_registers::fill(slot, value)
+    }
+}
+
+/// Returns the INTID of an `ICC_SGI1R_EL1` value that names the sender alone, in the first cluster.
+#[inline(always)]
+fn sgi_to_itself(value: u64, sender: VcpuId) -> Option<u16> {
+    let own = 1u64.wrapping_shl(sender.0.into());
+    let intid = value & 0xf << 24;
+    (value == intid | own).then_some((intid >> 24) as u16)
+}
