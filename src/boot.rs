@@ -4,14 +4,43 @@
 //! 1. [`inputs`] maps and reads the payload and the board's tree.
 //! 2. [`plan`] checks one against the other and places memory, or refuses.
 //! 3. [`build`] carves the pool: stage-2 tables, partitions, vCPUs, pCPUs.
-//! 4. [`pcpus`] starts the other pCPUs; each comes to [`enter`].
+//! 4. [`audit`] walks EL2's own tables: nothing writable is executable, no guest's memory is mapped.
+//! 5. [`pcpus`] starts the other pCPUs; each comes to [`enter`].
+//!
+//! # What follows when something is wrong
+//!
+//! *Refused* is a line `refused: ...` for each reason and `not started: N violations`, before any guest runs. Each row is
+//! tested by faults that are made on purpose (`cargo xtask test`, the case in brackets).
+//!
+//! | fault | what follows |
+//! | --- | --- |
+//! | the payload's header or records are damaged, or of another version | refused; in silence only where neither payload nor tree names a UART that answers (`start-bad-payload`) |
+//! | its values make no sense, though its checksum is right | refused, or believed where they have a meaning (`start-flipped-payload`) |
+//! | what a partition loads is damaged | it is not summed: the guest goes wrong and harms itself alone (`start-flipped-payload`) |
+//! | payload or pool are larger than EL2 can map | refused (`start-bad-payload`) |
+//! | the board has too little memory for the image, EL2's pool or a partition | refused (`start-bad-tree`, `start-other-board`) |
+//! | the tree is damaged | refused, or believed (`start-bad-tree`, `start-flipped-bits`) |
+//! | the tree is another board's than the table's | refused, each mismatch in a line of its own (`start-other-board`) |
+//! | the tree invents memory, or has it where the image is not | refused: memory is tried before it is used (`start-bad-tree`) |
+//! | nothing answers at the GIC's registers, or no GICv3 | refused (`start-bad-tree`) |
+//! | the console is of an unknown kind, or does not answer | refused, at the table's UART (`start-bad-tree`) |
+//! | the loader enters below EL2 | refused (`start-other-board`) |
+//! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server, or at once where that one is missing; its vCPUs do not run, the others do (`start-missing-cpu`) |
+//! | nobody runs for long | the start-up table is shown all the same (`late-window`) |
+//! | the UART never drains | a guest whose UART waits for room waits, all others go on; the machine is not turned off with something unsaid (`start-deaf-console`) |
+//! | a flood of EL2's own interrupts | they wait while somebody more urgent runs (`keys`); one that nobody owns is turned off when it comes |
+//! | EL2 takes an exception, or its stack overflows | last words; the other CPUs stop, and the board parks or resets (`start-crash`, `start-stack-overflow`) |
 
 mod arena;
+mod audit;
 mod build;
+mod channels;
 mod gic;
 mod inputs;
+mod limits;
 mod pcpus;
 mod plan;
+mod rings;
 
 use crate::arch::aarch64::mmu::Tables;
 use crate::arch::aarch64::sysreg::{read, write};
@@ -20,6 +49,7 @@ use crate::panic::say;
 use crate::pcpu::Home;
 use crate::{hw, run};
 use bulkhead::addr::HostPhysAddr;
+use bulkhead::message::{Filled, Show};
 use bulkhead::stage2;
 use bulkhead::trap::controls;
 
@@ -35,8 +65,10 @@ extern "C" fn primary_start(tree: u64, image: u64) -> ! {
     unsafe { write::tpidr_el2(0) };
     let inputs = inputs::read(&mut tables, HostPhysAddr(tree), HostPhysAddr(image));
     let plan = plan::make(&inputs);
-    let home = build::system(&mut tables, &inputs, &plan);
-    enter(home)
+    match build::system(&mut tables, &inputs, &plan) {
+        Some(home) => enter(home),
+        None => pcpus::turn_off(inputs.board.psci.is_some()),
+    }
 }
 
 /// Makes a pCPU ready for guests and starts scheduling on it.
@@ -46,9 +78,14 @@ fn enter(home: &'static Home) -> ! {
     write::cntvoff_el2(0);
     write::cnthctl_el2(controls::CNTHCTL_EL2);
     write::hstr_el2(controls::HSTR_EL2);
-    write::cptr_el2(controls::cptr::GUEST | controls::cptr::TFP);
-    if read::id_aa64mmfr0_el1() >> 56 & 0xf != 0 {
+    write::icc_sre_el2(controls::ICC_SRE_EL2);
+    write::cptr_el2(controls::CPTR_GUEST | controls::CPTR_TFP);
+    let fine_grained = read::id_aa64mmfr0_el1() >> 56 & 0xf;
+    if fine_grained >= 1 {
         refuse_newer_features();
+    }
+    if fine_grained >= 2 {
+        refuse_newest_features();
     }
     if read::id_aa64mmfr1_el1() >> 40 & 0xf != 0 {
         // SAFETY: hides features from guests; EL2 uses none of them.
@@ -62,13 +99,14 @@ fn enter(home: &'static Home) -> ! {
     // SAFETY: our own tables' shape; no guest runs yet.
     unsafe {
         write::vtcr_el2(stage2::vtcr(parange));
-        write::hcr_el2(controls::hcr::GUEST);
+        write::hcr_el2(controls::HCR_GUEST);
     }
     cpu::isb();
     tlb::invalidate_all_guests();
     hw::timer::arm(u64::MAX);
     // SAFETY: this pCPU's own block, before its first trap.
     unsafe { home.settle() };
+    run::trace_traps();
     run::start()
 }
 
@@ -82,6 +120,15 @@ fn refuse_newer_features() {
     if read::id_aa64pfr0_el1() >> 44 & 0xf != 0 {
         write::hafgrtr_el2(controls::FINE_GRAINED_TRAPS);
     }
+}
+
+/// The same for features that are newer still: their traps have registers of their own.
+fn refuse_newest_features() {
+    write::hfgrtr2_el2(controls::FINE_GRAINED_TRAPS);
+    write::hfgwtr2_el2(controls::FINE_GRAINED_TRAPS);
+    write::hfgitr2_el2(controls::FINE_GRAINED_TRAPS);
+    write::hdfgrtr2_el2(controls::FINE_GRAINED_TRAPS);
+    write::hdfgwtr2_el2(controls::FINE_GRAINED_TRAPS);
 }
 
 /// Keeps guests off memory partitioning, where the CPU has it.
@@ -102,12 +149,16 @@ fn limit_partitioning() {
 /// Ends start-up after `violations` were printed.
 fn not_started(violations: usize) -> ! {
     let plural = if violations == 1 { "" } else { "s" };
-    say!("not started: {violations} violation{plural}");
+    say("not started: {} violation{}", &[&violations, &plural]);
     cpu::park()
 }
 
-/// Refuses to start for one reason.
-fn refuse(why: core::fmt::Arguments<'_>) -> ! {
-    say!("refused: {why}");
+/// Refuses to start for one reason, in the words of [`put`].
+///
+/// [`put`]: bulkhead::message::put
+#[cold]
+#[inline(never)]
+fn refuse(template: &str, values: &[&dyn Show]) -> ! {
+    say("refused: {}", &[&Filled(template, values)]);
     not_started(1)
 }

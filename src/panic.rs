@@ -8,8 +8,8 @@ use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::sysreg::read;
 use crate::hw::{gicv3, pl011::Uart};
 use bulkhead::addr::HypVirtAddr;
+use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::trap::syndrome;
-use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -47,15 +47,16 @@ pub struct Polled {
 
 impl Polled {
     /// Opens the polled console.
+    #[inline(never)]
     pub fn new() -> Self {
         let base = UART.load(Ordering::Relaxed);
         // SAFETY: `set_uart` got a page of UART registers that stays mapped; sharing them with the console service is
         // the purpose here.
-        let uart =
-            (base != 0).then(|| Uart::new(unsafe { Registers::new(HypVirtAddr(base), 4096) }));
+        let uart = (base != 0).then(|| Uart::new(unsafe { Registers::new(HypVirtAddr(base)) }));
         Self { uart }
     }
 
+    #[inline(never)]
     fn send(&mut self, byte: u8) {
         let Some(uart) = self.uart else { return };
         for _ in 0..POLLS {
@@ -67,33 +68,36 @@ impl Polled {
     }
 }
 
-impl Write for Polled {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if byte == b'\n' {
+impl Out for Polled {
+    // Not inlined: it has many callers.
+    #[inline(never)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' {
                 self.send(b'\r');
             }
-            self.send(byte);
+            self.send(*byte);
         }
-        Ok(())
     }
 }
 
-/// Prints one of EL2's own lines, by polling. For start-up and last words.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use core::fmt::Write;
-        let mut polled = $crate::panic::Polled::new();
-        // A console that fails has nowhere to complain.
-        let _ = writeln!(polled, "bulkhead| {}", format_args!($($text)*));
-    }};
+/// Prints one of EL2's own lines, by polling, in the words of [`put`]. For start-up and last words.
+#[cold]
+#[inline(never)]
+pub fn say(template: &str, values: &[&dyn Show]) {
+    let mut polled = Polled::new();
+    polled.bytes(b"bulkhead| ");
+    put(&mut polled, template, values);
+    polled.bytes(b"\n");
 }
-pub(crate) use say;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     enter();
-    say!("PANIC: {} at {}", info.message(), Location(info));
+    // Words with values in them would need `core::fmt`: the place alone says which they were.
+    let words = info.message().as_str();
+    let words = words.unwrap_or("a condition that has to hold does not");
+    say("PANIC: {} at {}", &[&words, &Location(info)]);
     backtrace(Backtrace::here());
     end()
 }
@@ -101,11 +105,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// Where a panic was raised.
 struct Location<'a, 'b>(&'a PanicInfo<'b>);
 
-impl fmt::Display for Location<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Show for Location<'_, '_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
         match self.0.location() {
-            Some(location) => write!(f, "{}:{}", location.file(), location.line()),
-            None => f.write_str("an unknown place"),
+            Some(location) => put(out, "{}:{}", &[&location.file(), &location.line()]),
+            None => out.bytes(b"an unknown place"),
         }
     }
 }
@@ -121,26 +125,26 @@ extern "C" fn hypervisor_crash(frame: &CrashFrame) -> ! {
         2 => "a fast interrupt that EL2 had masked",
         _ => "SError: the memory system reports an error",
     };
-    say!("PANIC: exception at EL2: {words}");
+    say("PANIC: exception at EL2: {}", &[&words]);
     if let Some(fault) = syndrome::describe_fault(esr) {
-        say!("  fault {fault}, address {far:#x}");
+        say("  fault {}, address {x}", &[&fault, &far]);
     }
-    say!(
-        "  pc {elr:#018x} esr {esr:#010x} spsr {:#010x} sp {:#018x}",
-        read::spsr_el2(),
-        frame.sp
+    say(
+        "  pc {x16} esr {x8} spsr {x8} sp {x16}",
+        &[&elr, &esr, &read::spsr_el2(), &frame.sp],
     );
     for (row, registers) in frame.gpr.chunks(4).enumerate() {
         let mut polled = Polled::new();
-        // A console that fails has nowhere to complain.
-        let _ = write!(polled, "bulkhead|  ");
+        polled.bytes(b"bulkhead|  ");
         for (column, value) in registers.iter().enumerate() {
-            let _ = write!(polled, " x{:<2} {value:016x}", row * 4 + column);
+            let number = row * 4 + column;
+            let padding = if number < 10 { " " } else { "" };
+            put(&mut polled, " x{}{} {d16}", &[&number, &padding, value]);
         }
-        let _ = writeln!(polled);
+        polled.bytes(b"\n");
     }
     let [.., fp, lr] = frame.gpr;
-    say!("  backtrace: {elr:#x} {lr:#x}");
+    say("  backtrace: {x} {x}", &[&elr, &lr]);
     backtrace(Backtrace::from(fp));
     end()
 }
@@ -156,26 +160,26 @@ fn enter() {
     // Leaves a line that the console service may have begun.
     let mut polled = Polled::new();
     polled.send(0);
-    let _ = polled.write_str("\n"); // a console that fails has nowhere to complain
+    polled.bytes(b"\n");
 }
 
 fn backtrace(frames: Backtrace) {
-    say!(
-        "  on pCPU with MPIDR {:#x}, called from:",
-        read::mpidr_el1() & 0xff_00ff_ffff
+    say(
+        "  on pCPU with MPIDR {x}, called from:",
+        &[&(read::mpidr_el1() & 0xff_00ff_ffff)],
     );
     for address in frames {
-        say!("    {address:#x}");
+        say("    {x}", &[&address]);
     }
 }
 
 /// Parks, or asks the firmware for a reset.
 fn end() -> ! {
     if RESETS.load(Ordering::Relaxed) {
-        say!("resetting the board");
+        say("resetting the board", &[]);
         // SAFETY: nothing runs here any more.
         unsafe { cpu::smc(0x8400_0009, [0; 3]) };
     }
-    say!("parked");
+    say("parked", &[]);
     cpu::park()
 }

@@ -2,7 +2,7 @@
 //! health events. A piece costs little; a whole line by the formatting machinery would cost thousands of instructions.
 
 use crate::events::Event;
-use crate::system::{Partition, System};
+use crate::system::{Mailbox, Partition, System};
 use bulkhead::console::number::Digits;
 use bulkhead::partition::Phase;
 use core::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ impl Piece {
     pub const BYTES: u32 = 160;
 
     /// Hands the piece's bytes to `put`, in order.
-    pub fn spell(self, mut put: impl FnMut(&[u8])) {
+    pub fn spell(self, put: &mut dyn FnMut(&[u8])) {
         match self {
             Text(text) => put(text.as_bytes()),
             Padded(text, columns) => {
@@ -38,7 +38,7 @@ impl Piece {
                     put(b" ");
                 }
             }
-            Decimal(value) => put(Digits::decimal(value).as_bytes()),
+            Decimal(value) => decimal(value, put),
             Hex(value) => {
                 put(b"0x");
                 put(Digits::hexadecimal(value, 1).as_bytes());
@@ -49,11 +49,17 @@ impl Piece {
                     _ if bytes % (1 << 20) == 0 => (bytes >> 20, "M"),
                     _ => (bytes >> 10, "K"),
                 };
-                put(Digits::decimal(amount).as_bytes());
+                decimal(amount, put);
                 put(unit.as_bytes());
             }
         }
     }
+}
+
+/// Spells a number in decimal.
+#[inline(never)]
+fn decimal(value: u64, put: &mut dyn FnMut(&[u8])) {
+    put(Digits::decimal(value).as_bytes());
 }
 
 /// What is being said.
@@ -61,7 +67,7 @@ impl Piece {
 pub enum Speech {
     /// What the system is made of, at this line.
     StartUp(u16),
-    /// The partitions and what they are doing, at this one; then EL2's own memory.
+    /// The partitions and what they are doing, at this one; then the pCPUs and EL2's own memory.
     Partitions(u16),
     /// One event.
     Event(Event),
@@ -109,11 +115,16 @@ impl Cursor {
                 Some(Head::Columns) => [Text(COLUMNS)].get(index).copied(),
                 Some(Head::Partition(partition)) => partition_piece(system, partition, index),
             },
-            Speech::Partitions(line) => match system.partitions.get(usize::from(line)) {
-                None if usize::from(line) == system.partitions.len() => memory_piece(system, index),
-                None => return Next::Silence,
-                Some(partition) => state_piece(partition, index),
-            },
+            Speech::Partitions(line) => {
+                let line = usize::from(line);
+                let further = line.checked_sub(system.partitions.len());
+                match (system.partitions.get(line), further) {
+                    (Some(partition), _) => state_piece(partition, index),
+                    (None, Some(0)) => pcpu_piece(system, index),
+                    (None, Some(1)) => memory_piece(system, index),
+                    (None, _) => return Next::Silence,
+                }
+            }
         };
         match piece {
             Some(piece) => Next::Piece(piece),
@@ -169,18 +180,36 @@ fn board_piece(system: &System, index: usize) -> Option<Piece> {
         return Some(*piece);
     }
     let index = index - head.len();
-    let (pcpu, mailbox) = system
-        .mailboxes
-        .iter()
-        .enumerate()
-        .filter(|(_, mailbox)| mailbox.used)
-        .nth(index / 3)?;
+    let (pcpu, mailbox) = used_pcpus(system).nth(index / 3)?;
     Some(match index % 3 {
         0 => Text(" "),
         1 => Decimal(pcpu as u64),
         _ if mailbox.online.load(Ordering::Relaxed) => Text(""),
         _ => Text(" (starting)"),
     })
+}
+
+/// Returns a piece of the line about the pCPUs: how often each was woken while nobody ran there.
+fn pcpu_piece(system: &System, index: usize) -> Option<Piece> {
+    let Some(index) = index.checked_sub(1) else {
+        return Some(Text("woken while idle, by pCPU:"));
+    };
+    let (pcpu, mailbox) = used_pcpus(system).nth(index / 4)?;
+    let wakes = mailbox.wakes.load(Ordering::Relaxed);
+    [
+        Text(" "),
+        Decimal(pcpu as u64),
+        Text(":"),
+        Decimal(wakes.into()),
+    ]
+    .get(index % 4)
+    .copied()
+}
+
+/// Returns the pCPUs that the table uses.
+fn used_pcpus(system: &System) -> impl Iterator<Item = (usize, &Mailbox)> {
+    let pcpus = system.mailboxes.iter().enumerate();
+    pcpus.filter(|(_, mailbox)| mailbox.used)
 }
 
 /// Returns a piece of the line about EL2's own memory.
@@ -193,7 +222,9 @@ fn memory_piece(system: &System, index: usize) -> Option<Piece> {
         Decimal(memory.carved.load(Ordering::Relaxed)),
         Text(" of "),
         Decimal(memory.pool),
-        Text(" bytes"),
+        Text(" bytes; EL2 maps "),
+        Size(memory.mapped.load(Ordering::Relaxed)),
+        Text(", no page writable and executable, none of a guest's"),
     ]
     .get(index)
     .copied()
@@ -264,4 +295,12 @@ fn state_piece(partition: &'static Partition, index: usize) -> Option<Piece> {
     ]
     .get(index)
     .copied()
+    .or_else(|| exhaustion_piece(partition, index - 5))
+}
+
+/// Returns a piece of how often a partition's budgets were exhausted, if that happened.
+fn exhaustion_piece(partition: &'static Partition, index: usize) -> Option<Piece> {
+    let count = partition.exhaustions.load(Ordering::Relaxed);
+    let pieces = [Text(", budgets exhausted: "), Decimal(count.into())];
+    pieces.get(index).filter(|_| count != 0).copied()
 }

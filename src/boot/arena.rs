@@ -2,8 +2,18 @@
 
 use super::refuse;
 use crate::arch::aarch64::mmu::{self, Kind, Tables};
+use crate::arch::aarch64::probe;
 use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::message::Show;
 use bulkhead::stage2::TableStore;
+
+/// Refuses memory that the device tree invents.
+pub fn refuse_memory(whose: &dyn Show, at: HostPhysAddr) -> ! {
+    refuse(
+        "no memory answers at {}, where {} is to be by the device tree",
+        &[&at, whose],
+    )
+}
 
 /// The pool.
 pub struct Arena {
@@ -16,16 +26,20 @@ impl Arena {
     /// Maps the pool and takes charge of it.
     pub fn new(tables: &mut Tables, hpa: HostPhysAddr, bytes: u64) -> Self {
         if bytes > mmu::POOL_MAX_BYTES {
-            refuse(format_args!(
-                "the table needs {bytes} bytes of EL2's pool, and {} can be mapped",
-                mmu::POOL_MAX_BYTES
-            ));
+            refuse(
+                "the table needs {} bytes of EL2's pool, and {} can be mapped",
+                &[&bytes, &mmu::POOL_MAX_BYTES],
+            );
         }
         // SAFETY: the placement function gave this range to the pool alone.
         let mapped = unsafe { tables.map(mmu::POOL_BASE, hpa, bytes, Kind::ReadWrite) };
-        mapped.unwrap_or_else(|error| {
-            refuse(format_args!("bulkhead cannot map its pool: {error:?}"))
-        });
+        mapped.unwrap_or_else(|error| refuse("bulkhead cannot map its pool: {}", &[&error]));
+        for page in (0..bytes).step_by(PAGE_BYTES as usize) {
+            // SAFETY: mapped just now, and not given out yet.
+            if !unsafe { probe::keeps(HypVirtAddr(mmu::POOL_BASE.0 + page)) } {
+                refuse_memory(&"bulkhead's own memory", HostPhysAddr(hpa.0 + page));
+            }
+        }
         Self {
             hpa,
             next: mmu::POOL_BASE.0,
@@ -71,19 +85,26 @@ impl Arena {
         HostPhysAddr(self.hpa.0 + (at - mmu::POOL_BASE.0))
     }
 
+    /// Returns where on the board something lies that was carved.
+    pub fn host_address<T>(&self, carved: &[T]) -> HostPhysAddr {
+        HostPhysAddr(self.hpa.0 + (carved.as_ptr() as u64 - mmu::POOL_BASE.0))
+    }
+
     /// Returns the bytes that were carved so far.
     pub fn carved(&self) -> u64 {
         self.next - mmu::POOL_BASE.0
     }
 
+    // Not inlined: there are many callers.
+    #[inline(never)]
     fn carve(&mut self, bytes: usize, alignment: usize) -> u64 {
         let at = self.next.next_multiple_of(alignment as u64);
         let next = at + bytes as u64;
         if next > self.end {
-            refuse(format_args!(
+            refuse(
                 "EL2's pool is too small by {} bytes: this is a bug of bulkhead",
-                next - self.end
-            ));
+                &[&(next - self.end)],
+            );
         }
         self.next = next;
         at
@@ -100,9 +121,8 @@ impl Arena {
 impl TableStore for Arena {
     fn allocate(&mut self) -> Option<HostPhysAddr> {
         let table = self.pages(1);
-        for index in 0..512 {
-            self.write(table, index, 0);
-        }
+        // SAFETY: a page that was carved just now.
+        unsafe { self.address(table, 0).write_bytes(0, 512) };
         Some(table)
     }
 

@@ -1,36 +1,47 @@
 //! Carves the system out of the pool, as the plan says.
 
-use super::arena::Arena;
+use super::arena::{Arena, refuse_memory};
+use super::channels::{channels, doorbells, shared, sides};
 use super::inputs::Inputs;
 use super::pcpus;
 use super::plan::Plan;
-use super::{gic, refuse};
+use super::rings::Rings;
+use super::{audit, gic, refuse};
 use crate::arch::aarch64::mmio::Registers;
-use crate::arch::aarch64::mmu::{self, Tables};
+use crate::arch::aarch64::mmu::{self, Tables, Window};
+use crate::arch::aarch64::probe;
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::hw::gicv3::{self, Distributor};
 use crate::hw::list_registers::Shape;
 use crate::hw::pl011::Uart;
+use crate::hw::timer;
 use crate::pcpu::Home;
 use crate::random::Random;
+use crate::run::channels::Shared;
 use crate::system::{
-    MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, OwnMemory, Partition, Place, Restarts, State, System,
+    ChannelEnd, MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, OwnMemory, Partition, Place, Restarts,
+    State, System,
 };
 use crate::{panic, terminal};
 use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, PAGE_BYTES, Range};
-use bulkhead::board::Trigger;
-use bulkhead::config::record::{PartitionRecord, console_model, on_panic, partition_flags};
-use bulkhead::config::verify::pcpu_of;
+use bulkhead::board::{Conduit, Trigger};
+use bulkhead::config::record::{
+    PartitionRecord, VcpuRecord, channel_flags, console_model, on_panic, partition_flags,
+};
+use bulkhead::config::verify::{console_pcpu, pcpu_of};
 use bulkhead::device::pl011::{Overflow, Pl011, UartRing};
-use bulkhead::ids::{PartitionId, PcpuId, Vmid};
+use bulkhead::ids::{Mpidr, PartitionId, PcpuId, Vmid};
+use bulkhead::message::Show;
 use bulkhead::partition::Lifecycle;
-use bulkhead::sched::Slot;
+use bulkhead::partition::crash::Crash;
+use bulkhead::sched::deadlines::NEVER;
+use bulkhead::sched::{Levels, MAX_SLOTS, Slot, levels};
 use bulkhead::smccc::psci::PowerStates;
-use bulkhead::stage2::{Attributes, Stage2};
+use bulkhead::stage2::{Attributes, MapError, Stage2};
+use bulkhead::sync::Lock;
 use bulkhead::vgic::{CpuInterface, SpiBank, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use spin::mutex::TicketMutex;
 
 /// Bytes of a virtual distributor.
 const GICD_BYTES: u64 = 0x1_0000;
@@ -42,15 +53,24 @@ const UART_BYTES: u64 = 0x1000;
 const VIRTUAL_TIMER: u16 = 27;
 const PHYSICAL_TIMER: u16 = 30;
 
-/// Builds everything and returns this pCPU's home. The other pCPUs have been asked to start.
-pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Home {
+/// Builds everything and returns this pCPU's home, if the table uses it. The other pCPUs have been asked to start.
+pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'static Home> {
     let mut arena = Arena::new(tables, plan.pool, plan.pool_bytes);
     let distributor = gic::distributor(tables, &inputs.board.gic);
-    distributor.start();
+    let kept = [distributor.start(), gicv3::start_cpu_interface()];
+    let Some(levels) = Levels::from_read_back(&kept) else {
+        refuse(
+            "the GIC keeps too few bits of a priority: {x} and {x}",
+            &[&kept[0], &kept[1]],
+        )
+    };
+    let mut rings = Rings::carve(&mut arena, &inputs.payload, plan);
     panic::set_resets(inputs.payload.header().on_panic == on_panic::RESET);
-    let partitions = partitions(&mut arena, inputs, plan);
-    let mailboxes = arena.slice(inputs.board.cpus.len(), |index| {
-        Mailbox::new(inputs.board.cpus[index].mpidr, plan.pcpus & 1 << index != 0)
+    let partitions = partitions(tables, &mut arena, inputs, plan, levels);
+    let cpus = &inputs.board.cpus;
+    let mailboxes = arena.slice(cpus.len(), |index| {
+        let mpidr = cpus.get(index).map_or(Mpidr::from_raw(0), |cpu| cpu.mpidr);
+        Mailbox::new(mpidr, plan.pcpus & 1 << index != 0)
     });
     let owners = owners(&mut arena, inputs);
     let system: &'static System = arena.value(System {
@@ -60,11 +80,16 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Hom
         partitions,
         mailboxes,
         distributor,
-        triggers: TicketMutex::new(()),
+        levels,
+        triggers: Lock::new(()),
         owners,
         alive: AtomicU32::new(autostarted(inputs).count() as u32),
+        firmware: inputs
+            .board
+            .psci
+            .is_some_and(|psci| psci.conduit == Conduit::Smc),
         console: console(inputs),
-        random: TicketMutex::new(Random::new(
+        random: Lock::new(Random::new(
             [inputs.board.rng_seed, inputs.board.kaslr_seed],
             read::cntpct_el0(),
         )),
@@ -72,17 +97,21 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> &'static Hom
             image: mmu::image_bytes(),
             pool: plan.pool_bytes,
             carved: AtomicU64::new(0),
+            mapped: AtomicU64::new(0),
         },
     });
     if !system.random.lock().is_seeded() {
         system.console.record(Event::NoSeed);
     }
     configure_interrupts(system, distributor, inputs);
-    let home = pcpus::homes(tables, &mut arena, system, inputs, plan);
+    let homes = pcpus::homes(tables, &mut arena, system, inputs, plan, &mut rings);
     let carved = arena.carved();
     system.memory.carved.store(carved, Ordering::Relaxed);
+    let mapped = audit::own_map(tables, inputs, plan);
+    system.memory.mapped.store(mapped, Ordering::Relaxed);
+    let own = pcpus::start(tables, system, &homes);
     panic::set_gic_runs();
-    home
+    own
 }
 
 /// Returns the positions of the partitions that start with the system.
@@ -93,32 +122,60 @@ pub fn autostarted(inputs: &Inputs) -> impl Iterator<Item = usize> + '_ {
         .map(|(index, _)| index)
 }
 
-fn partitions(arena: &mut Arena, inputs: &Inputs, plan: &Plan) -> &'static [Partition] {
+fn partitions(
+    tables: &mut Tables,
+    arena: &mut Arena,
+    inputs: &Inputs,
+    plan: &Plan,
+    levels: Levels,
+) -> &'static [Partition] {
+    let mut window = tables
+        .window()
+        .unwrap_or_else(|error| refuse("no window on memory: {}", &[&error]));
     let records: &'static [PartitionRecord] = inputs.payload.partitions();
     let mut regions = plan.regions.iter().copied();
+    let shared = shared(arena, &mut window, inputs, plan);
     let mut built = arena.reserve(records.len());
     for (index, record) in records.iter().enumerate() {
-        built.push(partition(arena, inputs, index, record, &mut regions));
+        built.push(partition(
+            arena,
+            &mut window,
+            inputs,
+            (index, record),
+            (&mut regions, shared),
+            levels,
+        ));
     }
     built.finish()
 }
 
 fn partition(
     arena: &mut Arena,
+    window: &mut Window,
     inputs: &Inputs,
-    index: usize,
-    record: &'static PartitionRecord,
-    places: &mut impl Iterator<Item = HostPhysAddr>,
+    (index, record): (usize, &'static PartitionRecord),
+    (places, shared): (&mut impl Iterator<Item = HostPhysAddr>, &'static [Shared]),
+    levels: Levels,
 ) -> Partition {
     let payload = &inputs.payload;
-    let vcpus = payload.vcpus(record).len();
+    let records = payload.vcpus(record);
+    let vcpus = records.len();
     let regions = payload.regions(record);
     let memory = arena.slice(regions.len(), |region| Memory {
         guest: range(regions[region].gpa, regions[region].size),
         host: places.next().unwrap_or(HostPhysAddr(0)),
         access: regions[region].access,
     });
-    let root = stage2(arena, inputs, record, memory);
+    for piece in memory.iter() {
+        check_memory(
+            window,
+            &payload.name(record),
+            piece.host,
+            piece.guest.size(),
+        );
+    }
+    let channels = channels(arena, inputs, index, shared);
+    let root = stage2(arena, inputs, (index, record), memory, channels);
     let mut life = Lifecycle::new(vcpus as u8);
     if record.flags & partition_flags::AUTOSTART != 0 {
         life.start();
@@ -128,12 +185,15 @@ fn partition(
     } else {
         Overflow::Wait
     };
+    let managed = payload.is_managed(index);
     let state = State {
-        vgic: vgic(arena, inputs, record),
+        vgic: vgic(arena, inputs, index, record),
         uart: Pl011::new(overflow),
         life,
         power: PowerStates::new(vcpus as u8),
+        unheard: 0,
         restarts: Restarts::default(),
+        crash: managed.then(|| arena.value(Crash::new())),
     };
     let has_uart = record.console_model == console_model::PL011;
     Partition {
@@ -143,58 +203,107 @@ fn partition(
         vmid: Vmid(index as u8 + 1),
         root,
         memory,
-        vcpus: arena.slice(vcpus, |vcpu| place(inputs, index, vcpu)),
+        vcpus: arena.slice(vcpus, |vcpu| {
+            place(inputs, (index, vcpu), records.get(vcpu), levels)
+        }),
         distributor: range(record.gicd, GICD_BYTES),
         redistributors: range(record.gicr, GICR_BYTES * vcpus as u64),
         uart: has_uart.then(|| range(record.console_gpa, UART_BYTES)),
+        doorbells: doorbells(inputs, index),
+        manager: (record.manages != 0).then(|| {
+            let pages = u64::from(record.manages.count_ones());
+            range(record.manager_gpa, pages * PAGE_BYTES)
+        }),
+        watchdog: timer::ticks(record.watchdog_ns),
+        watchdog_end: AtomicU64::new(NEVER),
+        channels,
+        presence: AtomicU64::new(0),
         output: arena.value(UartRing::new()),
-        state: TicketMutex::new(state),
+        exhaustions: AtomicU32::new(0),
+        state: Lock::new(state),
     }
 }
 
-/// Returns where a vCPU lives: its pCPU, and there its rank, equals in table order.
-fn place(inputs: &Inputs, partition: usize, vcpu: usize) -> Place {
-    let payload = &inputs.payload;
-    let of = |record: &PartitionRecord, vcpu: usize| {
-        payload
-            .vcpus(record)
-            .get(vcpu)
-            .map(|record| (pcpu_of(&inputs.board, record), record.priority))
-    };
-    let me = payload
-        .partitions()
-        .get(partition)
-        .and_then(|record| of(record, vcpu));
-    let Some((Some(pcpu), priority)) = me else {
-        refuse(format_args!("a vCPU has no pCPU"))
-    };
-    let mut rank = 0;
-    for (other_partition, record) in payload.partitions().iter().enumerate() {
-        for (other, other_record) in payload.vcpus(record).iter().enumerate() {
-            let here = pcpu_of(&inputs.board, other_record) == Some(pcpu);
-            let before = (other_partition, other) < (partition, vcpu);
-            let first =
-                other_record.priority > priority || other_record.priority == priority && before;
-            rank += u8::from(here && first);
+/// Looks at both ends of the memory of a partition or a channel.
+pub fn check_memory(window: &mut Window, whose: &dyn Show, first: HostPhysAddr, size: u64) {
+    let last = HostPhysAddr(first.0 + (size - PAGE_BYTES));
+    for page in [first, last] {
+        // Past the caches: no line of ours may be written back over what the guest writes later.
+        // SAFETY: the placement function gave the page to partitions that do not run yet.
+        if !unsafe { window.with_device_page(page, |page| probe::keeps(page)) } {
+            refuse_memory(whose, page);
         }
     }
+}
+
+/// Returns where a vCPU lives: its pCPU, and there its slot, equals in table order.
+fn place(
+    inputs: &Inputs,
+    own: (usize, usize),
+    record: Option<&VcpuRecord>,
+    levels: Levels,
+) -> Place {
+    let pcpu = record.and_then(|record| pcpu_of(&inputs.board, record));
+    let (Some(record), Some(pcpu)) = (record, pcpu) else {
+        refuse("a vCPU has no pCPU", &[])
+    };
+    let priority = record.priority;
+    let mut slot = 0;
+    each_resident(inputs, pcpu, &mut |other, its| {
+        let first = its > priority || its == priority && other < own;
+        slot += u8::from(first);
+    });
     Place {
         pcpu,
-        slot: Slot(rank),
+        slot: Slot(slot),
+        priority: interrupt_priority(inputs, pcpu, priority, levels),
     }
+}
+
+/// Returns the physical priority of the interrupts of somebody with a priority on a pCPU.
+#[inline(never)]
+fn interrupt_priority(inputs: &Inputs, pcpu: PcpuId, priority: u32, levels: Levels) -> u8 {
+    let mut here = heapless::Vec::<u8, MAX_SLOTS>::new();
+    each_resident(inputs, pcpu, &mut |_, priority| {
+        // What does not fit was refused.
+        let _ = here.push(priority as u8);
+    });
+    levels.priority(levels::rank(priority as u8, here.iter().copied()))
+}
+
+/// Shows the vCPUs of a pCPU, each with its positions in the table and its priority.
+#[inline(never)]
+fn each_resident(inputs: &Inputs, pcpu: PcpuId, each: &mut dyn FnMut((usize, usize), u32)) {
+    inputs.payload.each_vcpu(&mut |at, vcpu| {
+        if pcpu_of(&inputs.board, vcpu) == Some(pcpu) {
+            each(at, vcpu.priority);
+        }
+    });
+}
+
+/// Returns the console's priority on a pCPU. It gets at least the turns of the least urgent vCPU there, or a busy one would
+/// silence it for ever.
+pub fn console_priority(inputs: &Inputs, pcpu: PcpuId) -> u32 {
+    let mut least = None;
+    each_resident(inputs, pcpu, &mut |_, priority| {
+        least = Some(least.map_or(priority, |least: u32| least.min(priority)));
+    });
+    let least = least.unwrap_or(0);
+    inputs.payload.header().console_priority.max(least)
 }
 
 /// Builds a partition's stage 2: its memory, and the registers of its devices.
 fn stage2(
     arena: &mut Arena,
     inputs: &Inputs,
-    record: &PartitionRecord,
+    (index, record): (usize, &PartitionRecord),
     memory: &[Memory],
+    channels: &[ChannelEnd],
 ) -> HostPhysAddr {
     let name = inputs.payload.name(record);
-    let fail = |error: &dyn core::fmt::Display| -> ! { refuse(format_args!("{name}: {error}")) };
+    let fail = |error: MapError| -> ! { refuse("{}: {}", &[&name, &error]) };
     let Some(stage2) = Stage2::new(arena) else {
-        refuse(format_args!("{name}: no page for its stage 2"))
+        refuse("{}: no page for its stage 2", &[&name])
     };
     for memory in memory {
         let (gpa, size) = (GuestPhysAddr(memory.guest.start()), memory.guest.size());
@@ -206,7 +315,15 @@ fn stage2(
             Attributes::memory(memory.access),
         );
         // No TLB can hold any of it: VMIDs are used after all TLBs were dropped.
-        let _ = mapped.unwrap_or_else(|error| fail(&error));
+        let _ = mapped.unwrap_or_else(|error| fail(error));
+    }
+    for ((channel, _, side), end) in sides(inputs, index).zip(channels) {
+        let cached = channel.flags & channel_flags::CACHED != 0;
+        let attributes = Attributes::shared(side.access, cached);
+        let (gpa, host) = (GuestPhysAddr(side.gpa), end.shared.host);
+        let mapped = stage2.map(arena, gpa, host, channel.size, attributes);
+        // As above.
+        let _ = mapped.unwrap_or_else(|error| fail(error));
     }
     let devices = inputs.payload.devices(record).iter();
     for window in devices.flat_map(|device| inputs.payload.windows(device)) {
@@ -225,7 +342,7 @@ fn stage2(
                     Attributes::device(),
                 );
                 // As above.
-                let _ = mapped.unwrap_or_else(|error| fail(&error));
+                let _ = mapped.unwrap_or_else(|error| fail(error));
             }
             at += PAGE_BYTES;
         }
@@ -234,13 +351,19 @@ fn stage2(
 }
 
 /// Makes a partition's virtual GIC with the interrupts that it owns.
-fn vgic(arena: &mut Arena, inputs: &Inputs, record: &PartitionRecord) -> Vgic<'static> {
+fn vgic(
+    arena: &mut Arena,
+    inputs: &Inputs,
+    index: usize,
+    record: &PartitionRecord,
+) -> Vgic<'static> {
     let interrupts = inputs.payload.interrupts(record);
     let console = (record.console_model == console_model::PL011).then_some(record.console_intid);
     let highest = interrupts
         .iter()
         .map(|interrupt| interrupt.intid)
         .chain(console)
+        .chain(sides(inputs, index).map(|(_, _, side)| side.intid))
         .max();
     let banks = highest.map_or(0, |intid| (intid / 32) as usize);
     let cpus = arena.slice(inputs.payload.vcpus(record).len(), |_| CpuInterface::new());
@@ -253,6 +376,9 @@ fn vgic(arena: &mut Arena, inputs: &Inputs, record: &PartitionRecord) -> Vgic<'s
     }
     for interrupt in interrupts {
         vgic.own_spi(interrupt.intid as u16, interrupt.edge != 0, true);
+    }
+    for (_, _, side) in sides(inputs, index) {
+        vgic.own_spi(side.intid as u16, true, false);
     }
     vgic
 }
@@ -275,11 +401,12 @@ fn console(inputs: &Inputs) -> terminal::Shared {
     // SAFETY: `uart` is a mapped page of UART registers; the polled console is the other user, for last words alone.
     let uart = inputs
         .uart
-        .map(|at| Uart::new(unsafe { Registers::new(at, PAGE_BYTES as u32) }));
+        .map(|at| Uart::new(unsafe { Registers::new(at) }));
     if let Some(uart) = uart {
         uart.start();
     }
-    terminal::Shared::new(uart, PcpuId(header.console_pcpu as u8), header.focus)
+    let pcpu = console_pcpu(&inputs.board, &inputs.payload).unwrap_or(PcpuId(0));
+    terminal::Shared::new(uart, pcpu, header.focus)
 }
 
 /// Routes every passed-through interrupt, off as yet, and the console's, on.
@@ -288,11 +415,11 @@ fn configure_interrupts(system: &System, distributor: Distributor, inputs: &Inpu
         let first = partition
             .vcpus
             .first()
-            .and_then(|place| system.mailboxes.get(usize::from(place.pcpu.0)));
+            .and_then(|place| Some((place, system.mailboxes.get(usize::from(place.pcpu.0))?)));
         for interrupt in inputs.payload.interrupts(partition.record) {
             distributor.configure(interrupt.intid, interrupt.edge != 0);
-            if let Some(mailbox) = first {
-                distributor.route(interrupt.intid, mailbox.mpidr);
+            if let Some((place, mailbox)) = first {
+                distributor.route(interrupt.intid, mailbox.mpidr, place.priority);
             }
         }
     }
@@ -304,18 +431,20 @@ fn configure_interrupts(system: &System, distributor: Distributor, inputs: &Inpu
     let server = system.mailboxes.get(usize::from(system.console.pcpu().0));
     if let (Some(interrupt), Some(mailbox)) = (interrupt, server) {
         distributor.configure(interrupt.intid, interrupt.trigger == Trigger::Edge);
-        distributor.route(interrupt.intid, mailbox.mpidr);
+        let pcpu = system.console.pcpu();
+        let priority = console_priority(inputs, pcpu);
+        let priority = interrupt_priority(inputs, pcpu, priority, system.levels);
+        distributor.route(interrupt.intid, mailbox.mpidr, priority);
         distributor.enable(interrupt.intid / 32, 1 << (interrupt.intid % 32));
     }
 }
 
 /// Makes a range that the payload's checks have shown to be one.
-fn range(start: u64, size: u64) -> Range {
-    Range::new(start, size).unwrap_or_else(|| {
-        refuse(format_args!(
-            "a range at {start:#x} of {size:#x} bytes wraps"
-        ))
-    })
+// Not inlined: it has many callers.
+#[inline(never)]
+pub fn range(start: u64, size: u64) -> Range {
+    Range::new(start, size)
+        .unwrap_or_else(|| refuse("a range at {x} of {x} bytes wraps", &[&start, &size]))
 }
 
 /// The GIC's interrupts that every pCPU takes for itself: kick, halt, maintenance, its timer, and the virtual timer.

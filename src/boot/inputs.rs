@@ -2,6 +2,7 @@
 
 use super::refuse;
 use crate::arch::aarch64::mmu::{self, Kind, Tables};
+use crate::hw::pl011;
 use crate::panic;
 use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 use bulkhead::board::{self, Board, Tree, UartKind};
@@ -27,27 +28,33 @@ pub struct Inputs {
     pub tree: Tree<'static>,
     /// What the tree says.
     pub board: Board<'static>,
-    /// The mapped console UART.
+    /// The mapped console UART. The last words may have another one: the table's, when the tree's does not answer.
     pub uart: Option<HypVirtAddr>,
 }
 
 /// Reads both, or refuses to start.
 pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inputs {
-    let (payload_at, bytes) = map_payload(tables, image);
-    let header = payload_header(bytes);
-    let fallback = (header.uart_kind == uart_kind::PL011).then_some(HostPhysAddr(header.uart_hpa));
-    let mut uart = fallback.and_then(|uart| open_uart(tables, uart));
+    let (payload_at, first) = map_header(tables, image);
+    let header = payload::header(first);
+    let known = header.ok().filter(|it| it.uart_kind == uart_kind::PL011);
+    let expected = known.map(|it| HostPhysAddr(it.uart_hpa));
+    // What is wrong with the tree is said there.
+    let mut uart = expected.and_then(|uart| open_uart(tables, uart, expected));
     let (tree, at) = map_tree(tables, tree, image);
-    let board = Board::read(tree, Some(at)).unwrap_or_else(|error| refuse(format_args!("{error}")));
+    let board = Board::read(tree, Some(at)).unwrap_or_else(|error| refuse("{}", &[&error]));
     let real = board
         .console
         .as_ref()
         .filter(|console| console.kind == UartKind::Pl011);
     let real = real.map(|console| HostPhysAddr(console.registers.start()));
-    if real != fallback {
-        uart = real.and_then(|uart| open_uart(tables, uart));
+    if real != expected {
+        uart = real.and_then(|uart| open_uart(tables, uart, expected));
     }
-    let payload = Payload::new(bytes).unwrap_or_else(|error| refuse(format_args!("{error}")));
+    // What is wrong with the payload is said at the tree's UART if its own is not known.
+    let bytes = header.map(|header| map_records(tables, image, payload_at, header));
+    let payload = bytes
+        .and_then(Payload::new)
+        .unwrap_or_else(|error| refuse("{}", &[&error]));
     map_blobs(tables, image, payload_at, &payload);
     Inputs {
         image,
@@ -59,46 +66,58 @@ pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inp
     }
 }
 
-/// Maps a UART and lets the last words go there.
-fn open_uart(tables: &mut Tables, uart: HostPhysAddr) -> Option<HypVirtAddr> {
+/// Maps a UART, if one answers there, and lets the last words go to it. One that the table does not know has to call
+/// itself a PL011; the table's may call itself what it likes, as on some boards it does.
+fn open_uart(
+    tables: &mut Tables,
+    uart: HostPhysAddr,
+    expected: Option<HostPhysAddr>,
+) -> Option<HypVirtAddr> {
     // SAFETY: the tree, or the board's table, says that these are a UART's registers.
-    let at =
+    let page =
         unsafe { tables.map_next(uart.align_down(PAGE_BYTES), UART_BYTES, Kind::Device) }.ok()?;
-    let at = HypVirtAddr(at.0 + uart.0 % PAGE_BYTES);
-    panic::set_uart(at);
-    Some(at)
+    let at = HypVirtAddr(page.0 + uart.0 % PAGE_BYTES);
+    // SAFETY: mapped just now; behind the page is a hole, where nothing answers.
+    let is_there = unsafe { pl011::answers(at) && (Some(uart) == expected || pl011::is_pl011(at)) };
+    if is_there {
+        panic::set_uart(at);
+    }
+    is_there.then_some(at)
 }
 
-/// Maps the payload's records and returns them, with where the first byte is.
-fn map_payload(tables: &mut Tables, image: HostPhysAddr) -> (HypVirtAddr, &'static [u8]) {
+/// Maps the payload's first page and returns it, with where it is.
+fn map_header(tables: &mut Tables, image: HostPhysAddr) -> (HypVirtAddr, &'static [u8]) {
     let start = HostPhysAddr(image.0 + mmu::image_bytes());
     let at = HypVirtAddr(mmu::PAYLOAD_BASE.0 + start.0 % BLOCK_2M_BYTES);
     // SAFETY: the image builder puts the payload behind the image; it is read-only here.
-    let first = unsafe { map_bytes(tables, at, start, 0, PAGE_BYTES) };
-    let records = payload_header(first)
-        .record_bytes
-        .next_multiple_of(PAGE_BYTES);
-    // SAFETY: as above; the header was checked and bounds its records.
-    let bytes = unsafe { map_bytes(tables, at, start, PAGE_BYTES, records) };
-    (at, bytes)
+    (at, unsafe { map_bytes(tables, at, start, 0, PAGE_BYTES) })
 }
 
-/// Checks the payload's header.
-fn payload_header(bytes: &[u8]) -> &Header {
-    payload::header(bytes).unwrap_or_else(|error| refuse(format_args!("{error}")))
+/// Maps the payload's records and returns them.
+fn map_records(
+    tables: &mut Tables,
+    image: HostPhysAddr,
+    at: HypVirtAddr,
+    header: &Header,
+) -> &'static [u8] {
+    let start = HostPhysAddr(image.0 + mmu::image_bytes());
+    let records = header.record_bytes.next_multiple_of(PAGE_BYTES);
+    // SAFETY: as for the first page, which is mapped; the header was checked and bounds its records.
+    unsafe { map_bytes(tables, at, start, PAGE_BYTES, records) }
 }
 
 /// Maps the rest of the payload: images and guests' trees.
 fn map_blobs(tables: &mut Tables, image: HostPhysAddr, at: HypVirtAddr, payload: &Payload<'_>) {
     let start = HostPhysAddr(image.0 + mmu::image_bytes());
     let header = payload.header();
-    let total = header.total_bytes.next_multiple_of(PAGE_BYTES);
-    if total > mmu::PAYLOAD_MAX_BYTES {
-        refuse(format_args!(
-            "the payload has {total} bytes, and {} can be mapped",
-            mmu::PAYLOAD_MAX_BYTES
-        ));
+    // The limit is whole pages.
+    if header.total_bytes > mmu::PAYLOAD_MAX_BYTES {
+        refuse(
+            "the payload has {} bytes, and {} can be mapped",
+            &[&header.total_bytes, &mmu::PAYLOAD_MAX_BYTES],
+        );
     }
+    let total = header.total_bytes.next_multiple_of(PAGE_BYTES);
     let records = header
         .record_bytes
         .next_multiple_of(PAGE_BYTES)
@@ -130,9 +149,7 @@ unsafe fn map_bytes(
                 Kind::ReadOnly,
             )
         };
-        mapped.unwrap_or_else(|error| {
-            refuse(format_args!("bulkhead cannot map its inputs: {error:?}"))
-        });
+        mapped.unwrap_or_else(|error| refuse("bulkhead cannot map its inputs: {}", &[&error]));
     }
     // SAFETY: mapped, read-only, for good.
     unsafe { core::slice::from_raw_parts(at.0 as *const u8, to as usize) }
@@ -150,23 +167,24 @@ fn map_tree(
         image.align_down(GIGABYTE)
     };
     if !start.is_aligned(8) {
-        refuse(format_args!(
-            "the device tree at {start} is not on a multiple of 8 bytes"
-        ));
+        refuse(
+            "the device tree at {} is not on a multiple of 8 bytes",
+            &[&start],
+        );
     }
     let page = start.align_down(PAGE_BYTES);
     let offset = start.0 - page.0;
     // SAFETY: the loader's tree, or the start of RAM; read-only.
     let head = unsafe { map_bytes(tables, mmu::TREE_BASE, page, 0, 2 * PAGE_BYTES) };
     let head = head.get(offset as usize..).unwrap_or_default();
-    let total = board::total_bytes(head)
-        .unwrap_or_else(|error| refuse(format_args!("at {start}: {error}")));
+    let total =
+        board::total_bytes(head).unwrap_or_else(|error| refuse("at {}: {}", &[&start, &error]));
     let end = (offset + u64::from(total))
         .next_multiple_of(PAGE_BYTES)
         .clamp(2 * PAGE_BYTES, MAX_TREE_BYTES);
     // SAFETY: as above.
     let bytes = unsafe { map_bytes(tables, mmu::TREE_BASE, page, 2 * PAGE_BYTES, end) };
     let bytes = bytes.get(offset as usize..).unwrap_or_default();
-    let tree = Tree::new(bytes).unwrap_or_else(|error| refuse(format_args!("at {start}: {error}")));
+    let tree = Tree::new(bytes).unwrap_or_else(|error| refuse("at {}: {}", &[&start, &error]));
     (tree, start)
 }

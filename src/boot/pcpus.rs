@@ -1,34 +1,43 @@
 //! The pCPUs: their homes, and how the others are started.
 
 use super::arena::Arena;
-use super::build::PRIVATE_INTERRUPTS;
+use super::build::{PRIVATE_INTERRUPTS, console_priority};
 use super::inputs::Inputs;
 use super::plan::Plan;
-use super::{enter, gic, refuse};
+use super::rings::Rings;
+use super::{enter, gic, limits, refuse};
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmu::{Kind, Tables};
 use crate::arch::aarch64::switch::Features;
-use crate::events::Event;
 use crate::hw::gicv3::{self, Redistributor};
 use crate::hw::list_registers::{Interface, Shape};
 use crate::hw::timer;
-use crate::pcpu::{Activity, Home, Pcpu, Vcpu};
+use crate::panic::say;
+use crate::pcpu::{Activity, EmulatedPages, Home, Pcpu, Quirks, Vcpu};
+use crate::run::Fixed;
 use crate::run::NOBODY;
 use crate::system::{Partition, System};
 use crate::terminal::Server;
 use bulkhead::addr::PAGE_BYTES;
 use bulkhead::config::record::VcpuRecord;
 use bulkhead::ids::{MAX_PARTITIONS, MAX_PCPUS, PartitionId, PcpuId, Priority, VcpuId};
-use bulkhead::sched::{Deadlines, MAX_SLOTS, RunQueue, Slot};
+use bulkhead::sched::deadlines::NEVER;
+use bulkhead::sched::{Deadlines, Gate, Heard, Levels, MAX_SLOTS, RunQueue, Slot, levels};
+use bulkhead::smccc::arch::Mitigations;
 use bulkhead::trap::debug::DebugState;
 use bulkhead::trap::inject;
 use bulkhead::trap::timer::PhysicalTimer;
 use bulkhead::vcpu::Context;
+use core::sync::atomic::Ordering;
 
 /// Pages of a pCPU's stack, with a hole below.
 const STACK_PAGES: u64 = 2;
+/// How long start-up waits for the pCPU that serves the console, in nanoseconds.
+const SERVER_NS: u64 = 100_000_000;
 /// PSCI CPU_ON, 64-bit.
 const CPU_ON: u32 = 0xc400_0003;
+/// PSCI CPU_OFF.
+const CPU_OFF: u32 = 0x8400_0002;
 
 /// What a pCPU finds when it starts; the start-up code reads the first field.
 #[repr(C)]
@@ -42,15 +51,24 @@ unsafe extern "C" {
     static _stack_top: u8;
 }
 
-/// Builds every pCPU's home, starts the others, and returns this one's.
+/// The pCPUs that the table uses, ready to be started.
+#[derive(Default)]
+pub struct Homes {
+    /// This one, unless the table leaves it unused.
+    own: Option<&'static Home>,
+    others: heapless::Vec<(PcpuId, &'static SecondaryStart), MAX_PCPUS>,
+}
+
+/// Builds every pCPU's home.
 pub fn homes(
     tables: &mut Tables,
     arena: &mut Arena,
     system: &'static System,
     inputs: &Inputs,
     plan: &Plan,
-) -> &'static Home {
-    let mut own = None;
+    rings: &mut Rings,
+) -> Homes {
+    let mut homes = Homes::default();
     for index in (0..MAX_PCPUS as u8).filter(|index| plan.pcpus & 1 << index != 0) {
         let id = PcpuId(index);
         let here = id == plan.here;
@@ -59,38 +77,62 @@ pub fn homes(
         } else {
             stack(tables, arena)
         };
-        let pcpu = pcpu(tables, arena, system, inputs, id, stack_top);
+        let mut pcpu = pcpu(tables, arena, system, inputs, id, stack_top);
+        pcpu.trace = rings.next(id, pcpu.vcpus);
         let home: &'static Home = arena.value(Home::new(pcpu));
         if here {
-            own = Some(home);
+            homes.own = Some(home);
         } else {
-            start_other(
-                tables,
-                arena,
-                system,
-                id,
-                SecondaryStart { stack_top, home },
-            );
+            let start: &'static SecondaryStart = arena.value(SecondaryStart { stack_top, home });
+            // There are no more pCPUs than it has room for.
+            let _ = homes.others.push((id, start));
         }
     }
-    let own = own.unwrap_or_else(|| idle_home(tables, arena, system, inputs, plan));
-    // SAFETY: nobody else borrows it: this pCPU has not settled yet.
-    let redistributor = unsafe { own.redistributor() };
-    start_interrupts(redistributor);
-    own
+    homes
 }
 
-/// The pCPU that starts the system is not in the table: it idles.
-fn idle_home(
-    tables: &mut Tables,
-    arena: &mut Arena,
-    system: &'static System,
-    inputs: &Inputs,
-    plan: &Plan,
-) -> &'static Home {
-    let stack_top = &raw const _stack_top as u64;
-    let pcpu = pcpu(tables, arena, system, inputs, plan.here, stack_top);
-    arena.value(Home::new(pcpu))
+/// Starts the other pCPUs, readies this one's interrupts, and returns its home.
+pub fn start(tables: &Tables, system: &System, homes: &Homes) -> Option<&'static Home> {
+    for (id, start) in &homes.others {
+        start_other(tables, system, *id, start);
+    }
+    let server = system.console.pcpu();
+    if homes.others.iter().any(|(id, _)| *id == server) {
+        await_server(system, server);
+    }
+    // SAFETY: nobody else borrows it: this pCPU has not settled yet.
+    let redistributor = homes.own.map(|own: &Home| unsafe { own.redistributor() });
+    if let Some(redistributor) = redistributor {
+        start_interrupts(redistributor, system.levels);
+    }
+    homes.own
+}
+
+/// Waits a moment for the pCPU that serves the console: if it does not come, there is nobody but us to say so.
+fn await_server(system: &System, server: PcpuId) {
+    let Some(mailbox) = system.mailboxes.get(usize::from(server.0)) else {
+        return;
+    };
+    let end = timer::now().saturating_add(timer::ticks(SERVER_NS));
+    while !mailbox.online.load(Ordering::Relaxed) {
+        if timer::now() > end {
+            say(
+                "warning: pCPU {} did not come up, and serves the console: nothing more is said",
+                &[&server.0],
+            );
+            return;
+        }
+        cpu::give_way();
+    }
+}
+
+/// Turns this pCPU off: the table does not use it. Its part in start-up is done.
+pub fn turn_off(has_psci: bool) -> ! {
+    if has_psci {
+        // SAFETY: nothing of EL2 is left on this pCPU: its stack and its tables are not looked at again.
+        unsafe { cpu::smc(CPU_OFF, [0; 3]) };
+    }
+    cpu::park()
 }
 
 /// Maps a stack with a hole below it, and returns its top.
@@ -100,7 +142,7 @@ fn stack(tables: &mut Tables, arena: &mut Arena) -> u64 {
     let base = unsafe { tables.map_next(pages, STACK_PAGES * PAGE_BYTES, Kind::ReadWrite) };
     match base {
         Ok(base) => base.0 + STACK_PAGES * PAGE_BYTES,
-        Err(error) => refuse(format_args!("bulkhead cannot map a stack: {error:?}")),
+        Err(error) => refuse("bulkhead cannot map a stack: {}", &[&error]),
     }
 }
 
@@ -113,32 +155,32 @@ fn pcpu(
     stack_top: u64,
 ) -> Pcpu {
     let Some(mailbox) = system.mailboxes.get(usize::from(id.0)) else {
-        refuse(format_args!("no pCPU {}", id.0))
+        refuse("no pCPU {}", &[&id.0])
     };
     let mut window = tables
         .window()
-        .unwrap_or_else(|error| refuse(format_args!("no copy window: {error:?}")));
+        .unwrap_or_else(|error| refuse("no copy window: {}", &[&error]));
     let redistributor = gic::redistributor(tables, &mut window, &inputs.board.gic, mailbox.mpidr);
     let residents = residents(system, id);
-    // The console gets at least the turns of the least urgent vCPU, or a busy one would silence it for ever.
-    let least = residents
-        .last()
-        .map_or(0, |resident| resident.record.priority);
-    let console_priority = inputs.payload.header().console_priority.max(least);
+    let console_priority = console_priority(inputs, id);
     let vcpus = arena.slice(residents.len(), |slot| {
-        vcpu(&residents, slot, stack_top, console_priority)
+        vcpu(&residents, slot, stack_top, console_priority, system.levels)
     });
-    let queue = RunQueue::new(
-        residents
-            .iter()
-            .map(|resident| Priority(resident.record.priority as u8)),
-    );
+    let queue = queue(&residents);
+    let limits = limits::of_pcpu(arena, inputs, id, &residents);
+    for vcpu in vcpus.iter_mut() {
+        if limits.is_some() {
+            vcpu.fixed.trap_wait();
+            vcpu.quirks.insert(Quirks::LIMITED);
+        }
+    }
     let started = residents
         .iter()
         .enumerate()
         .filter(|(_, resident)| resident.id.0 == 0);
     let attend = started.fold(0u64, |mask, (slot, _)| mask | 1 << slot);
     let serves = system.console.pcpu() == id;
+    let others = system.mailboxes.iter().filter(|it| it.used).count() > 1;
     let focus = PartitionId(inputs.payload.header().focus as u8);
     let intid = inputs
         .board
@@ -153,10 +195,17 @@ fn pcpu(
         vcpus,
         queue,
         deadlines: Deadlines::default(),
+        limits,
         current: None,
         folded: true,
+        held: u16::MAX,
+        gate: Gate::OPEN,
+        held_back: false,
+        unheard: 0,
         attend,
+        unfinished: 0,
         reschedule: true,
+        chosen: Slot(0),
         slice_start: 0,
         serror_of: None,
         fp_owner: None,
@@ -168,17 +217,30 @@ fn pcpu(
         features: Features::default(),
         injection: inject::Features::default(),
         event_counters: 0,
-        console: serves.then(|| arena.value(Server::new(intid, focus))),
+        mitigations: Mitigations::default(),
+        console: serves.then(|| arena.value(Server::new(intid, focus, others))),
         stack_top,
+        trace: None,
     }
 }
 
 /// A vCPU that lives on a pCPU.
-struct Resident {
-    partition: &'static Partition,
+pub struct Resident {
+    /// Whose it is.
+    pub partition: &'static Partition,
     id: VcpuId,
     slot: Slot,
-    record: &'static VcpuRecord,
+    /// Its line of the table.
+    pub record: &'static VcpuRecord,
+}
+
+/// Makes an empty run queue for the vCPUs of a pCPU.
+pub fn queue(residents: &[Resident]) -> RunQueue {
+    RunQueue::new(
+        residents
+            .iter()
+            .map(|resident| Priority(resident.record.priority as u8)),
+    )
 }
 
 /// Returns the vCPUs that live on a pCPU, in slot order.
@@ -194,19 +256,27 @@ fn residents(system: &'static System, id: PcpuId) -> heapless::Vec<Resident, MAX
                     slot: place.slot,
                     record,
                 };
-                if residents.push(resident).is_err() {
-                    refuse(format_args!("pCPU {} has too many vCPUs", id.0));
+                let after = |other: &Resident| other.slot > resident.slot;
+                let end = residents.len();
+                let at = residents.iter().position(after).unwrap_or(end);
+                if residents.insert(at, resident).is_err() {
+                    refuse("pCPU {} has too many vCPUs", &[&id.0]);
                 }
             }
         }
     }
-    residents.sort_unstable_by_key(|resident| resident.slot);
     residents
 }
 
-fn vcpu(residents: &[Resident], slot: usize, stack_top: u64, console_priority: u32) -> Vcpu {
+fn vcpu(
+    residents: &[Resident],
+    slot: usize,
+    stack_top: u64,
+    console_priority: u32,
+    levels: Levels,
+) -> Vcpu {
     let Some(resident) = residents.get(slot) else {
-        refuse(format_args!("a slot has no vCPU"))
+        refuse("a slot has no vCPU", &[])
     };
     let record = resident.record;
     let equal = |other: &&Resident| other.record.priority == record.priority;
@@ -220,6 +290,15 @@ fn vcpu(residents: &[Resident], slot: usize, stack_top: u64, console_priority: u
         .unwrap_or(slot)
         + 1;
     let slice = timer::ticks(record.time_slice_ns);
+    let sibling = |other: &Resident| {
+        other.slot.index() != slot && other.partition.id == resident.partition.id
+    };
+    let mut quirks = Quirks::FRESH;
+    quirks.insert(Quirks::when(record.fp_eager != 0, Quirks::EAGER_FP));
+    quirks.insert(Quirks::when(slice != 0, Quirks::SLICED));
+    quirks.insert(Quirks::when(residents.iter().any(sibling), Quirks::SIBLING));
+    let priorities = residents.iter().map(|other| other.record.priority as u8);
+    let rank = levels::rank(record.priority as u8, priorities);
     Vcpu {
         context: Context::starting_at(0, 0, stack_top),
         partition: resident.partition,
@@ -227,46 +306,45 @@ fn vcpu(residents: &[Resident], slot: usize, stack_top: u64, console_priority: u
         activity: Activity::Off,
         interface: Interface::default(),
         physical_timer: PhysicalTimer::new(),
+        watch_at: NEVER,
+        own_deadline: NEVER,
         debug: DebugState::new(),
         uses_pmu: false,
         serror: false,
         fp_eager: record.fp_eager != 0,
-        yields_to_console: record.priority <= console_priority,
+        gate: Gate {
+            mask: levels.mask(rank).into(),
+            heard: Heard::new(Slot(behind as u8), record.priority <= console_priority),
+        },
         time_slice: slice,
         slice_left: slice,
         equals: (Slot(first as u8), Slot(behind as u8)),
-        traps_wait: residents.len() > 1,
+        quirks,
+        fixed: Fixed::of(resident.partition, resident.id, residents.len() > 1),
+        emulated: EmulatedPages::of(resident.partition),
+        unfinished: None,
     }
 }
 
 /// Asks the firmware to start a pCPU.
-fn start_other(
-    tables: &Tables,
-    arena: &mut Arena,
-    system: &'static System,
-    id: PcpuId,
-    start: SecondaryStart,
-) {
+fn start_other(tables: &Tables, system: &System, id: PcpuId, start: &'static SecondaryStart) {
     let Some(mailbox) = system.mailboxes.get(usize::from(id.0)) else {
         return;
     };
-    let context: &'static SecondaryStart = arena.value(start);
     let entry = tables.image_address(secondary_entry as *const u8);
     cpu::dsb_sy();
+    // What the firmware answers counts for little: the console's server looks whether the pCPU comes.
     // SAFETY: the entry is our own start-up code, and the context stays.
-    let result = unsafe {
+    let _ = unsafe {
         cpu::smc(
             CPU_ON,
             [
                 mailbox.mpidr.raw(),
                 entry.0,
-                core::ptr::from_ref(context) as u64,
+                core::ptr::from_ref(start) as u64,
             ],
         )
     };
-    if result != 0 {
-        system.console.record(Event::Missing { pcpu: id.0 });
-    }
 }
 
 /// Called by the start-up code on every other pCPU.
@@ -274,12 +352,19 @@ fn start_other(
 extern "C" fn secondary_start(start: &'static SecondaryStart) -> ! {
     // SAFETY: nobody else borrows it: this pCPU has not settled yet.
     let redistributor = unsafe { start.home.redistributor() };
-    start_interrupts(redistributor);
+    // SAFETY: as above.
+    let levels = unsafe { start.home.levels() };
+    start_interrupts(redistributor, levels);
     enter(start.home)
 }
 
 /// Turns on what this pCPU takes for itself.
-fn start_interrupts(redistributor: Redistributor) {
-    redistributor.start(PRIVATE_INTERRUPTS);
-    gicv3::start_cpu_interface();
+fn start_interrupts(redistributor: Redistributor, levels: Levels) {
+    let kept = redistributor.start(PRIVATE_INTERRUPTS, levels::OWN);
+    let kept = kept & gicv3::start_cpu_interface();
+    // The vCPUs' levels were made for the GIC as the pCPU that started the system sees it.
+    assert!(
+        levels.fit(kept),
+        "a pCPU's GIC keeps fewer bits of a priority than the first one's"
+    );
 }

@@ -6,10 +6,11 @@ use crate::arch::aarch64::mmu;
 use crate::arch::aarch64::sysreg::read;
 use crate::panic::say;
 use bulkhead::addr::{HostPhysAddr, Range};
-use bulkhead::board::{Conduit, GicVersion};
+use bulkhead::board::{Conduit, GicVersion, UartKind};
 use bulkhead::config::placement::{self, Ground};
-use bulkhead::config::verify::{Actual, pcpu_of, verify};
+use bulkhead::config::verify::{Actual, console_pcpu, pcpu_of, verify};
 use bulkhead::ids::{MAX_PCPUS, Mpidr, PcpuId};
+use bulkhead::message::Escaped;
 use bulkhead::sched::MAX_SLOTS;
 use heapless::Vec;
 
@@ -33,6 +34,8 @@ pub struct Plan {
 }
 
 /// Makes the plan, or refuses to start.
+// Not inlined: its frame is gone when the system is built.
+#[inline(never)]
 pub fn make(inputs: &Inputs) -> Plan {
     let Inputs {
         payload,
@@ -42,28 +45,33 @@ pub fn make(inputs: &Inputs) -> Plan {
     } = inputs;
     let mpidr = Mpidr::from_raw(read::mpidr_el1());
     let Some(here) = board.pcpu_of(mpidr) else {
-        refuse(format_args!(
-            "the device tree has no CPU with this one's MPIDR {mpidr}"
-        ));
+        refuse(
+            "the device tree has no CPU with this one's MPIDR {}",
+            &[&mpidr],
+        );
     };
     if !matches!(board.gic.version, GicVersion::V3 { .. }) {
-        refuse(format_args!(
-            "the board has a GICv2; this version of bulkhead needs a GICv3 (QEMU: -machine virt,gic-version=3)"
-        ));
+        refuse(
+            "the board has a GICv2; this version of bulkhead needs a GICv3 (QEMU: -machine virt,gic-version=3)",
+            &[],
+        );
     }
     let actual = Actual {
         board,
         tree,
         boot_cpu: Some(mpidr),
         intid_end: INTID_END,
+        image: image_range(inputs),
     };
     let mut violations = verify(payload, &actual, &mut |mismatch| {
-        say!("refused: {mismatch}")
+        say("refused: {}", &[&mismatch])
     });
+    violations += silent_console(inputs);
     let pcpus = used_pcpus(inputs);
     if pcpus & !(1 << here.0) != 0 && board.psci.is_some_and(|psci| psci.conduit == Conduit::Hvc) {
-        say!(
-            "refused: the board's PSCI wants HVC, which cannot be called from EL2 (QEMU: virtualization=on makes it SMC)"
+        say(
+            "refused: the board's PSCI wants HVC, which cannot be called from EL2 (QEMU: virtualization=on makes it SMC)",
+            &[],
         );
         violations += 1;
     }
@@ -74,7 +82,8 @@ pub fn make(inputs: &Inputs) -> Plan {
     if violations > 0 {
         not_started(violations);
     }
-    let count = placement::demands(payload, pool_bytes).count();
+    let mut count = 0;
+    placement::each_demand(payload, pool_bytes, &mut |_| count += 1);
     let mut regions = places.iter().take(count).map(|place| HostPhysAddr(*place));
     let pool = regions.next().unwrap_or(HostPhysAddr(0));
     Plan {
@@ -88,59 +97,75 @@ pub fn make(inputs: &Inputs) -> Plan {
 
 /// Places memory on the board as it is.
 fn place(inputs: &Inputs, pool_bytes: u64, places: &mut [u64]) -> usize {
-    let bytes = mmu::image_bytes() + inputs.payload.header().total_bytes;
-    let Some(hypervisor) = Range::new(inputs.image.0, bytes) else {
-        refuse(format_args!(
-            "the image of {bytes} bytes does not fit behind {}",
-            inputs.image
-        ));
+    let Some(hypervisor) = image_range(inputs) else {
+        refuse(
+            "the image and the payload do not fit behind {}",
+            &[&inputs.image],
+        );
     };
     let ground = Ground {
         memory: &inputs.board.memory,
         reserved: &inputs.board.reserved,
         hypervisor,
     };
-    let demands = placement::demands(&inputs.payload, pool_bytes);
-    placement::place(&ground, demands, places, &mut |violation| {
-        say!("refused: {violation}")
-    })
+    placement::place_shown(
+        &ground,
+        &|each| placement::each_demand(&inputs.payload, pool_bytes, each),
+        places,
+        &mut |violation| say("refused: {}", &[&violation]),
+    )
+}
+
+/// Returns where the image with its payload lies.
+fn image_range(inputs: &Inputs) -> Option<Range> {
+    let payload = inputs.payload.header().total_bytes;
+    let bytes = mmu::image_bytes().checked_add(payload)?;
+    Range::new(inputs.image.0, bytes)
+}
+
+/// Reports a console that does not answer.
+fn silent_console(inputs: &Inputs) -> usize {
+    let console = inputs.board.console.as_ref();
+    let silent = console.filter(|console| console.kind == UartKind::Pl011 && inputs.uart.is_none());
+    silent
+        .inspect(|console| {
+            say(
+                "refused: no PL011 answers at {x}, where the device tree has the console {}",
+                &[&console.registers.start(), &Escaped(console.node)],
+            )
+        })
+        .map_or(0, |_| 1)
 }
 
 /// Returns the pCPUs that the table uses, as a mask.
 fn used_pcpus(inputs: &Inputs) -> u32 {
-    let payload = &inputs.payload;
-    let vcpus = payload
-        .partitions()
-        .iter()
-        .flat_map(|partition| payload.vcpus(partition));
-    let used = vcpus
-        .filter_map(|vcpu| pcpu_of(&inputs.board, vcpu))
-        .fold(0, |mask, pcpu| mask | 1 << pcpu.0);
-    used | 1 << (payload.header().console_pcpu % MAX_PCPUS as u32)
+    let console = console_pcpu(&inputs.board, &inputs.payload);
+    let mut used = console.map_or(0, |pcpu| 1 << pcpu.0);
+    inputs.payload.each_vcpu(&mut |_, vcpu| {
+        used |= pcpu_of(&inputs.board, vcpu).map_or(0, |pcpu| 1 << pcpu.0);
+    });
+    used
 }
 
 /// Reports pCPUs with more vCPUs than fit.
 fn crowded(inputs: &Inputs) -> usize {
-    let payload = &inputs.payload;
     let mut counts = [0usize; MAX_PCPUS];
-    for vcpu in payload
-        .partitions()
-        .iter()
-        .flat_map(|partition| payload.vcpus(partition))
-    {
-        if let Some(count) =
-            pcpu_of(&inputs.board, vcpu).and_then(|pcpu| counts.get_mut(usize::from(pcpu.0)))
-        {
+    inputs.payload.each_vcpu(&mut |_, vcpu| {
+        let pcpu = pcpu_of(&inputs.board, vcpu);
+        if let Some(count) = pcpu.and_then(|pcpu| counts.get_mut(usize::from(pcpu.0))) {
             *count += 1;
         }
-    }
+    });
     let crowded = counts
         .iter()
         .enumerate()
         .filter(|(_, count)| **count > MAX_SLOTS);
     crowded
         .inspect(|(pcpu, count)| {
-            say!("refused: pCPU {pcpu} has {count} vCPUs, and {MAX_SLOTS} fit")
+            say(
+                "refused: pCPU {} has {} vCPUs, and {} fit",
+                &[pcpu, *count, &MAX_SLOTS],
+            )
         })
         .count()
 }
