@@ -44,6 +44,12 @@ pub enum Action {
     /// Measure latency and footprint under icount and compare with the budgets
     #[command(after_help = CODES)]
     Bench(Bench),
+    /// Let a guest do everything that a guest can do, from a seed, and look for harm
+    #[command(after_help = CODES)]
+    Fuzz(Fuzz),
+    /// Run a system and show what its pCPUs did: a file for ui.perfetto.dev, and a summary
+    #[command(after_help = CODES)]
+    Trace(Box<Trace>),
     /// Attach gdb with the symbols of EL2 and of the guests (start `run --gdb` first)
     #[command(after_help = CODES)]
     Debug(Debug),
@@ -81,9 +87,18 @@ pub struct Target {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Trace into a ring of this size on each pCPU, for example 64K [default: the table's]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub trace: Option<u64>,
     /// May tools be installed?
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// Reads a size.
+fn size(text: &str) -> Result<u64, String> {
+    bulkhead_platforms::size(text)
+        .map_err(|_| "a size is a whole number and K, M or G, for example 64K".to_owned())
 }
 
 /// How QEMU's board differs from the platform's description.
@@ -107,7 +122,7 @@ pub struct Machine {
 }
 
 /// `run`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Run {
     /// Which system.
     #[command(flatten)]
@@ -156,6 +171,48 @@ pub struct Run {
     pub extra: Vec<String>,
 }
 
+/// `trace`
+#[derive(Args, Debug)]
+pub struct Trace {
+    /// What to run.
+    #[command(flatten)]
+    pub run: Run,
+    /// Write the trace here, as JSON for ui.perfetto.dev [default: target/bulkhead/trace/TABLE.json]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Draw a piece of it here
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Which piece: where it begins, and how long it is, for example 120ms+3ms [default: the last 5ms]
+    #[arg(long, value_name = "TIME+TIME", value_parser = window)]
+    pub window: Option<Window>,
+    /// Run nothing: read this dump of a board's memory, from EL2's TRACE_RINGS
+    #[arg(long, value_name = "DUMP")]
+    pub from: Option<PathBuf>,
+}
+
+/// A piece of a trace, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where it begins.
+    pub from_ns: u64,
+    /// How long it is.
+    pub length_ns: u64,
+}
+
+/// Reads a piece of a trace.
+fn window(text: &str) -> Result<Window, String> {
+    let read = |text| bulkhead_platforms::time_ns(text).ok();
+    let parts = text.split_once('+').and_then(|(from, length)| {
+        Some(Window {
+            from_ns: read(from)?,
+            length_ns: read(length).filter(|length| *length > 0)?,
+        })
+    });
+    parts
+        .ok_or_else(|| "two times with units and a plus between them, for example 120ms+3ms".into())
+}
+
 /// `build`
 #[derive(Args, Debug)]
 pub struct Build {
@@ -193,6 +250,9 @@ pub struct Test {
     /// List the tests
     #[arg(long)]
     pub list: bool,
+    /// Print which tests answer which row of the list of isolation faults, as a table in Markdown
+    #[arg(long)]
+    pub rows: bool,
     /// Print all of the console of every system
     #[arg(long)]
     pub verbose: bool,
@@ -211,7 +271,7 @@ pub struct Test {
 }
 
 /// `bench`
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct Bench {
     /// Which system.
     #[command(flatten)]
@@ -222,9 +282,48 @@ pub struct Bench {
     /// Measure Linux's way to `LINUX UP` against a native boot too (takes minutes)
     #[arg(long)]
     pub linux: bool,
+    /// Show what lies on each row's way through EL2, or on one's; with --verbose instruction by instruction
+    #[arg(long, value_name = "ROW", num_args = 0..=1, default_missing_value = "")]
+    pub paths: Option<String>,
+    /// Let a guest make EL2's stays as long as it can, and show the longest of each cause; with --verbose instruction by
+    /// instruction: of all, or of the cause with this text
+    #[arg(long, value_name = "CAUSE", num_args = 0..=1, default_missing_value = "", conflicts_with = "paths")]
+    pub longest: Option<String>,
+    /// Measure with 1 to 64 partitions and with 1 to 8 pCPUs
+    #[arg(long, conflicts_with_all = ["paths", "longest"])]
+    pub scaling: bool,
     /// Print all of the console
     #[arg(long)]
     pub verbose: bool,
+}
+
+/// `fuzz`
+#[derive(Args, Debug)]
+pub struct Fuzz {
+    /// Do this run [default: fresh seeds, one after the other]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Steps of a run [default: 500000]
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Without a seed: begin no further run after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub time: u64,
+    /// On one pCPU under icount alone: each run of a seed is the same
+    #[arg(long)]
+    pub icount: bool,
+    /// On several pCPUs alone, whose order differs from run to run
+    #[arg(long, conflicts_with = "icount")]
+    pub parallel: bool,
+    /// Print all of the console
+    #[arg(long)]
+    pub verbose: bool,
+    /// The QEMU to use [default: qemu-system-aarch64]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// May tools be installed?
+    #[command(flatten)]
+    pub consent: Consent,
 }
 
 /// `debug`
@@ -259,8 +358,10 @@ pub fn parse_from(arguments: Vec<std::ffi::OsString>) -> Outcome<Cli> {
     let matches = Cli::command()
         .try_get_matches_from(arguments)
         .map_err(explain)?;
-    if let Some(run) = matches.subcommand_matches("run") {
-        pairs_in_order(run)?;
+    for name in ["run", "trace"] {
+        if let Some(run) = matches.subcommand_matches(name) {
+            pairs_in_order(run)?;
+        }
     }
     Cli::from_arg_matches(&matches).map_err(explain)
 }
@@ -353,6 +454,25 @@ mod tests {
         assert_eq!(port("x run"), None);
         assert_eq!(port("x run --gdb"), Some(1234));
         assert_eq!(port("x run --gdb=99 -- -d int"), Some(99));
+    }
+
+    #[test]
+    fn trace_takes_the_options_of_run_and_a_window() {
+        let line = "x trace --partitions a --icount --trace 64K --window 2ms+30us --until b";
+        let Action::Trace(trace) = parsed(line).unwrap().command else {
+            panic!("no trace");
+        };
+        assert_eq!(trace.run.target.trace, Some(65_536));
+        let window = trace.window.unwrap();
+        assert_eq!((window.from_ns, window.length_ns), (2_000_000, 30_000));
+        for line in [
+            "x trace --window 2ms",
+            "x trace --window 2ms+0ms",
+            "x trace --send b",
+            "x run --trace 64",
+        ] {
+            assert_eq!(parsed(line).unwrap_err().code, Code::Usage, "{line}");
+        }
     }
 
     #[test]

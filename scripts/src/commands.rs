@@ -4,9 +4,11 @@ pub mod bench;
 pub mod build;
 pub mod check;
 pub mod debug;
+pub mod fuzz;
 pub mod run;
 pub mod setup;
 pub mod test;
+pub mod trace;
 
 use crate::args::{Action, Cli};
 use crate::failure::Outcome;
@@ -19,7 +21,9 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Check(args) => check::run(&args),
         Action::Setup(args) => setup::run(&args),
         Action::Test(args) => test::run(&args),
+        Action::Trace(args) => trace::run(&args),
         Action::Debug(args) => debug::run(&args),
         Action::Bench(args) => bench::run(&args),
+        Action::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use bulkhead_platforms::{Images, RecipeImage};
 
 use crate::recipe::{self, Sources};
-use crate::workspace::{GUEST_TARGET, cargo, root, target};
+use crate::workspace::{GUEST_TARGET, bare_metal_build, root, target};
 
 /// Builds and fetches guest images, each once.
 #[derive(Debug, Default)]
@@ -44,16 +44,7 @@ impl Images for Workshop {
                 names.join(", ")
             ));
         }
-        let status = cargo()
-            .args(["build", "--quiet", "--release", "--target", GUEST_TARGET])
-            .args(["--package", name])
-            .stdout(Stdio::null())
-            .status()
-            .map_err(|error| format!("cargo: {error}"))?;
-        if !status.success() {
-            return Err(format!("the guest crate `{name}` does not build"));
-        }
-        let path = target().join(GUEST_TARGET).join("release").join(name);
+        let path = program(name)?;
         self.built.insert(name.to_owned(), path.clone());
         Ok(path)
     }
@@ -69,6 +60,22 @@ impl Images for Workshop {
     fn recipes(&self) -> Vec<String> {
         recipe::names()
     }
+}
+
+/// Builds the program of a package for guests' CPUs and returns it.
+///
+/// # Errors
+/// It does not build.
+pub fn program(package: &str) -> Result<PathBuf, String> {
+    let status = bare_metal_build(GUEST_TARGET)
+        .args(["--package", package])
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("the guest crate `{package}` does not build"));
+    }
+    Ok(target().join(GUEST_TARGET).join("release").join(package))
 }
 
 /// Returns the folders in `parent` that hold the file `mark`, sorted.

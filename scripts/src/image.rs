@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use object::elf::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
-use object::{Endianness, Object, ObjectSection, SectionFlags};
+use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Outcome};
@@ -82,6 +82,48 @@ impl Hypervisor {
         }
         image
     }
+}
+
+/// Returns how far into EL2's image a symbol lies.
+///
+/// # Errors
+/// The ELF file is damaged, or has no such symbol.
+pub fn symbol_offset(elf: &[u8], name: &str) -> Outcome<u64> {
+    let bad = |what: &str| Failure::failed(format!("the hypervisor's ELF file: {what}"));
+    let file = ElfFile64::<Endianness>::parse(elf).map_err(|error| bad(&error.to_string()))?;
+    let symbol = file.symbol_by_name(name);
+    let symbol = symbol.ok_or_else(|| bad(&format!("it has no symbol {name}")))?;
+    let segments = file.segments();
+    let base = segments
+        .filter(|s| s.size() != 0)
+        .map(|s| s.address())
+        .min();
+    let offset = base.and_then(|base| symbol.address().checked_sub(base));
+    offset.ok_or_else(|| bad("its segments are damaged"))
+}
+
+/// Returns a program in whose file other words stand at a symbol.
+///
+/// # Errors
+/// The ELF file is damaged, has no such symbol, or no bytes for it.
+pub fn patched(elf: &[u8], name: &str, words: &[u64]) -> Outcome<Vec<u8>> {
+    let bad = |what: &str| Failure::failed(format!("the guest's ELF file: {what}"));
+    let file = ElfFile64::<Endianness>::parse(elf).map_err(|error| bad(&error.to_string()))?;
+    let symbol = file.symbol_by_name(name);
+    let symbol = symbol.ok_or_else(|| bad(&format!("it has no symbol {name}")))?;
+    let place = file.segments().find_map(|segment| {
+        let (at, bytes) = segment.file_range();
+        let into = symbol.address().checked_sub(segment.address())?;
+        (into < bytes).then_some(at + into)
+    });
+    let mut patched = elf.to_vec();
+    let at = place.and_then(|place| usize::try_from(place).ok());
+    let field = at.and_then(|at| patched.get_mut(at..at.checked_add(words.len() * 8)?));
+    let field = field.ok_or_else(|| bad(&format!("{name} has no bytes in it")))?;
+    for (to, word) in field.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    Ok(patched)
 }
 
 /// Copies the loadable segments to their places, counted from the lowest.

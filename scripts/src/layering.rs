@@ -124,14 +124,30 @@ fn broken(source: &Source, layers: &Layers) -> Vec<String> {
     if module != "arch" && has_assembly(&source.text) {
         say("assembly outside of `arch`".to_owned());
     }
-    if module != "lib" && source.text.contains("cfg(feature") {
-        say("cfg(feature) outside of lib.rs".to_owned());
+    if chooses_code(&source.text) {
+        say("cfg(feature) before anything but a module".to_owned());
     }
     let lines = source.text.lines().count();
     if lines > MOST_LINES {
         say(format!("{lines} lines; split it (at most {MOST_LINES})"));
     }
     all
+}
+
+/// Says whether a feature chooses anything but whole modules.
+fn chooses_code(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.iter().enumerate().any(|(at, line)| {
+        let chosen = lines
+            .iter()
+            .skip(at + 1)
+            .find(|line| !line.starts_with("#["));
+        let mut words = chosen.unwrap_or(&"").split_whitespace();
+        let is_module = words.find(|word| !word.starts_with("pub")) == Some("mod");
+        let is_line = line.starts_with("#[cfg(") && is_module;
+        let names = ["cfg(feature", "cfg(not(feature", "cfg!(feature"];
+        names.iter().any(|name| line.contains(name)) && !is_line
+    })
 }
 
 /// Returns the top-level modules that code names as `crate::NAME` or `crate::{NAME, ..}`; comments do not count.
@@ -217,6 +233,22 @@ mod tests {
         assert_eq!(broken(&up, &layers()).len(), 1);
         let down = source("run.rs", "use crate::addr::x;\nuse crate::boot::y;");
         assert_eq!(broken(&down, &layers()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_feature_chooses_modules_alone() {
+        for (text, chooses) in [
+            ("#[cfg(feature = \"x\")]\nmod a;", false),
+            (
+                "#[cfg(not(feature = \"x\"))]\n#[macro_use]\npub mod a;",
+                false,
+            ),
+            ("#[cfg(feature = \"x\")]\nfn a() {}", true),
+            ("if cfg!(feature = \"x\") {}\nmod a;", true),
+            ("mod a;\n#[cfg(feature = \"x\")]", true),
+        ] {
+            assert_eq!(chooses_code(text), chooses, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`args`] is the command line, [`commands`] has one module for each command. Below them: [`setup`] (what must be
 //! installed), [`selection`] (which table, which board), [`system`] (EL2 + payload = image), [`guests`] and
 //! [`recipe`] (guest images), [`qemu`] (its command line and the device tree it makes), [`console`] (what comes
-//! over the wire, and scripts that answer it), and [`session`] (one bounded run of QEMU).
+//! over the wire, and scripts that answer it), [`session`] (one bounded run of QEMU), and [`trace`] (what its pCPUs did).
 
 pub mod args;
 pub mod commands;
@@ -19,6 +19,7 @@ pub mod session;
 pub mod setup;
 pub mod system;
 pub mod terminal;
+pub mod trace;
 pub mod workspace;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 //!
 //! A recipe is a folder under `guests/recipes/` with a `recipe.toml`: which packages of Debian to fetch, and which
 //! of its own files go into the initial RAM disk. What was fetched stays in `target/bulkhead/cache`, so later runs
-//! need no network.
+//! need no network. A recipe that names a `base` has what that one has, its kernel included, and adds to it.
 
 pub mod initramfs;
 
@@ -15,7 +15,7 @@ use bulkhead_platforms::RecipeImage;
 use serde::Deserialize;
 
 use crate::failure::{Code, Failure, Outcome};
-use crate::guests::folders;
+use crate::guests::{folders, program};
 use crate::setup::debian::Mirror;
 use crate::workspace::{self, products, read, root, shown};
 use initramfs::Archive;
@@ -37,7 +37,14 @@ struct Recipe {
     #[allow(dead_code)]
     description: String,
     cmdline: String,
-    debian: Packages,
+    /// Another recipe, whose kernel, busybox and files this one takes.
+    base: Option<String>,
+    /// Needed without `base`.
+    debian: Option<Packages>,
+    /// Further programs.
+    #[serde(default)]
+    fetched: Vec<Fetched>,
+    #[serde(default)]
     initramfs: Initramfs,
 }
 
@@ -47,17 +54,42 @@ struct Recipe {
 struct Packages {
     /// A metapackage of a kernel.
     kernel: String,
+    /// Modules of that kernel, by their names; init loads them.
+    #[serde(default)]
+    modules: Vec<String>,
     busybox: String,
 }
 
-/// What the initial RAM disk holds beside busybox.
+/// Files out of a package.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Initramfs {
+struct Fetched {
+    package: String,
+    /// `from` is the name of a file in it, wherever it lies.
     files: Vec<Placed>,
 }
 
-/// A file of the recipe's folder and where it goes.
+/// What the initial RAM disk holds beside busybox.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Initramfs {
+    files: Vec<Placed>,
+    #[serde(default)]
+    programs: Vec<Program>,
+}
+
+/// A program of this project's packages and where it goes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Program {
+    package: String,
+    to: String,
+}
+
+/// A file of the initial RAM disk and its content.
+type Content = (String, Vec<u8>);
+
+/// A file and where it goes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Placed {
@@ -70,63 +102,215 @@ pub fn names() -> Vec<String> {
     folders("guests/recipes", "recipe.toml")
 }
 
+/// Returns a recipe's folder and what its file says.
+fn open(name: &str) -> Outcome<(PathBuf, Recipe)> {
+    let folder = root().join("guests/recipes").join(name);
+    let file = folder.join("recipe.toml");
+    let text = String::from_utf8_lossy(&read(&file)?).into_owned();
+    let recipe = toml::from_str(&text).map_err(|error| Failure::file(&file, error))?;
+    Ok((folder, recipe))
+}
+
 /// Makes the files of a recipe.
 ///
 /// # Errors
 /// The name is wrong, or something cannot be fetched: the message says what to get and where to put it.
 pub fn make(name: &str, sources: &Sources) -> Outcome<RecipeImage> {
-    let folder = root().join("guests/recipes").join(name);
-    let file = folder.join("recipe.toml");
-    let text = String::from_utf8_lossy(&read(&file)?).into_owned();
-    let recipe: Recipe = toml::from_str(&text).map_err(|error| Failure::file(&file, error))?;
-    let kernel = kernel(name, &recipe, sources)?;
-    let busybox = busybox(name, &recipe, sources)?;
-    let archive = archive(&folder, &recipe, &read(&busybox)?)?;
+    let (folder, recipe) = open(name)?;
+    let base = recipe.base.as_deref().unwrap_or(name);
+    let (base_folder, base_recipe) = open(base)?;
+    let packages = base_recipe.debian.as_ref().ok_or_else(|| {
+        Failure::file(
+            &base_folder,
+            "`recipe.toml` has neither `base` nor `[debian]`",
+        )
+    })?;
+    let kernel = kernel(base, packages, sources)?;
+    let busybox = read(&busybox(base, packages, sources)?)?;
+    let mut files = vec![("bin/busybox".to_owned(), busybox)];
+    files.extend(kernel.files()?);
+    files.extend(own_files(&base_folder, &base_recipe)?);
+    files.extend(programs(&base_recipe)?);
+    if recipe.base.is_some() {
+        files.extend(own_files(&folder, &recipe)?);
+        files.extend(programs(&recipe)?);
+    }
+    for fetched in &recipe.fetched {
+        files.extend(fetched_files(name, fetched)?);
+    }
     let initrd = products(&["recipes", name, "initramfs.cpio"]);
-    workspace::write(&initrd, &archive)?;
+    workspace::write(&initrd, &archive(&files))?;
     Ok(RecipeImage {
-        kernel,
+        kernel: kernel.image,
         initrd: Some(initrd),
         cmdline: Some(recipe.cmdline),
     })
 }
 
-/// Returns the kernel as a plain `Image`.
-fn kernel(name: &str, recipe: &Recipe, sources: &Sources) -> Outcome<PathBuf> {
-    let kept = products(&["cache", name, "kernel"]);
+/// Reads the files of a recipe's folder; returns where each goes.
+fn own_files(folder: &Path, recipe: &Recipe) -> Outcome<Vec<Content>> {
+    let files = recipe.initramfs.files.iter();
+    let read = |file: &Placed| Ok((file.to.clone(), read(&folder.join(&file.from))?));
+    files.map(read).collect()
+}
+
+/// Returns files out of a package, and where each goes.
+fn fetched_files(name: &str, fetched: &Fetched) -> Outcome<Vec<Content>> {
+    let package = &fetched.package;
+    let kept = products(&["cache", name, package]);
+    let names: Vec<&str> = fetched
+        .files
+        .iter()
+        .map(|file| file.from.as_str())
+        .collect();
+    if names.iter().any(|name| !kept.join(name).is_file()) {
+        fetch_files(name, package, &names, &kept).map_err(|failure| {
+            let (files, place) = (names.join(", "), shown(&kept));
+            Failure::new(
+                Code::ToolMissing,
+                format!(
+                    "{failure}\nGet {files} out of Debian's package {package} for arm64 \
+                     and put it at {place}"
+                ),
+            )
+        })?;
+    }
+    let files = fetched.files.iter();
+    let read = |file: &Placed| Ok((file.to.clone(), read(&kept.join(&file.from))?));
+    files.map(read).collect()
+}
+
+/// Fetches a package and keeps some of its files.
+fn fetch_files(name: &str, package: &str, names: &[&str], kept: &Path) -> Outcome {
+    let unpacked = products(&["cache", name, "unpacked"]);
+    let mirror = Mirror::arm64()?;
+    if mirror.unpack(package, &["./*"], &unpacked).is_err() {
+        mirror.update()?;
+        mirror.unpack(package, &["./*"], &unpacked)?;
+    }
+    for name in names {
+        let file = file_named(&unpacked, name)
+            .ok_or_else(|| Failure::failed(format!("{package} holds no file {name}")))?;
+        workspace::write(&kept.join(name), &read(&file)?)?;
+    }
+    fs::remove_dir_all(&unpacked).map_err(|error| Failure::file(&unpacked, error))
+}
+
+/// Finds a file by its name below a folder; a link counts as what it leads to.
+fn file_named(folder: &Path, name: &str) -> Option<PathBuf> {
+    let here = folder.join(name);
+    if here.is_file() {
+        return Some(here);
+    }
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect();
+    folders.sort();
+    folders.iter().find_map(|inner| file_named(inner, name))
+}
+
+/// A kernel and what belongs to it.
+struct Kernel {
+    /// A plain `Image`.
+    image: PathBuf,
+    /// Its modules: none for a kernel of the person's own, to which Debian's would not fit.
+    modules: Vec<PathBuf>,
+}
+
+impl Kernel {
+    /// Returns the modules' files and where they go.
+    fn files(&self) -> Outcome<Vec<Content>> {
+        let content = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            Ok((format!("lib/modules/{name}"), read(file)?))
+        };
+        self.modules.iter().map(content).collect()
+    }
+}
+
+/// Returns the kernel.
+fn kernel(name: &str, packages: &Packages, sources: &Sources) -> Outcome<Kernel> {
     if let Some(given) = &sources.kernel {
         let image = products(&["recipes", name, "kernel"]);
         workspace::write(&image, &inflated(read(given)?, given)?)?;
-        return Ok(image);
+        let modules = Vec::new();
+        return Ok(Kernel { image, modules });
     }
-    if kept.is_file() {
-        return Ok(kept);
+    let image = products(&["cache", name, "kernel"]);
+    let folder = products(&["cache", name, "modules"]);
+    if image.is_file()
+        && let Some(modules) = modules(&folder, packages)
+    {
+        return Ok(Kernel { image, modules });
     }
-    let unpacked = products(&["cache", name, "unpacked-kernel"]);
-    let fetch = || -> Outcome {
-        let mirror = Mirror::arm64()?;
-        // A list of yesterday may name a kernel that has left the mirrors.
-        mirror.update()?;
-        let package = mirror.dependency(&recipe.debian.kernel)?;
-        mirror.unpack(&package, "./boot/vmlinuz-*", &unpacked)
+    match fetch_kernel(name, packages, &image, &folder) {
+        Err(failure) if image.is_file() => {
+            eprintln!("xtask: going on without the modules of the kernel: {failure}");
+            let modules = Vec::new();
+            Ok(Kernel { image, modules })
+        }
+        Err(failure) => {
+            let (package, file) = (&packages.kernel, "boot/vmlinuz-*");
+            Err(by_hand(&failure, package, file, &image, "--kernel"))
+        }
+        Ok(()) => {
+            let modules = modules(&folder, packages)
+                .ok_or_else(|| Failure::file(&folder, "the kernel's package lacks a module"))?;
+            Ok(Kernel { image, modules })
+        }
+    }
+}
+
+/// Returns the files of a kernel's modules, if all are there.
+fn modules(folder: &Path, packages: &Packages) -> Option<Vec<PathBuf>> {
+    // Newer kernels' are compressed.
+    let file = |name: &String| {
+        let endings = ["ko", "ko.xz"].into_iter();
+        let mut files = endings.map(|ending| folder.join(format!("{name}.{ending}")));
+        files.find(|file| file.is_file())
     };
-    fetch().map_err(|failure| {
-        by_hand(
-            &failure,
-            &recipe.debian.kernel,
-            "boot/vmlinuz-*",
-            &kept,
-            "--kernel",
-        )
-    })?;
+    packages.modules.iter().map(file).collect()
+}
+
+/// Fetches a kernel and its modules.
+fn fetch_kernel(name: &str, packages: &Packages, image: &Path, modules: &Path) -> Outcome {
+    let unpacked = products(&["cache", name, "unpacked-kernel"]);
+    let mirror = Mirror::arm64()?;
+    // A list of yesterday may name a kernel that has left the mirrors.
+    mirror.update()?;
+    let package = mirror.dependency(&packages.kernel)?;
+    let wanted = packages.modules.iter().map(|name| format!("*/{name}.ko*"));
+    let patterns: Vec<String> = std::iter::once("./boot/vmlinuz-*".to_owned())
+        .chain(wanted)
+        .collect();
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    mirror.unpack(&package, &patterns, &unpacked)?;
     let file = first_file(&unpacked.join("boot"))?;
-    workspace::write(&kept, &inflated(read(&file)?, &file)?)?;
-    fs::remove_dir_all(&unpacked).map_err(|error| Failure::file(&unpacked, error))?;
-    Ok(kept)
+    for name in &packages.modules {
+        for name in ["ko", "ko.xz"].map(|ending| format!("{name}.{ending}")) {
+            if let Some(module) = file_named(&unpacked, &name) {
+                workspace::write(&modules.join(name), &read(&module)?)?;
+            }
+        }
+    }
+    workspace::write(image, &inflated(read(&file)?, &file)?)?;
+    fs::remove_dir_all(&unpacked).map_err(|error| Failure::file(&unpacked, error))
+}
+
+/// Builds a recipe's programs.
+fn programs(recipe: &Recipe) -> Outcome<Vec<Content>> {
+    let programs = recipe.initramfs.programs.iter();
+    let content = |of: &Program| {
+        let file = program(&of.package).map_err(Failure::failed)?;
+        Ok((of.to.clone(), read(&file)?))
+    };
+    programs.map(content).collect()
 }
 
 /// Returns busybox.
-fn busybox(name: &str, recipe: &Recipe, sources: &Sources) -> Outcome<PathBuf> {
+fn busybox(name: &str, packages: &Packages, sources: &Sources) -> Outcome<PathBuf> {
     if let Some(given) = &sources.busybox {
         return Ok(given.clone());
     }
@@ -134,15 +318,18 @@ fn busybox(name: &str, recipe: &Recipe, sources: &Sources) -> Outcome<PathBuf> {
     if kept.is_file() {
         return Ok(kept);
     }
-    let package = &recipe.debian.busybox;
+    let package = &packages.busybox;
     let unpacked = products(&["cache", name, "unpacked-busybox"]);
     let fetch = || -> Outcome {
         let mirror = Mirror::arm64()?;
-        if mirror.unpack(package, "./*bin/busybox", &unpacked).is_ok() {
+        if mirror
+            .unpack(package, &["./*bin/busybox"], &unpacked)
+            .is_ok()
+        {
             return Ok(());
         }
         mirror.update()?;
-        mirror.unpack(package, "./*bin/busybox", &unpacked)
+        mirror.unpack(package, &["./*bin/busybox"], &unpacked)
     };
     fetch().map_err(|failure| by_hand(&failure, package, "bin/busybox", &kept, "--busybox"))?;
     let folders = ["bin", "usr/bin"].map(|folder| unpacked.join(folder));
@@ -208,21 +395,19 @@ fn inflated(bytes: Vec<u8>, path: &Path) -> Outcome<Vec<u8>> {
     }
 }
 
-/// Puts the initial RAM disk together.
-fn archive(folder: &Path, recipe: &Recipe, busybox: &[u8]) -> Outcome<Vec<u8>> {
+/// Puts the initial RAM disk together, of files and where each goes.
+fn archive(files: &[Content]) -> Vec<u8> {
     let mut archive = Archive::default();
-    let files = recipe.initramfs.files.iter().map(|file| file.to.as_str());
-    for directory in directories(files) {
+    for directory in directories(files.iter().map(|(to, _)| to.as_str())) {
         archive.directory(&directory);
     }
     // The kernel opens it before init has mounted /dev.
     archive.device("dev/console", 5, 1);
-    archive.program("bin/busybox", busybox);
     archive.link("bin/sh", "busybox");
-    for file in &recipe.initramfs.files {
-        archive.program(&file.to, &read(&folder.join(&file.from))?);
+    for (to, content) in files {
+        archive.program(to, content);
     }
-    Ok(archive.finish())
+    archive.finish()
 }
 
 /// Returns all folders that an archive needs, those above first.
@@ -257,10 +442,14 @@ mod tests {
     fn every_recipe_can_be_read_and_names_files_that_are_there() {
         assert!(!names().is_empty());
         for name in names() {
-            let folder = root().join("guests/recipes").join(&name);
-            let text = fs::read_to_string(folder.join("recipe.toml")).unwrap();
-            let recipe: Recipe = toml::from_str(&text).unwrap();
-            assert!(archive(&folder, &recipe, b"busybox").is_ok(), "{name}");
+            let (folder, recipe) = open(&name).unwrap();
+            let mut files = own_files(&folder, &recipe).unwrap();
+            files.push(("opt/more/a".to_owned(), b"program".to_vec()));
+            let archive = archive(&files);
+            let has = |name: &[u8]| archive.windows(name.len()).any(|part| part == name);
+            assert!(has(b"opt/more\0") && has(b"opt/more/a\0"), "{name}");
+            let base = recipe.base.as_deref().unwrap_or(&name);
+            assert!(open(base).unwrap().1.debian.is_some(), "{name}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,14 +93,17 @@ enum Message {
 }
 
 /// QEMU's process, killed when this goes away.
-struct Emulator {
+pub struct Emulator {
     child: Child,
     input: Option<ChildStdin>,
 }
 
 impl Emulator {
     /// Starts it. The kernel kills it should we die without a word.
-    fn start(mut command: Command) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(mut command: Command) -> Outcome<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: Ctrl-C is for us, and we end it.
         command.process_group(0);
@@ -119,6 +122,11 @@ impl Emulator {
         let input = child.stdin.take();
         Ok(Self { child, input })
     }
+
+    /// Returns its standard error, when the command made that a pipe.
+    pub fn take_errors(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
 }
 
 impl Drop for Emulator {
@@ -134,6 +142,14 @@ impl Drop for Emulator {
 /// # Errors
 /// QEMU cannot be started, or the output is gone.
 pub fn run(plan: Plan) -> Outcome<Finished> {
+    run_then(plan, || {})
+}
+
+/// Runs QEMU, and does something before it is ended.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_then(plan: Plan, before_end: impl FnOnce()) -> Outcome<Finished> {
     let started = Instant::now();
     let mut emulator = Emulator::start(plan.command)?;
     let (sender, messages) = channel();
@@ -161,6 +177,7 @@ pub fn run(plan: Plan) -> Outcome<Finished> {
     let ending = session.until_over(deadline);
     signals.close();
     let ending = ending.and_then(|ending| session.last_words(ending));
+    before_end();
     let shown = session
         .screen
         .close_line()

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bulkhead::config::payload::Payload;
 use bulkhead_platforms::{Request, System, compile};
+use zerocopy::IntoBytes;
 
 use crate::args::{Consent, Machine, Target};
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::Workshop;
-use crate::image::Hypervisor;
+use crate::image::{Hypervisor, symbol_offset};
 use crate::qemu::Board;
 use crate::recipe::Sources;
 use crate::selection::{Selection, select};
 use crate::setup;
-use crate::workspace::{self, HYPERVISOR_TARGET, cargo, products, read};
+use crate::workspace::{self, HYPERVISOR_TARGET, bare_metal_build, products, read};
 
 /// Room that `check` assumes for EL2 when it has not been built.
 const UNBUILT_HYPERVISOR_BYTES: u64 = 1 << 20;
@@ -65,6 +67,31 @@ impl Built {
         Ok(command)
     }
 
+    /// Reads the payload as EL2 does, and lets `read` look at it. Records are read in place, so that the bytes must be aligned
+    /// as EL2 finds them.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn with_payload<T>(&self, read: impl FnOnce(&Payload<'_>) -> T) -> Outcome<T> {
+        let bytes = self.system.payload();
+        let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+        for (to, from) in words.as_mut_bytes().iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        let payload = Payload::new(words.as_bytes());
+        let payload = payload.map_err(|_| Failure::failed("the payload cannot be read"))?;
+        Ok(read(&payload))
+    }
+
+    /// Returns where the board has something that EL2 exports by name.
+    ///
+    /// # Errors
+    /// EL2 has no such name.
+    pub fn address_of(&self, symbol: &str) -> Outcome<u64> {
+        let offset = symbol_offset(&read(&self.hypervisor_elf)?, symbol)?;
+        Ok(self.system.image_address() + offset)
+    }
+
     /// Returns the board as QEMU runs it.
     ///
     /// # Errors
@@ -82,14 +109,45 @@ impl Built {
 /// # Errors
 /// Wrong names, missing tools, a build that fails, a bad table.
 pub fn build(target: &Target, machine: &Machine) -> Outcome<Built> {
+    build_around(build_hypervisor, target, machine, &|_| {})
+}
+
+/// [`build`] with an EL2 that counts its stays.
+///
+/// # Errors
+/// As for that.
+pub fn build_counting(target: &Target, machine: &Machine) -> Outcome<Built> {
+    build_around(build_counting_hypervisor, target, machine, &|_| {})
+}
+
+/// [`build`] for a board whose device tree is changed.
+///
+/// # Errors
+/// As for that.
+pub fn build_for(
+    target: &Target,
+    machine: &Machine,
+    change: &dyn Fn(&mut Vec<u8>),
+) -> Outcome<Built> {
+    build_around(build_hypervisor, target, machine, change)
+}
+
+/// Builds what the command line asks for around the EL2 that `hypervisor` builds, for the board's tree as it is changed.
+fn build_around(
+    hypervisor: impl FnOnce() -> Outcome<(PathBuf, Hypervisor)>,
+    target: &Target,
+    machine: &Machine,
+    change: &dyn Fn(&mut Vec<u8>),
+) -> Outcome<Built> {
     let selection = select(target)?;
     setup::rust_targets()?;
-    let (hypervisor_elf, hypervisor) = build_hypervisor()?;
+    let (hypervisor_elf, hypervisor) = hypervisor()?;
     let board = board(&selection, machine, target.consent)?;
-    let dtb = device_tree(&selection, board.as_ref(), None)?;
+    let mut dtb = device_tree(&selection, board.as_ref(), None)?;
+    change(&mut dtb);
     let mut workshop = Workshop::new(sources(target));
     let bytes = hypervisor.bytes.len() as u64;
-    let system = compiled(&selection, &dtb, bytes, &mut workshop, target.json)?;
+    let system = compiled(&selection, &dtb, bytes, &mut workshop, target)?;
     let image = products(&[&selection.platform.name, &format!("{}.img", selection.name)]);
     workspace::write(&image, &hypervisor.with_payload(system.payload()))?;
     Ok(Built {
@@ -119,10 +177,11 @@ pub fn check(
         None => board(&selection, machine, target.consent)?,
     };
     let dtb = device_tree(&selection, board.as_ref(), dtb)?;
-    let built = read(&hypervisor_path()).and_then(|elf| Hypervisor::from_elf(&elf));
+    let built =
+        read(&hypervisor_path(&workspace::target())).and_then(|elf| Hypervisor::from_elf(&elf));
     let bytes = built.map_or(UNBUILT_HYPERVISOR_BYTES, |built| built.bytes.len() as u64);
     let mut workshop = Workshop::new(sources(target));
-    let system = compiled(&selection, &dtb, bytes, &mut workshop, target.json)?;
+    let system = compiled(&selection, &dtb, bytes, &mut workshop, target)?;
     Ok((selection, system))
 }
 
@@ -166,7 +225,7 @@ fn compiled(
     dtb: &[u8],
     hypervisor_bytes: u64,
     workshop: &mut Workshop,
-    json: bool,
+    target: &Target,
 ) -> Outcome<System> {
     let request = Request {
         table: &selection.table,
@@ -174,7 +233,9 @@ fn compiled(
         dtb,
         hypervisor_bytes,
         images: workshop,
+        trace: target.trace,
     };
+    let json = target.json;
     let system = compile(request).map_err(|list| {
         if json {
             println!("{}", list.to_json());
@@ -195,11 +256,9 @@ fn compiled(
     Ok(system)
 }
 
-/// Returns where cargo puts EL2.
-fn hypervisor_path() -> PathBuf {
-    workspace::target()
-        .join(HYPERVISOR_TARGET)
-        .join("release/bulkhead")
+/// Returns where cargo puts EL2, in one of its folders.
+fn hypervisor_path(target: &Path) -> PathBuf {
+    target.join(HYPERVISOR_TARGET).join("release/bulkhead")
 }
 
 /// Builds EL2.
@@ -207,17 +266,22 @@ fn hypervisor_path() -> PathBuf {
 /// # Errors
 /// It does not compile, or is no image.
 pub fn build_hypervisor() -> Outcome<(PathBuf, Hypervisor)> {
-    let mut command = cargo();
-    command.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--target",
-        HYPERVISOR_TARGET,
-    ]);
+    compile_hypervisor(&workspace::target(), &[])
+}
+
+/// Builds EL2 so that it counts its stays; in a folder of its own, where it is nobody else's.
+fn build_counting_hypervisor() -> Outcome<(PathBuf, Hypervisor)> {
+    let folder = products(&["stay-counter"]);
+    compile_hypervisor(&folder, &["--features", "stay-counter"])
+}
+
+/// Builds EL2 into a folder of cargo's.
+fn compile_hypervisor(target: &Path, more: &[&str]) -> Outcome<(PathBuf, Hypervisor)> {
+    let mut command = bare_metal_build(HYPERVISOR_TARGET);
     command.args(["--package", "bulkhead", "--bin", "bulkhead"]);
+    command.arg("--target-dir").arg(target).args(more);
     workspace::call(command.stdout(Stdio::null()), "building the hypervisor")?;
-    let path = hypervisor_path();
+    let path = hypervisor_path(target);
     let hypervisor = Hypervisor::from_elf(&read(&path)?)?;
     Ok((path, hypervisor))
 }

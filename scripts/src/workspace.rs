@@ -81,6 +81,31 @@ pub fn cargo() -> Command {
     command
 }
 
+/// Returns cargo's own folder, where the sources of other crates are.
+pub fn cargo_home() -> PathBuf {
+    let named = env::var_os("CARGO_HOME").map(PathBuf::from);
+    named.unwrap_or_else(|| env::home_dir().unwrap_or_default().join(".cargo"))
+}
+
+/// Returns a call of cargo that builds a program for bare metal. The places of panics in it do not say in which folders it
+/// was built, so that all folders give the same bytes; what a debugger reads still does.
+pub fn bare_metal_build(target: &str) -> Command {
+    let sources = cargo_home().join("registry").join("src");
+    let prefixes = [(sources, "/crates"), (root(), "/bulkhead")];
+    let prefixes =
+        prefixes.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    let flags = ["--remap-path-scope=macro".to_owned()].into_iter();
+    let flags: Vec<_> = flags.chain(prefixes).collect();
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--release", "--target", target]);
+    command.arg("--config");
+    command.arg(format!(
+        "target.{target}.rustflags={}",
+        serde_json::json!(flags)
+    ));
+    command
+}
+
 /// Runs a program with our terminal and fails when it fails.
 pub fn call(command: &mut Command, what: &str) -> Outcome {
     let status = command

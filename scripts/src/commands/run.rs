@@ -24,7 +24,17 @@ pub fn run(args: &Run) -> Outcome {
         return list(args.target.json);
     }
     let built = build(&args.target, &args.machine)?;
-    let names = built.names();
+    let plan = plan(launch(&built, args)?, built.names(), args)?;
+    if let Some(port) = args.gdb {
+        println!(
+            "Stopped before the first instruction: `cargo xtask debug --port {port}` in another terminal."
+        );
+    }
+    verdict(&run_session(plan)?, args.until.is_some())
+}
+
+/// Returns how a call of QEMU is run, as the command line says.
+pub fn plan(command: Command, names: Vec<String>, args: &Run) -> Outcome<Plan> {
     let pairs: Vec<_> = args
         .when
         .iter()
@@ -38,13 +48,8 @@ pub fn run(args: &Run) -> Outcome {
             "Console: Ctrl-G x quits, Ctrl-G n gives the keyboard to the next partition, Ctrl-G ? says more."
         );
     }
-    if let Some(port) = args.gdb {
-        println!(
-            "Stopped before the first instruction: `cargo xtask debug --port {port}` in another terminal."
-        );
-    }
-    let plan = Plan {
-        command: launch(&built, args)?,
+    Ok(Plan {
+        command,
         names,
         script,
         timeout: seconds.map(Duration::from_secs),
@@ -57,8 +62,7 @@ pub fn run(args: &Run) -> Outcome {
         attached: !args.headless,
         log: args.log.clone(),
         survive_panic: args.gdb.is_some(),
-    };
-    verdict(&run_session(plan)?, args.until.is_some())
+    })
 }
 
 /// Returns the call of QEMU.

@@ -1,9 +1,15 @@
 //! `cargo xtask test`: every gate, from the format to systems under QEMU.
 
+pub mod barriers;
+pub mod bench;
 pub mod debugger;
+pub mod fuzz;
 pub mod gates;
+pub mod rows;
 pub mod scenarios;
+pub mod sections;
 pub mod startup;
+pub mod trace;
 
 use std::time::Instant;
 
@@ -67,6 +73,9 @@ pub struct Case {
 
 /// Runs the command.
 pub fn run(args: &Test) -> Outcome {
+    if args.rows {
+        return print_rows(args);
+    }
     let cases = selected(args)?;
     if args.list {
         for case in &cases {
@@ -103,6 +112,13 @@ pub fn run(args: &Test) -> Outcome {
         total.skipped.extend(found.skipped);
     }
     summary(&total)
+}
+
+/// Prints which tests answer which row of the list of isolation faults.
+fn print_rows(args: &Test) -> Outcome {
+    let names: Vec<String> = others(args)?.into_iter().map(|case| case.name).collect();
+    print!("{}", rows::evidence(&names)?.markdown());
+    Ok(())
 }
 
 /// Prints a case's result.
@@ -143,12 +159,25 @@ fn summary(total: &Found) -> Outcome {
     }
 }
 
-/// Returns what the command line selects.
-fn selected(args: &Test) -> Outcome<Vec<Case>> {
+/// Returns all tests but the one that counts them.
+fn others(args: &Test) -> Outcome<Vec<Case>> {
     let mut cases = gates::all();
+    cases.push(barriers::case());
+    cases.push(sections::case());
     cases.push(debugger::case());
+    cases.extend(bench::all());
+    cases.push(trace::case());
+    cases.extend(fuzz::all());
     cases.extend(startup::all());
     cases.extend(scenarios::all(args)?);
+    Ok(cases)
+}
+
+/// Returns what the command line selects.
+fn selected(args: &Test) -> Outcome<Vec<Case>> {
+    let mut cases = others(args)?;
+    let names = cases.iter().map(|case| case.name.clone()).collect();
+    cases.insert(0, rows::case(names));
     let wanted = |case: &Case| {
         let named = args
             .only

@@ -122,11 +122,11 @@ impl Mirror {
         })
     }
 
-    /// Fetches a package and unpacks the files that match `pattern` (tar's wildcards) into `folder`.
+    /// Fetches a package and unpacks the files that match one of `patterns` (tar's wildcards) into `folder`.
     ///
     /// # Errors
-    /// The package cannot be fetched, or holds no such file.
-    pub fn unpack(&self, package: &str, pattern: &str, folder: &Path) -> Outcome {
+    /// The package cannot be fetched, or holds no file for one of them.
+    pub fn unpack(&self, package: &str, patterns: &[&str], folder: &Path) -> Outcome {
         let downloads = self.state.join("downloads");
         // Whatever an interrupted run left there.
         let _ = fs::remove_dir_all(&downloads);
@@ -137,7 +137,7 @@ impl Mirror {
         command.args(["download", package]).current_dir(&downloads);
         capture(&mut command, "apt-get download")?;
         let file = only_file(&downloads)?;
-        extract(&file, pattern, folder)?;
+        extract(&file, patterns, folder)?;
         fs::remove_dir_all(&downloads).map_err(|error| Failure::file(&downloads, error))
     }
 
@@ -170,7 +170,7 @@ fn only_file(folder: &Path) -> Outcome<PathBuf> {
 }
 
 /// Unpacks files of a package.
-fn extract(package: &Path, pattern: &str, folder: &Path) -> Outcome {
+fn extract(package: &Path, patterns: &[&str], folder: &Path) -> Outcome {
     let mut unpacker = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
@@ -180,7 +180,7 @@ fn extract(package: &Path, pattern: &str, folder: &Path) -> Outcome {
     let mut tar = Command::new("tar");
     tar.args(["-x", "--no-same-owner", "--wildcards", "-C"])
         .arg(folder)
-        .arg(pattern);
+        .args(patterns);
     if let Some(output) = unpacker.stdout.take() {
         tar.stdin(output);
     }

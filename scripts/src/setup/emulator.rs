@@ -75,7 +75,7 @@ fn fetch(version: &str, folder: &Path) -> Outcome {
     let _ = fs::remove_dir_all(folder);
     // Version 7.2 has no packages of modules of their own: only the first three must be there.
     for (index, package) in PACKAGES.iter().enumerate() {
-        match mirror.unpack(package, "./usr/*", folder) {
+        match mirror.unpack(package, &["./usr/*"], folder) {
             Err(failure) if index < 3 => return Err(failure),
             _ => {}
         }

@@ -2,15 +2,16 @@
 //!
 //! Both boot the same kernel, initial RAM disk, command line and device tree on one CPU under icount: the native
 //! machine gets the tree that was generated for the partition, so it has the same devices.
+//!
+//! Kernel time begins in the kernel. How much of the counter had passed by then, all that is done from reset on with the
+//! images' copying in it, comes from one reading of both clocks at the shell: their distance stays the same.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bulkhead::config::payload::Payload;
 use bulkhead_platforms::Images;
 use regex::Regex;
-use zerocopy::IntoBytes;
 
 use super::machine;
 use crate::args::{Bench, Target};
@@ -27,23 +28,41 @@ use crate::workspace::{self, products, root};
 /// Longest boot: icount runs on one host CPU.
 const TIMEOUT: Duration = Duration::from_secs(600);
 const UP: &str = r"LINUX UP: \d+ CPUs, \d+ MiB, (\d+\.\d+) s";
+/// What shows both clocks, and what it says.
+const SHELL: &str = "^/root # ";
+const CLOCK: &str = "bulkhead-channel clock";
+const CLOCKS: &str = r"^count (\d+) at (\d+) Hz, kernel time (\d+) ns";
 /// The partition's memory in `tests/systems/linux-alone.toml`, and its command line.
 const MEMORY: &str = "256M";
 const CMDLINE: &str = "console=ttyAMA0 nokaslr";
 
-/// Seconds of kernel time at `LINUX UP`.
+/// When it was `LINUX UP`, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Up {
+    /// Of kernel time.
+    pub kernel_s: f64,
+    /// Since reset.
+    pub reset_s: f64,
+}
+
+/// Both boots.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// On the bare machine.
-    pub native_s: f64,
+    pub native: Up,
     /// Under Bulkhead.
-    pub ours_s: f64,
+    pub ours: Up,
 }
 
 impl Times {
     /// Returns ours over native.
     pub fn ratio(&self) -> f64 {
-        self.ours_s / self.native_s
+        self.ours.kernel_s / self.native.kernel_s
+    }
+
+    /// Returns the same from reset on. QEMU puts the native kernel into memory in no time.
+    pub fn ratio_from_reset(&self) -> f64 {
+        self.ours.reset_s / self.native.reset_s
     }
 }
 
@@ -58,16 +77,17 @@ pub fn measure(args: &Bench) -> Outcome<Times> {
         ..args.target.clone()
     };
     let built = build(&target, &machine(args))?;
-    let ours_s = boot(built.launch(true)?, built.names(), args)?;
-    let native_s = boot(native(&built, args)?, Vec::new(), args)?;
-    Ok(Times { native_s, ours_s })
+    let ours = boot(built.launch(true)?, built.names(), args)?;
+    let native = boot(native(&built, args)?, Vec::new(), args)?;
+    Ok(Times { native, ours })
 }
 
-/// Boots to `LINUX UP` and returns the kernel's time.
-fn boot(command: Command, names: Vec<String>, args: &Bench) -> Outcome<f64> {
+/// Boots to the shell and returns when it was `LINUX UP`.
+fn boot(command: Command, names: Vec<String>, args: &Bench) -> Outcome<Up> {
+    let asks = [(SHELL.to_owned(), CLOCK.to_owned())];
     let finished = session::run(Plan {
         command,
-        script: Script::new(&[], Some(UP), &["Kernel panic".to_owned()], &names)?,
+        script: Script::new(&asks, Some(CLOCKS), &["Kernel panic".to_owned()], &names)?,
         names,
         timeout: Some(TIMEOUT),
         style: Style {
@@ -78,21 +98,38 @@ fn boot(command: Command, names: Vec<String>, args: &Bench) -> Outcome<f64> {
         log: None,
         survive_panic: false,
     })?;
-    let regex = Regex::new(UP).map_err(|error| Failure::failed(error.to_string()))?;
-    let texts = finished
-        .transcript
-        .lines
-        .iter()
-        .map(|line| line.text.as_str());
-    let seconds = texts
-        .rev()
-        .find_map(|text| regex.captures(text)?.get(1)?.as_str().parse().ok());
-    seconds.ok_or_else(|| {
+    let lines = finished.transcript.lines.iter();
+    up(lines.map(|line| line.text.as_str())).ok_or_else(|| {
         let tail = finished.transcript.tail(10).join("\n  ");
         Failure::failed(format!(
             "Linux did not come up ({:?}):\n  {tail}",
             finished.ending
         ))
+    })
+}
+
+/// Reads off a console when it was `LINUX UP`.
+fn up<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<Up> {
+    let numbers = |pattern: &str| {
+        let regex = Regex::new(pattern).ok()?;
+        let found = lines.clone().find_map(|line| regex.captures(line))?;
+        let groups = found.iter().skip(1).flatten();
+        Some(
+            groups
+                .filter_map(|group| group.as_str().parse().ok())
+                .collect::<Vec<f64>>(),
+        )
+    };
+    let [kernel_s] = numbers(UP)?[..] else {
+        return None;
+    };
+    let [count, frequency, kernel_ns] = numbers(CLOCKS)?[..] else {
+        return None;
+    };
+    let before_s = count / frequency - kernel_ns / 1e9;
+    Some(Up {
+        kernel_s,
+        reset_s: kernel_s + before_s,
     })
 }
 
@@ -124,26 +161,36 @@ fn native(built: &Built, args: &Bench) -> Outcome<Command> {
 /// Writes the partition's device tree, as it stands in the payload, to a file.
 fn guest_tree(built: &Built) -> Outcome<PathBuf> {
     let bytes = built.system.payload();
-    let bad = || Failure::failed("the payload holds no device tree for Linux");
-    // Records are read in place, so the bytes must be aligned as EL2 finds them.
-    let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
-    let aligned = words.as_mut_bytes();
-    aligned
-        .get_mut(..bytes.len())
-        .ok_or_else(bad)?
-        .copy_from_slice(bytes);
-    let payload = Payload::new(aligned).map_err(|_| bad())?;
-    let partition = payload.partitions().first().ok_or_else(bad)?;
-    let mut segments = payload.segments(partition).iter();
-    let segment = segments
-        .find(|segment| segment.gpa == partition.dtb)
-        .ok_or_else(bad)?;
-    let start = usize::try_from(segment.offset).map_err(|_| bad())?;
-    let length = usize::try_from(segment.file_bytes).map_err(|_| bad())?;
-    let tree = bytes
-        .get(start..start.saturating_add(length))
-        .ok_or_else(bad)?;
+    let place = built.with_payload(|payload| {
+        let partition = payload.partitions().first()?;
+        let mut segments = payload.segments(partition).iter();
+        let segment = segments.find(|segment| segment.gpa == partition.dtb)?;
+        let start = usize::try_from(segment.offset).ok()?;
+        let length = usize::try_from(segment.file_bytes).ok()?;
+        Some(start..start.checked_add(length)?)
+    })?;
+    let tree = place
+        .and_then(|place| bytes.get(place))
+        .ok_or_else(|| Failure::failed("the payload holds no device tree for Linux"))?;
     let file = products(&["bench", "linux-alone.dtb"]);
     workspace::write(&file, tree)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_since_reset_comes_from_both_clocks() {
+        let lines = [
+            "LINUX UP: 1 CPUs, 225 MiB, 0.750000 s",
+            "/root # bulkhead-channel clock",
+            "count 150000000 at 62500000 Hz, kernel time 2300000000 ns",
+        ];
+        let up = up(lines.into_iter()).unwrap();
+        assert!((up.kernel_s - 0.75).abs() < 1e-9);
+        assert!((up.reset_s - 0.85).abs() < 1e-9);
+        assert!(super::up(lines.into_iter().take(2)).is_none());
+    }
 }

@@ -12,7 +12,14 @@ use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
 use crate::{layering, setup, workspace};
 
 /// Packages that build for the host.
-const HOST: [&str; 4] = ["bulkhead", "bulkhead-platforms", "bulkhead-tests", "xtask"];
+const HOST: [&str; 6] = [
+    "bulkhead",
+    "bulkhead-platforms",
+    "bulkhead-tests",
+    "guest-channel",
+    "xtask",
+    "pendulum",
+];
 /// Longest build after an edit of a kernel command line.
 const EDIT_TO_BUILT: Duration = Duration::from_secs(10);
 
@@ -51,6 +58,11 @@ pub fn all() -> Vec<Case> {
             "same-bytes",
             "two tables leave EL2's own bytes identical",
             same_bytes,
+        ),
+        case(
+            "same-anywhere",
+            "an image does not say in which folders it was built",
+            same_anywhere,
         ),
         case(
             "same-image",
@@ -121,7 +133,14 @@ fn packages(names: &[impl AsRef<str>]) -> Vec<String> {
 /// Returns the crates that guests are made of.
 fn guest_packages() -> Vec<String> {
     let mut names = folders("guests", "src/main.rs");
-    names.push("guest-runtime".to_owned());
+    let others = [
+        "guest-runtime",
+        "linux-program",
+        "bulkhead-channel",
+        "bulkhead-manager",
+        "pendulum-view",
+    ];
+    names.extend(others.map(str::to_owned));
     names
 }
 
@@ -225,9 +244,10 @@ fn docs() -> Found {
     ])
 }
 
-/// What Miri looks at: raw views of payloads, and rings between pCPUs. The rest of the library forbids `unsafe`, and all
+/// What Miri looks at: the lock and the rings between pCPUs, and raw views of payloads. The rest of the library forbids `unsafe`, and all
 /// of it would take an hour.
-const MIRI_TESTS: [&str; 4] = [
+const MIRI_TESTS: [&str; 5] = [
+    "sync",
     "device::ring",
     "config::record",
     "config::payload::tests::shows",
@@ -306,6 +326,23 @@ fn same_bytes(args: &Test) -> Found {
         Ok(_) => Found::pass(),
         Err::<_, Failure>(failure) => Found::fail(failure.message),
     }
+}
+
+/// Looks for the folders of the build in an image.
+fn same_anywhere(args: &Test) -> Found {
+    let built = system::build(&target(args, "checks"), &with_memory(args, None));
+    let image = built.and_then(|built| workspace::read(&built.image));
+    let image = match image {
+        Ok(image) => image,
+        Err(failure) => return Found::fail(failure.message),
+    };
+    sum([workspace::root(), workspace::cargo_home()].map(|folder| {
+        let name = folder.as_os_str().as_encoded_bytes();
+        match image.windows(name.len()).any(|bytes| bytes == name) {
+            true => Found::fail(format!("the image says {}", folder.display())),
+            false => Found::pass(),
+        }
+    }))
 }
 
 /// Builds the default table for little and for much RAM and compares the images and what describes the boards.

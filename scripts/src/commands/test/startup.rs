@@ -3,9 +3,15 @@
 //! The scenarios boot by `-kernel` alone. Here QEMU's loader device puts image and tree anywhere, and a CPU starts
 //! wherever the test wants.
 
+mod absent;
 mod boards;
 mod crash;
+mod deaf;
+mod own_map;
+mod patient;
+mod payloads;
 mod places;
+mod serror;
 mod trees;
 mod uboot;
 
@@ -53,6 +59,26 @@ pub fn all() -> Vec<Case> {
             trees::flipped,
         ),
         case(
+            "start-bad-payload",
+            "a damaged payload is refused in words, whatever of it was hit",
+            payloads::refused,
+        ),
+        case(
+            "start-flipped-payload",
+            "a payload with a flipped bit and the right checksum never makes EL2 panic",
+            payloads::flipped,
+        ),
+        case(
+            "start-deaf-console",
+            "a UART that never drains holds up nobody but who waits for it",
+            deaf::goes_on,
+        ),
+        case(
+            "start-missing-cpu",
+            "a CPU that does not come up is told of, and the others go on",
+            absent::told,
+        ),
+        case(
             "start-other-board",
             "a board that the table was not written for is refused in words",
             boards::refused,
@@ -66,6 +92,16 @@ pub fn all() -> Vec<Case> {
             "start-stack-overflow",
             "a stack that overflows at EL2 stops at its guard page",
             crash::stack_overflow,
+        ),
+        case(
+            "start-own-map",
+            "a map of EL2's own that is writable and executable, or shows a guest, is refused",
+            own_map::spoiled,
+        ),
+        case(
+            "a13-serror-over-a-switch",
+            "an SError that is pending when its vCPU leaves reaches that one, and nobody else",
+            serror::over_a_switch,
         ),
         case(
             "start-u-boot",

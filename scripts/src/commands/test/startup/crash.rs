@@ -1,98 +1,22 @@
-//! EL2's own failures. The built image has no way to make one, so the test plants a fault in a copy of it: code where
-//! the first instructions of a function stand that every trap of a guest comes to.
+//! EL2's own failures. The built image has no way to make one, so the test plants a fault in a copy of it
+//! ([`super::patient`]): code where the first instructions of a function stand that every trap of a guest comes to.
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSymbol};
-
+use super::patient::{Patient, UNUSED, branch};
 use super::{Boot, found, own_lines, system};
 use crate::args::Test;
 use crate::commands::run::verdict;
 use crate::commands::test::Found;
 use crate::failure::{Code, Failure, Outcome};
 use crate::session::Finished;
-use crate::system::Built;
-use crate::workspace::{products, read, write};
 
-/// Comes to by every synchronous exception from a guest.
-const HANDLER: &str = "guest_synchronous";
-/// Code that a CPU entered at EL2 never comes to: room for a planted fault.
-const UNUSED: &str = "wrong_level";
+/// What every synchronous exception from a guest comes to first.
+const HANDLER: &str = "quick_synchronous";
 /// The fault comes when the counter has this many bits: after 4.3 s at QEMU's 62.5 MHz.
 const COUNTER_BITS: u32 = 28;
 /// Time for the fault, and for what may follow it although nothing should.
 const SECONDS: u64 = 9;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
-
-/// An image that can be changed by symbol.
-struct Patient {
-    elf: Vec<u8>,
-    image: Vec<u8>,
-}
-
-impl Patient {
-    /// Reads a system's image and symbols.
-    fn new(built: &Built) -> Outcome<Self> {
-        Ok(Self {
-            elf: read(&built.hypervisor_elf)?,
-            image: read(&built.image)?,
-        })
-    }
-
-    /// Returns the address of a symbol.
-    fn symbol(&self, name: &str) -> Outcome<u64> {
-        let bad = |what: String| Failure::failed(format!("the hypervisor's ELF file: {what}"));
-        let file = ElfFile64::<Endianness>::parse(self.elf.as_slice())
-            .map_err(|error| bad(error.to_string()))?;
-        let found = file.symbols().find(|symbol| symbol.name() == Ok(name));
-        found
-            .map(|symbol| symbol.address())
-            .ok_or_else(|| bad(format!("there is no symbol {name}")))
-    }
-
-    /// Returns where an address lies in the image.
-    fn offset(&self, address: u64) -> Outcome<usize> {
-        let offset = address.wrapping_sub(self.symbol("_image_start")?);
-        usize::try_from(offset).map_err(|error| Failure::failed(error.to_string()))
-    }
-
-    /// Returns the instruction at an address.
-    fn instruction(&self, address: u64) -> Outcome<u32> {
-        let at = self.offset(address)?;
-        let bytes = self.image.get(at..at + 4).and_then(|b| b.try_into().ok());
-        bytes
-            .map(u32::from_le_bytes)
-            .ok_or_else(|| Failure::failed(format!("{address:#x} is not in the image")))
-    }
-
-    /// Replaces instructions from an address on.
-    fn plant(&mut self, address: u64, code: &[u32]) -> Outcome {
-        let at = self.offset(address)?;
-        let code: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.image
-            .get_mut(at..at + code.len())
-            .map(|place| place.copy_from_slice(&code))
-            .ok_or_else(|| Failure::failed(format!("{address:#x} is not in the image")))
-    }
-
-    /// Returns a call of QEMU that boots it.
-    fn boot(&self, built: &Built, name: &str) -> Outcome<Command> {
-        let file: PathBuf = products(&["test", &format!("{name}.img")]);
-        write(&file, &self.image)?;
-        let mut command = built.qemu_board()?.command();
-        command.arg("-kernel").arg(file);
-        Ok(command)
-    }
-}
-
-/// Returns `b to` for an instruction at `from`.
-fn branch(from: u64, to: u64) -> u32 {
-    let words = (to.wrapping_sub(from) as i64 >> 2) as u32;
-    0x1400_0000 | words & 0x03ff_ffff
-}
 
 /// Lets two control loops run on two CPUs, then one of them into an undefined instruction at EL2.
 pub fn exception(args: &Test) -> Outcome<Found> {
@@ -261,12 +185,6 @@ fn number_behind(lines: &str, text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn branches_go_both_ways() {
-        assert_eq!(branch(0x1000, 0x1008), 0x1400_0002);
-        assert_eq!(branch(0x1008, 0x1004), 0x17ff_ffff);
-    }
 
     #[test]
     fn a_register_without_its_value_is_missing() {

@@ -14,7 +14,7 @@ use crate::workspace::{products, write};
 /// Where the stub of [`with_tree`] lies.
 const STUB_AT: u64 = 0x6000_0000;
 /// Where [`with_tree`] puts the image.
-const IMAGE_AT: u64 = 0x5000_0000;
+pub const IMAGE_AT: u64 = 0x5000_0000;
 /// Where a tree that x0 points at lies.
 pub const TREE_AT: u64 = 0x6100_0000;
 /// Addresses of the image: where `-kernel` puts it, in the middle, and near the end of the board's RAM.
@@ -45,15 +45,21 @@ pub fn anywhere(args: &Test) -> Outcome<Found> {
 /// Returns a call of QEMU that starts the image with `tree` at `at` and that address in x0.
 pub fn with_tree(built: &Built, name: &str, tree: &[u8], at: u64) -> Outcome<Command> {
     let mut command = built.qemu_board()?.command();
-    load(&mut command, &built.image, IMAGE_AT);
-    load(&mut command, &kept(name, "dtb", used(tree))?, TREE_AT);
+    image_and_tree(&mut command, built, name, tree)?;
     load(&mut command, &kept(name, "stub", &stub(at))?, STUB_AT);
     enter(&mut command, STUB_AT);
     Ok(command)
 }
 
+/// Lets QEMU put the image and a tree into memory.
+pub fn image_and_tree(command: &mut Command, built: &Built, name: &str, tree: &[u8]) -> Outcome {
+    load(command, &built.image, IMAGE_AT);
+    load(command, &kept(name, "dtb", used(tree))?, TREE_AT);
+    Ok(())
+}
+
 /// Writes a file of a test.
-fn kept(name: &str, ending: &str, bytes: &[u8]) -> Outcome<PathBuf> {
+pub fn kept(name: &str, ending: &str, bytes: &[u8]) -> Outcome<PathBuf> {
     let file = products(&["test", &format!("{name}.{ending}")]);
     write(&file, bytes)?;
     Ok(file)

@@ -7,6 +7,7 @@ use crate::args::Test;
 use crate::commands::test::Found;
 use crate::failure::Outcome;
 use crate::session::{Ending, Finished};
+use crate::workspace::root;
 
 /// Trees with flipped bits that are tried; each has the seed of its number. `--long` tries more.
 const SEEDS: u64 = 40;
@@ -15,15 +16,13 @@ const LONG_SEEDS: u64 = 400;
 const FLIPS: usize = 30;
 /// Bits that are flipped in values of properties in the others: what they say is mostly believed or refused one by one.
 const VALUE_FLIPS: usize = 4;
-/// Nodes whose values stay: the console's and the one that points at it, since a tree that names another console leaves
-/// nobody to complain to; the GIC's and the memory's, since an address where nothing answers ends EL2 with an exception.
-const SPARED: [&[u8]; 4] = [b"pl011@", b"chosen\0", b"intc@", b"memory@"];
 /// Longest time of a start.
 const SECONDS: u64 = 20;
 /// Offsets in the header of a flattened tree (Devicetree Specification, "Header").
 const TOTAL_SIZE_AT: usize = 4;
 const STRUCTURE_AT: usize = 8;
 const STRINGS_AT: usize = 12;
+const RESERVATIONS_AT: usize = 16;
 const VERSION_AT: usize = 20;
 const COMPATIBLE_VERSION_AT: usize = 24;
 const STRINGS_SIZE_AT: usize = 32;
@@ -39,7 +38,7 @@ struct Damage {
 }
 
 /// All damages that have a refusal of their own.
-const DAMAGES: [Damage; 8] = [
+const DAMAGES: [Damage; 18] = [
     Damage {
         name: "start-tree-of-zeros",
         reason: "it starts with 0x00000000 instead of 0xd00dfeed",
@@ -96,15 +95,96 @@ const DAMAGES: [Damage; 8] = [
         at: TREE_AT,
         how: |tree| replace(tree, b"arm,gic-v3", b"arm,gic-v9"),
     },
+    Damage {
+        name: "start-tree-foreign-console",
+        reason: "the console is pl011@9000000, of a kind that bulkhead does not know (arm,pl099)",
+        at: TREE_AT,
+        how: |tree| replace(tree, b"arm,pl011", b"arm,pl099"),
+    },
+    Damage {
+        name: "start-tree-console-elsewhere",
+        reason: "no PL011 answers at 0xb000000, where the device tree has the console pl011@9000000",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x900_0000, 0x1000), (0xb00_0000, 0x1000)),
+    },
+    Damage {
+        name: "start-tree-console-in-memory",
+        reason: "the console's UART at 0x49000000..=0x49000fff",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x900_0000, 0x1000), (0x4900_0000, 0x1000)),
+    },
+    Damage {
+        name: "start-tree-console-interrupt",
+        reason: "the console has INTID 36 (SPI 4), level-sensitive",
+        at: TREE_AT,
+        how: |tree| replace(tree, &cells([0, 1, 4]), &cells([0, 4, 4])),
+    },
+    Damage {
+        name: "start-tree-memory-elsewhere",
+        reason: "the image with its payload at 0x50000000..=",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x4000_0000, 0x4000_0000), (0x8000_0000, 0x4000_0000)),
+    },
+    // The image fits, and hardly anything more: EL2's pool does not.
+    Damage {
+        name: "start-tree-little-memory",
+        reason: "no room for bulkhead's own memory: ",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x4000_0000, 0x4000_0000), (0x5000_0000, 0x5_0000)),
+    },
+    Damage {
+        name: "start-tree-invented-memory",
+        reason: "no memory answers at 0x30000000, where bulkhead's own memory is to be",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x4000_0000, 0x4000_0000), (0x3000_0000, 0x5000_0000)),
+    },
+    Damage {
+        name: "start-tree-distributor-nowhere",
+        reason: "no GICv3 distributor answers at 0xf000000",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x800_0000, 0x1_0000), (0xf00_0000, 0x1_0000)),
+    },
+    Damage {
+        name: "start-tree-distributor-in-memory",
+        reason: "the interrupt controller at 0x48000000..=0x4800ffff",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x800_0000, 0x1_0000), (0x4800_0000, 0x1_0000)),
+    },
+    Damage {
+        name: "start-tree-redistributors-nowhere",
+        reason: "no GICv3 redistributor answers at 0xf0a0000",
+        at: TREE_AT,
+        how: |tree| move_registers(tree, (0x80a_0000, 0xf6_0000), (0xf0a_0000, 0xf6_0000)),
+    },
 ];
+
+/// Memory that is invented in front of the board's, and parted from it: a channel's memory fits there, EL2's pool does not.
+const INVENTED_CHANNEL: Damage = Damage {
+    name: "start-tree-invented-channel",
+    reason: "no memory answers at 0x3fff0000, where channel talk is to be",
+    at: TREE_AT,
+    how: |tree| {
+        move_registers(tree, (0x4000_0000, 0x4000_0000), (0x3fff_0000, 0x4001_0000));
+        reserve(tree, 0x4000_0000, 0x1000);
+    },
+};
 
 /// Starts with each damage.
 pub fn refused(args: &Test) -> Outcome<Found> {
-    let built = system(args, "hello")?;
+    let channels = root().join("tests/systems/channel-one-cpu.toml");
+    Ok(sum([
+        start_with(args, "hello", &DAMAGES)?,
+        start_with(args, &channels.to_string_lossy(), &[INVENTED_CHANNEL])?,
+    ]))
+}
+
+/// Starts a table's system with each damage.
+fn start_with(args: &Test, table: &str, damages: &[Damage]) -> Outcome<Found> {
+    let built = system(args, table)?;
     let good = built.qemu_board()?.device_tree()?;
     let names = built.names();
     let mut all = Vec::new();
-    for damage in &DAMAGES {
+    for damage in damages {
         let mut tree = good.clone();
         (damage.how)(&mut tree);
         let command = with_tree(&built, damage.name, &tree, damage.at)?;
@@ -166,29 +246,41 @@ fn flip(tree: &mut [u8], places: &[usize], seed: u64, flips: usize) {
 
 /// Returns the places of all bytes that mean something.
 fn used_bytes(tree: &[u8]) -> Vec<usize> {
-    (0..(get(tree, STRINGS_AT) + get(tree, STRINGS_SIZE_AT)) as usize).collect()
+    (0..used_end(tree)).collect()
 }
 
-/// Returns the places of the bytes of all properties' values, but for [`SPARED`] nodes (Devicetree Specification, "Structure block").
+/// Returns where the strings end, behind which QEMU's tree has nothing.
+fn used_end(tree: &[u8]) -> usize {
+    (get(tree, STRINGS_AT) + get(tree, STRINGS_SIZE_AT)) as usize
+}
+
+/// Gives the tree another memory reservation block, with one entry.
+fn reserve(tree: &mut [u8], address: u32, size: u32) {
+    let at = used_end(tree).next_multiple_of(8);
+    for (word, value) in cells([0, address, 0, size]).chunks_exact(4).enumerate() {
+        if let Some(place) = tree.get_mut(at + 4 * word..at + 4 * word + 4) {
+            place.copy_from_slice(value);
+        }
+    }
+    put(tree, RESERVATIONS_AT, at as u32);
+}
+
+/// Returns the places of the bytes of all properties' values (Devicetree Specification, "Structure block").
 fn value_bytes(tree: &[u8]) -> Vec<usize> {
     let mut places = Vec::new();
-    let mut spared = false;
     let mut at = get(tree, STRUCTURE_AT) as usize;
     loop {
         match get(tree, at) {
             // A node: its name follows, with a zero at its end.
             1 => {
                 let name = tree.get(at + 4..).unwrap_or_default();
-                spared = SPARED.iter().any(|spared| name.starts_with(spared));
                 at += 4 + name.iter().take_while(|byte| **byte != 0).count() + 1;
             }
             2 | 4 => at += 4,
             // A property: length, name, value.
             3 => {
                 let length = get(tree, at + 4) as usize;
-                if !spared {
-                    places.extend(at + 12..at + 12 + length);
-                }
+                places.extend(at + 12..at + 12 + length);
                 at += 12 + length;
             }
             _ => return places,
@@ -198,7 +290,7 @@ fn value_bytes(tree: &[u8]) -> Vec<usize> {
 }
 
 /// Returns the next number of a sequence (SplitMix64).
-fn random(state: &mut u64) -> u64 {
+pub fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -216,6 +308,17 @@ fn put(tree: &mut [u8], at: usize, word: u32) {
     if let Some(place) = tree.get_mut(at..at + 4) {
         place.copy_from_slice(&word.to_be_bytes());
     }
+}
+
+/// Returns numbers as a tree's cells.
+fn cells<const N: usize>(cells: [u32; N]) -> Vec<u8> {
+    cells.iter().flat_map(|cell| cell.to_be_bytes()).collect()
+}
+
+/// Moves registers or memory, address and size of two cells each, to another place.
+pub fn move_registers(tree: &mut [u8], from: (u32, u32), to: (u32, u32)) {
+    let words = |(address, size)| cells([0, address, 0, size]);
+    replace(tree, &words(from), &words(to));
 }
 
 /// Replaces a text by one of the same length, wherever it stands.

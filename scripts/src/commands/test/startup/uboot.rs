@@ -50,10 +50,10 @@ fn firmware() -> Outcome<Option<PathBuf>> {
     };
     let unpacked = products(&["cache", "u-boot", "unpacked"]);
     let pattern = format!("./{FILE}");
-    let first = mirror.unpack(PACKAGE, &pattern, &unpacked);
+    let first = mirror.unpack(PACKAGE, &[&pattern], &unpacked);
     let fetched = first.or_else(|_| {
         mirror.update()?;
-        mirror.unpack(PACKAGE, &pattern, &unpacked)
+        mirror.unpack(PACKAGE, &[&pattern], &unpacked)
     });
     fetched.map_err(|failure| {
         Failure::new(

@@ -1,0 +1,253 @@
+//! `cargo xtask fuzz`: a guest that does everything that a guest can do, drawn from a seed, beside sentinels that notice
+//! whatever is done to them.
+//!
+//! Under icount, on one pCPU, a seed gives the same run each time, and the more urgent sentinel misses no
+//! beat. Under plain multi-threaded TCG the vCPUs race, and a seed gives the same steps in another order.
+//!
+//! Some writes are left out because they end QEMU 7.2 itself: see `made::bearable` in the guests' runtime.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bulkhead_platforms::Images;
+
+use crate::args::{self, Machine, Target};
+use crate::commands::run::verdict;
+use crate::commands::trace::EXACT_CPU;
+use crate::console::screen::Style;
+use crate::console::script::Script;
+use crate::failure::{Failure, Outcome};
+use crate::guests::Workshop;
+use crate::image::patched;
+use crate::session::{self, Finished, Plan};
+use crate::system::build;
+use crate::workspace::{products, read, root, write};
+
+/// The guest, and where it finds seed and steps.
+const GUEST: &str = "fuzz";
+const PLAN: &str = "FUZZ_PLAN";
+/// Longest time of a run: for a thousand steps, and for the rest.
+const TIME_OF_STEPS: Duration = Duration::from_millis(1000);
+const TIME_OF_THE_REST: Duration = Duration::from_secs(120);
+/// In a line of a sentinel: no beat was missed.
+const UNDISTURBED: &str = " missed 0 ";
+/// Steps unless something else is asked for.
+const STEPS: u64 = 500_000;
+
+/// How a run is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On one pCPU under icount.
+    Exact,
+    /// On several pCPUs at once.
+    Parallel,
+}
+
+impl Mode {
+    /// Returns the table.
+    fn table(self) -> &'static str {
+        match self {
+            Self::Exact => "tests/systems/fuzz-one.toml",
+            Self::Parallel => "tests/systems/fuzz.toml",
+        }
+    }
+
+    /// Returns the option of the command line that asks for it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Exact => "--icount",
+            Self::Parallel => "--parallel",
+        }
+    }
+}
+
+/// One run.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// How.
+    pub mode: Mode,
+    /// From where the guest draws.
+    pub seed: u64,
+    /// How much it does.
+    pub steps: u64,
+    /// It prints how often each row came up, not only the one of each group that came up least.
+    pub all: bool,
+}
+
+/// What a run showed.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// How often the row of each group came up that came up least.
+    pub rows: BTreeMap<String, u64>,
+    /// What is wrong.
+    pub failures: Vec<String>,
+}
+
+/// Runs the command: one seed, or one after the other until the time is up.
+pub fn run(args: &args::Fuzz) -> Outcome {
+    let end = Instant::now() + Duration::from_secs(args.time);
+    let modes = match (args.icount, args.parallel) {
+        (true, false) => vec![Mode::Exact],
+        (false, true) => vec![Mode::Parallel],
+        _ => vec![Mode::Exact, Mode::Parallel],
+    };
+    let mut seed = args.seed.unwrap_or_else(seed_of_now);
+    let mut rows = BTreeMap::new();
+    loop {
+        for mode in &modes {
+            let case = Case {
+                mode: *mode,
+                seed,
+                steps: args.steps.unwrap_or(STEPS),
+                all: args.verbose,
+            };
+            println!("{}", command_of(&case));
+            let seen = play(&case, args.qemu.as_deref(), args.consent, args.verbose)?;
+            add(&mut rows, &seen.rows);
+            if !seen.failures.is_empty() {
+                return Err(Failure::failed(seen.failures.join("\n")));
+            }
+        }
+        if args.seed.is_some() || Instant::now() > end {
+            break;
+        }
+        seed += 1;
+    }
+    for (name, count) in &rows {
+        println!("at least {count:>6} of each of {name}");
+    }
+    Ok(())
+}
+
+/// Returns a seed that differs from run to run.
+pub fn seed_of_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs())
+}
+
+/// Returns the call that does a run again.
+fn command_of(case: &Case) -> String {
+    let (mode, seed, steps) = (case.mode.option(), case.seed, case.steps);
+    format!("cargo xtask fuzz --seed {seed} --steps {steps} {mode}")
+}
+
+/// Adds counts up.
+pub fn add(all: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (name, count) in more {
+        *all.entry(name.clone()).or_default() += count;
+    }
+}
+
+/// Makes a run and judges it.
+///
+/// # Errors
+/// The system does not build, or QEMU cannot be started.
+pub fn play(
+    case: &Case,
+    qemu: Option<&Path>,
+    consent: args::Consent,
+    verbose: bool,
+) -> Outcome<Seen> {
+    let exact = case.mode == Mode::Exact;
+    let target = Target {
+        partitions: Some(table(case)?.display().to_string()),
+        consent,
+        json: true, // no remarks about a generated table
+        ..Target::default()
+    };
+    let machine = Machine {
+        cpu: exact.then(|| EXACT_CPU.to_owned()),
+        cpus: exact.then_some(1),
+        qemu: qemu.map(Path::to_owned),
+        ..Machine::default()
+    };
+    let built = build(&target, &machine)?;
+    let names = built.names();
+    // When all is over, each sentinel is asked what it found.
+    let step = |when: &str, send: &str| (when.to_owned(), send.to_owned());
+    let pairs = [
+        step("fuzz:^done ", "near:x\\c"),
+        step("near:^DONE ", "far:x\\c"),
+    ];
+    let forbidden = ["near:^FAIL", "far:^FAIL", "fuzz:^FAIL|CRASH|PANIC"].map(str::to_owned);
+    let script = Script::new(
+        &pairs,
+        Some("far:^DONE 4 passed 0 failed"),
+        &forbidden,
+        &names,
+    )?;
+    let thousands = u32::try_from(case.steps / 1000).unwrap_or(u32::MAX);
+    let plan = Plan {
+        command: built.launch(exact)?,
+        script,
+        names,
+        timeout: Some(TIME_OF_THE_REST + TIME_OF_STEPS * thousands),
+        style: Style {
+            hidden: !verbose,
+            ..Style::default()
+        },
+        attached: false,
+        log: Some(products(&[
+            "fuzz",
+            &format!("console{}.log", case.mode.option()),
+        ])),
+        survive_panic: false,
+    };
+    Ok(judged(case, &session::run(plan)?))
+}
+
+/// Writes the table with the guest that has seed and steps in it, and returns its name.
+fn table(case: &Case) -> Outcome<PathBuf> {
+    let guest = Workshop::default().guest(GUEST).map_err(Failure::failed)?;
+    let elf = products(&["fuzz", &format!("guest{}.elf", case.mode.option())]);
+    write(
+        &elf,
+        &patched(
+            &read(&guest)?,
+            PLAN,
+            &[case.seed, case.steps, u64::from(case.all)],
+        )?,
+    )?;
+    let file = root().join(case.mode.table());
+    let text = String::from_utf8_lossy(&read(&file)?).into_owned();
+    let image = format!("{{ elf = {:?} }}", elf.display().to_string());
+    let text = text.replace(&format!("{{ guest = \"{GUEST}\" }}"), &image);
+    let name = file.file_name().unwrap_or_default();
+    let copy = products(&["fuzz", &name.to_string_lossy()]);
+    write(&copy, text.as_bytes())?;
+    Ok(copy)
+}
+
+/// Judges a run by its console.
+fn judged(case: &Case, finished: &Finished) -> Seen {
+    let mut seen = Seen::default();
+    let mut fail = |why: String| seen.failures.push(format!("{why}: {}", command_of(case)));
+    if let Err(failure) = verdict(finished, true) {
+        let tail = finished.transcript.tail(20).join("\n");
+        fail(format!("{tail}\n{}", failure.message));
+    }
+    // What the host does to a run in real time is no fault of anybody's here.
+    if case.mode == Mode::Exact {
+        for line in near(finished).filter(|text| !text.contains(UNDISTURBED)) {
+            fail(format!("a more urgent partition was disturbed: {line}"));
+        }
+    }
+    // `rows N GROUP least M: ROW`
+    let lines = finished.transcript.lines.iter();
+    for row in lines.filter_map(|line| line.text.strip_prefix("rows ")) {
+        if let Some((group, least)) = row.split_once(" least ") {
+            let least = least.split(':').next().and_then(|count| count.parse().ok());
+            seen.rows.insert(group.to_owned(), least.unwrap_or(0));
+        }
+    }
+    seen
+}
+
+/// Returns what the more urgent sentinel said of its spans.
+fn near(finished: &Finished) -> impl Iterator<Item = &str> {
+    let lines = finished.transcript.lines.iter();
+    let near = lines.filter(|line| line.speaker.as_deref() == Some("near"));
+    near.map(|line| line.text.as_str())
+        .filter(|text| text.starts_with("span "))
+}

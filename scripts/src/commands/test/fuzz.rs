@@ -1,0 +1,90 @@
+//! The fuzzing guest, with `--long`: a million steps from seeds that are always the same, and as many as ten minutes allow
+//! from fresh ones.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Case, Found};
+use crate::args::Test;
+use crate::commands::fuzz::{self, Mode, add, play, seed_of_now};
+use crate::failure::{Failure, Outcome};
+
+/// The runs of each test: how, and how many steps.
+const RUNS: [(Mode, u64); 2] = [(Mode::Exact, 800_000), (Mode::Parallel, 200_000)];
+/// How often each row comes up at least, in all runs together.
+const AT_LEAST: u64 = 1000;
+/// How long `--long` goes on.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Returns the tests.
+pub fn all() -> Vec<Case> {
+    vec![
+        Case {
+            name: "fuzz".to_owned(),
+            about: "a million random steps of a guest harm neither EL2 nor a neighbour".to_owned(),
+            // It takes minutes of a CPU.
+            long: true,
+            run: Box::new(|args| judged(steps(args, 1))),
+        },
+        Case {
+            name: "fresh-seeds".to_owned(),
+            about: "random steps from fresh seeds, for ten minutes".to_owned(),
+            long: true,
+            run: Box::new(|args| judged(for_long(args))),
+        },
+    ]
+}
+
+/// Makes a failure of an error.
+fn judged(found: Outcome<Found>) -> Found {
+    found.unwrap_or_else(|failure| Found::fail(failure.message))
+}
+
+/// Does all runs from a seed, side by side.
+fn steps(args: &Test, seed: u64) -> Outcome<Found> {
+    let mut rows = BTreeMap::new();
+    let mut found = Found::default();
+    let (qemu, consent, verbose) = (args.qemu.as_deref(), args.consent, args.verbose);
+    let runs = thread::scope(|scope| {
+        let runs = RUNS.map(|(mode, steps)| {
+            let case = fuzz::Case {
+                mode,
+                seed,
+                steps,
+                all: false,
+            };
+            scope.spawn(move || play(&case, qemu, consent, verbose))
+        });
+        runs.map(|run| run.join())
+    });
+    for run in runs {
+        let seen = run.map_err(|_| Failure::failed("a run panicked"))??;
+        add(&mut rows, &seen.rows);
+        match seen.failures.is_empty() {
+            true => found.passed += 1,
+            false => found.failures.extend(seen.failures),
+        }
+    }
+    let seldom = rows.iter().filter(|(_, count)| **count < AT_LEAST);
+    let seldom =
+        seldom.map(|(group, count)| format!("a row of {group} came up only {count} times"));
+    found.failures.extend(seldom);
+    if rows.is_empty() {
+        found.failures.push("the guest counted nothing".to_owned());
+    }
+    Ok(found)
+}
+
+/// Does runs from one seed after the other.
+fn for_long(args: &Test) -> Outcome<Found> {
+    let end = Instant::now() + LONG;
+    let mut found = Found::default();
+    let mut seed = seed_of_now();
+    while Instant::now() < end && found.failures.is_empty() {
+        println!("     seed {seed}");
+        found = super::gates::sum([found, steps(args, seed)?]);
+        seed += 1;
+    }
+    Ok(found)
+}
