@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::budgets::Budgets;
+
 /// A system under QEMU and what is expected of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,10 @@ pub struct Scenario {
     pub about: String,
     /// Partition table: a name in the board's folder, or a file relative to the scenario's.
     pub table: String,
+    /// Rows of the list of isolation faults (`tests/rows.toml`) that the scenario itself answers, beside those that its
+    /// guests' tests name.
+    #[serde(default)]
+    pub rows: Vec<String>,
     /// Board, when the table does not say.
     pub platform: Option<String>,
     /// Runs with `test --long` only.
@@ -117,9 +123,28 @@ pub struct Expectation {
     pub value_at_least: Option<u64>,
     /// Bound on the number that the first group holds, in every line.
     pub value_at_most: Option<u64>,
+    /// The same bound as a sum of budgets that the bench holds, by their names in `tests/bench-budgets.toml`: a number that
+    /// follows from what is measured elsewhere has no margin of its own.
+    #[serde(default)]
+    pub value_at_most_of: Vec<String>,
     /// The first group holds the same text in every line.
     #[serde(default)]
     pub same: bool,
+}
+
+impl Expectation {
+    /// Turns names of budgets into the bound that they come to.
+    fn resolve(&mut self, budgets: &Budgets) -> Result<(), String> {
+        if self.value_at_most_of.is_empty() {
+            return Ok(());
+        }
+        if self.value_at_most.is_some() {
+            let what = "value_at_most and value_at_most_of exclude each other";
+            return Err(format!("`{}`: {what}", self.line));
+        }
+        self.value_at_most = Some(budgets.sum(&self.value_at_most_of)?);
+        Ok(())
+    }
 }
 
 /// The default of `repeat`.
@@ -201,11 +226,12 @@ pub fn read_all(folder: &Path) -> Result<Vec<Scenario>, String> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .collect();
     files.sort();
-    files.iter().map(|file| read(file)).collect()
+    let budgets = Budgets::read(&folder.join("../bench-budgets.toml"))?;
+    files.iter().map(|file| read(file, &budgets)).collect()
 }
 
 /// Reads one scenario.
-fn read(file: &Path) -> Result<Scenario, String> {
+fn read(file: &Path, budgets: &Budgets) -> Result<Scenario, String> {
     let bad = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = fs::read_to_string(file).map_err(|error| bad(&error))?;
     let mut scenario: Scenario = toml::from_str(&text).map_err(|error| bad(&error))?;
@@ -217,6 +243,9 @@ fn read(file: &Path) -> Result<Scenario, String> {
     let beside = file.with_file_name(&scenario.table);
     if scenario.table.contains('/') {
         scenario.table = beside.display().to_string();
+    }
+    for expectation in &mut scenario.expect {
+        expectation.resolve(budgets).map_err(|error| bad(&error))?;
     }
     Ok(scenario)
 }
@@ -251,6 +280,28 @@ mod tests {
             ]
         );
         assert_eq!(variants[4].machine.memory.as_deref(), Some("2G"));
+    }
+
+    #[test]
+    fn a_bound_is_the_sum_of_the_budgets_it_names() {
+        let budgets =
+            Budgets::parse("[[row]]\nname = 'wake'\nbudget = 700\n[stays]\nbudget = 3000\n")
+                .unwrap();
+        let bound = |rest: &str| {
+            let head = "about = ''\ntable = 't'\ntimeout = 1\n";
+            let text = format!("{head}expect = [{{ line = 'w', {rest} }}]");
+            let mut expectation: Expectation =
+                toml::from_str::<Scenario>(&text).unwrap().expect.remove(0);
+            expectation.resolve(&budgets)?;
+            Ok::<_, String>(expectation.value_at_most)
+        };
+        assert_eq!(
+            bound("value_at_most_of = ['stays', 'wake']"),
+            Ok(Some(3700))
+        );
+        assert_eq!(bound("value_at_most = 5"), Ok(Some(5)));
+        assert!(bound("value_at_most_of = ['slumber']").is_err());
+        assert!(bound("value_at_most = 5, value_at_most_of = ['wake']").is_err());
     }
 
     #[test]
