@@ -152,11 +152,30 @@ impl Pcpu {
         }
     }
 
-    /// [`Pcpu::on_account_of`] the partition of a vCPU that lives here.
+    /// [`Pcpu::on_account_of`] the partition of a vCPU that lives here, and on that one's budget, unless it is the one that
+    /// runs.
     #[inline(always)]
     pub fn for_slot(&mut self, slot: Slot, work: impl FnOnce(&mut Self)) {
         let vcpu = self.vcpus.get(slot.index());
-        self.on_account_of(vcpu.map(|vcpu| vcpu.partition.id), work);
+        let who = vcpu.map(|vcpu| vcpu.partition.id);
+        let since = match &self.limits {
+            None => None,
+            Some(limits) => limits.pays_apart(slot).then(timer::now),
+        };
+        self.on_account_of(who, work);
+        if let Some(since) = since {
+            self.charge(slot, since);
+        }
+    }
+
+    /// Charges a vCPU that does not run for what EL2 did for it since then.
+    #[inline(never)]
+    fn charge(&mut self, slot: Slot, since: u64) {
+        let now = timer::now();
+        self.ruled(
+            |limits, front| limits.charge(slot, since, now, front),
+            |_| (),
+        );
     }
 
     /// Does something that an interrupt, a deadline or another pCPU asks for, a partition's or EL2's own. The running vCPU

@@ -15,7 +15,7 @@
 //!
 //! Time is charged from the choice of a vCPU to the next choice, so that EL2's work on its behalf is its own, its switch
 //! into the registers and the loading of its partition included. What EL2 does meanwhile for others moves the start of
-//! the slice ([`Limits::forgive`]).
+//! the slice ([`Limits::forgive`]), and is on the budget of whom it is for ([`Limits::charge`]).
 //!
 //! Choosing, charging and replenishing cost the same whatever the number of vCPUs; the edge of a window costs by those
 //! that wait for it or have to leave.
@@ -34,6 +34,8 @@ pub struct Limits<'a> {
     yielding: u64,
     /// Those whose budget is exhausted, until their replenishment was noticed.
     exhausted: u64,
+    /// Those of them whose budget went on what EL2 did for them while they slept.
+    drained: u64,
     /// Those whose window is open.
     open: u64,
     /// Those that want to run.
@@ -79,6 +81,7 @@ impl<'a> Limits<'a> {
             windows,
             yielding,
             exhausted: 0,
+            drained: 0,
             open,
             wanting: 0,
             wakes: [NEVER; MAX_SLOTS],
@@ -210,6 +213,25 @@ impl<'a> Limits<'a> {
         }
     }
 
+    /// Charges a slot that does not execute for what EL2 did for it from `since` to `now`, such as reading its mail.
+    pub fn charge(&mut self, slot: Slot, since: u64, now: u64, front: &mut Front) {
+        let Some(budget) = self.budgets.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        budget.charge(since, now);
+        if budget.is_exhausted(now) {
+            self.exhausted |= bit(slot);
+            self.drained |= bit(slot) & !self.wanting;
+            self.place(slot, front);
+        }
+    }
+
+    /// Says whether what EL2 does for a slot is to be charged to it: it has a budget, and does not execute.
+    pub fn pays_apart(&self, slot: Slot) -> bool {
+        let executes = self.running.is_some_and(|(running, _)| running == slot);
+        !executes && self.budgets.get(slot.index()).is_some_and(Option::is_some)
+    }
+
     /// Something is due for a slot. When it is its replenishment, returns how much there is to spend; otherwise it is its
     /// wake-up.
     pub fn replenish(&mut self, slot: Slot, now: u64, front: &mut Front) -> Option<u64> {
@@ -222,6 +244,7 @@ impl<'a> Limits<'a> {
             return None;
         }
         self.exhausted &= !bit(slot);
+        self.drained &= !bit(slot);
         // What it executed in the background until now is not on the budget that it has from now on.
         if let Some((running, since)) = &mut self.running
             && *running == slot
@@ -259,13 +282,14 @@ impl<'a> Limits<'a> {
         ends.min(own).min(others).min(front.earliest())
     }
 
-    /// Returns what may interrupt `slot`, which was chosen last; `gate` is what may without limits. Whoever wants to run and
-    /// is out, or in the background while somebody in front runs, does not: it is awake, and what it is told waits until
-    /// it runs. One that sleeps is heard whatever its limits, or nothing would wake it: its replenishment interrupts
-    /// nobody as long as it does not want to run. An interrupt of a device may come too, once, since it stays active
+    /// Returns what may interrupt `slot`, which was chosen last; `gate` is what may without limits. Whoever is out does not,
+    /// or in the background while somebody in front runs: what it is told waits until it may run. One that sleeps is heard
+    /// while its window is open, even when its budget is exhausted, or nothing would wake it: its replenishment interrupts
+    /// nobody as long as it does not want to run. But being told is on its budget, and who exhausts it so is not heard
+    /// until its replenishment, which is looked at then. An interrupt of a device may come too, once, since it stays active
     /// until its owner has dealt with it.
     pub fn gate(&self, slot: Slot, gate: Gate) -> Gate {
-        let free = !self.wanting | self.open & !self.exhausted;
+        let free = self.open & !(self.exhausted & (self.wanting | self.drained));
         if !self.queue.is_ready(slot) {
             return gate.with_slots(gate.heard.slots & free);
         }
@@ -321,8 +345,9 @@ impl<'a> Limits<'a> {
         let background = open && exhausted && self.yielding & bit(slot) != 0;
         enqueue(front.queue, slot, wants && open && !exhausted);
         enqueue(&mut self.queue, slot, wants && background);
+        let waits = wants || self.drained & bit(slot) != 0;
         let wake = self.wake(slot);
-        let due = match (open, exhausted, wants) {
+        let due = match (open, exhausted, waits) {
             (false, ..) => NEVER,
             (true, false, _) => wake,
             (true, true, true) => self.replenished_at(slot),

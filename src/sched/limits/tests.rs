@@ -422,7 +422,7 @@ fn those_that_cannot_run_are_not_heard() {
     assert_eq!(of(&limits, 3), (40, 0b01100, false));
     assert_eq!(
         of(&limits, 1),
-        (Gate::OPEN.mask, !1, true),
+        (Gate::OPEN.mask, 0b01110, true),
         "in the background"
     );
     assert_eq!(limits.replenish(Slot(0), 100, &mut front), Some(1));

@@ -1,7 +1,8 @@
 //! Who pays for what EL2 does.
 
-use super::super::{Front, Limits};
+use super::super::{Front, Gate, Limits, NEVER};
 use crate::ids::Priority;
+use crate::sched::windows::{Window, Windows};
 use crate::sched::{Budget, Deadlines, RunQueue, Slot};
 
 #[test]
@@ -53,4 +54,67 @@ fn a_choice_that_begins_anew_charges_once() {
     assert_eq!(limits.settle(57, &mut front), None);
     limits.run(Some(Slot(0)), 57);
     assert_eq!(limits.ends(), 63, "6 of 10 are left");
+}
+
+/// What may interrupt the second slot, of the first one.
+fn hears_first(limits: &Limits) -> bool {
+    limits.gate(Slot(1), Gate::OPEN).heard.slots & 1 != 0
+}
+
+#[test]
+fn what_is_done_for_a_sleeper_is_on_its_budget() {
+    let budgets = [Some(Budget::new(10, 100)), None];
+    set_up!(limits, front, [2, 1], budgets, 0, None);
+    limits.make_ready(Slot(1), &mut front);
+    limits.run(Some(Slot(1)), 50);
+    assert!(limits.pays_apart(Slot(0)) && !limits.pays_apart(Slot(1)));
+    limits.charge(Slot(0), 60, 66, &mut front);
+    assert!(hears_first(&limits), "4 of 10 are left");
+    assert_eq!(front.deadlines.earliest(), NEVER);
+    limits.charge(Slot(0), 70, 76, &mut front);
+    assert!(!hears_first(&limits));
+    assert_eq!(
+        front.deadlines.earliest(),
+        160,
+        "it is to be heard again, though it sleeps"
+    );
+    assert_eq!(limits.replenish(Slot(0), 160, &mut front), Some(4));
+    assert!(hears_first(&limits));
+    assert_eq!(front.deadlines.earliest(), NEVER);
+}
+
+#[test]
+fn a_sleeper_whose_budget_went_on_its_own_work_is_heard_once() {
+    let budgets = [Some(Budget::new(10, 100)), None];
+    set_up!(limits, front, [2, 1], budgets, 0, None);
+    limits.make_ready(Slot(0), &mut front);
+    limits.make_ready(Slot(1), &mut front);
+    limits.run(Some(Slot(0)), 50);
+    assert_eq!(limits.settle(60, &mut front), Some(Slot(0)));
+    limits.block(Slot(0), &mut front);
+    limits.run(Some(Slot(1)), 60);
+    assert!(hears_first(&limits), "or nothing would wake it");
+    assert_eq!(front.deadlines.earliest(), NEVER, "it wants nothing");
+    limits.charge(Slot(0), 70, 71, &mut front);
+    assert!(!hears_first(&limits));
+    assert_eq!(
+        front.deadlines.earliest(),
+        150,
+        "what was left is replenished first"
+    );
+}
+
+#[test]
+fn nobody_is_heard_while_its_window_is_closed() {
+    let windows =
+        [(0, 50, 0b01), (50, 100, 0b10)].map(|(start, end, slots)| Window { start, end, slots });
+    let windows = Some(Windows::new(100, &windows));
+    set_up!(limits, front, [2, 1], [None, None], 0, windows);
+    limits.make_ready(Slot(1), &mut front);
+    limits.settle(60, &mut front);
+    limits.run(Some(Slot(1)), 60);
+    assert!(!hears_first(&limits), "though it sleeps");
+    limits.settle(110, &mut front);
+    limits.run(None, 110);
+    assert!(hears_first(&limits));
 }
