@@ -104,6 +104,23 @@ impl Pcpu {
         }
     }
 
+    /// Moves the rest of those that a window's edge opened or closed it for. Returns false when an interrupt came in
+    /// between, after which the choice begins anew.
+    #[inline(never)]
+    pub fn end_crossing(&mut self) -> bool {
+        while self
+            .limits
+            .as_ref()
+            .is_some_and(|limits| limits.is_crossing())
+        {
+            if self.look_for_interrupts() {
+                return false;
+            }
+            self.ruled(|limits, front| limits.go_on_crossing(front), |_| ());
+        }
+        true
+    }
+
     /// Looks after somebody in the background whose deadline is over, if nobody more urgent runs there.
     pub fn wake_background(&mut self, now: u64) -> bool {
         let Some(limits) = &self.limits else {

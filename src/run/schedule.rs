@@ -131,6 +131,9 @@ impl Pcpu {
         self.end_slice(now);
         if self.limits.is_some() {
             self.settle_limits(now);
+            if !self.end_crossing() {
+                return None;
+            }
         }
         loop {
             let candidate = self.queue.most_urgent();

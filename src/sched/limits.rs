@@ -18,12 +18,15 @@
 //! the slice ([`Limits::forgive`]), and is on the budget of whom it is for ([`Limits::charge`]).
 //!
 //! Choosing, charging and replenishing cost the same whatever the number of vCPUs; the edge of a window costs by those
-//! that wait for it or have to leave.
+//! that wait for it or have to leave, some at a time.
 
 use super::budget::Budget;
 use super::deadlines::NEVER;
 use super::windows::Windows;
 use super::{Deadlines, Gate, MAX_SLOTS, RunQueue, Slot};
+
+/// How many an edge of a window moves before EL2 looks for interrupts.
+pub const CROSS_AT_ONCE: usize = 8;
 
 /// The limits of the vCPUs of one pCPU.
 pub struct Limits<'a> {
@@ -38,6 +41,8 @@ pub struct Limits<'a> {
     drained: u64,
     /// Those whose window is open.
     open: u64,
+    /// Those that a window's edge has yet to move.
+    crossing: u64,
     /// Those that want to run.
     wanting: u64,
     /// The wake-up that each slot asked for.
@@ -83,6 +88,7 @@ impl<'a> Limits<'a> {
             exhausted: 0,
             drained: 0,
             open,
+            crossing: 0,
             wanting: 0,
             wakes: [NEVER; MAX_SLOTS],
             timed: 0,
@@ -137,7 +143,7 @@ impl<'a> Limits<'a> {
         front.has_waiting_equal(slot) || self.queue.has_waiting_equal(slot)
     }
 
-    /// Begins a choice: charges who ran until now, and goes to the window that is open. Returns whose budget that
+    /// Begins a choice: charges who ran until now, and begins to go to the window that is open. Returns whose budget that
     /// exhausted although it would go on. A choice may begin anew before it ends; whoever ran has paid then.
     pub fn settle(&mut self, now: u64, front: &mut Front) -> Option<Slot> {
         let mut cut = None;
@@ -159,23 +165,38 @@ impl<'a> Limits<'a> {
             .as_ref()
             .is_some_and(|windows| windows.edge() <= now)
         {
-            self.cross(now, front);
+            self.cross(now);
         }
+        self.go_on_crossing(front);
         cut
     }
 
-    /// Goes to another window: moves those that it opens or closes for, if they want to run or to be woken.
-    fn cross(&mut self, now: u64, front: &mut Front) {
+    /// Goes to another window: notes those that it opens or closes for, if they want to run or to be woken.
+    fn cross(&mut self, now: u64) {
         let Some(windows) = &mut self.windows else {
             return;
         };
         windows.cross(now);
         let before = core::mem::replace(&mut self.open, windows.open());
-        let mut moved = (before ^ self.open) & (self.wanting | self.timed);
-        while moved != 0 {
-            self.place(Slot(moved.trailing_zeros() as u8), front);
-            moved &= moved - 1;
+        self.crossing |= (before ^ self.open) & (self.wanting | self.timed);
+    }
+
+    /// Moves some of those that the last edge opened or closed the window for. There may be more
+    /// ([`Self::is_crossing`]): nobody is chosen before all are where they belong.
+    pub fn go_on_crossing(&mut self, front: &mut Front) {
+        for _ in 0..CROSS_AT_ONCE {
+            if self.crossing == 0 {
+                return;
+            }
+            let slot = Slot(self.crossing.trailing_zeros() as u8);
+            self.crossing &= self.crossing - 1;
+            self.place(slot, front);
         }
+    }
+
+    /// Says whether some are still to be moved over a window's edge.
+    pub fn is_crossing(&self) -> bool {
+        self.crossing != 0
     }
 
     /// Ends a choice that began at `now`: `slot` executes from now on, or nobody does. It pays for the choice, but not for

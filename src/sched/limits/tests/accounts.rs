@@ -1,6 +1,6 @@
 //! Who pays for what EL2 does.
 
-use super::super::{Front, Gate, Limits, NEVER};
+use super::super::{CROSS_AT_ONCE, Front, Gate, Limits, NEVER};
 use crate::ids::Priority;
 use crate::sched::windows::{Window, Windows};
 use crate::sched::{Budget, Deadlines, RunQueue, Slot};
@@ -117,4 +117,24 @@ fn nobody_is_heard_while_its_window_is_closed() {
     limits.settle(110, &mut front);
     limits.run(None, 110);
     assert!(hears_first(&limits));
+}
+
+#[test]
+fn an_edge_moves_a_few_at_a_time() {
+    let windows =
+        [(0, 50, 1), (50, 100, u64::MAX)].map(|(start, end, slots)| Window { start, end, slots });
+    let windows = Some(Windows::new(100, &windows));
+    set_up!(limits, front, [9; 60], [const { None }; 60], 0, windows);
+    for slot in 1..60 {
+        limits.make_ready(Slot(slot), &mut front);
+    }
+    assert_eq!(front.queue.most_urgent(), None);
+    limits.settle(50, &mut front);
+    let mut pieces = 1;
+    while limits.is_crossing() {
+        limits.go_on_crossing(&mut front);
+        pieces += 1;
+    }
+    assert_eq!(pieces, 59usize.div_ceil(CROSS_AT_ONCE));
+    assert!((1..60).all(|slot| front.queue.is_ready(Slot(slot))));
 }
