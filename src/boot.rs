@@ -25,7 +25,7 @@
 //! | nothing answers at the GIC's registers, or no GICv3 | refused (`start-bad-tree`) |
 //! | the console is of an unknown kind, or does not answer | refused, at the table's UART (`start-bad-tree`) |
 //! | the loader enters below EL2 | refused (`start-other-board`) |
-//! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server, or at once where that one is missing; its vCPUs do not run, the others do (`start-missing-cpu`) |
+//! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server, or at once where that one is missing; its vCPUs do not run, the others do, and their partitions stop and start without them (`start-missing-cpu`) |
 //! | nobody runs for long | the start-up table is shown all the same (`late-window`) |
 //! | the UART never drains | a guest whose UART waits for room waits, all others go on; the machine is not turned off with something unsaid (`start-deaf-console`) |
 //! | a flood of EL2's own interrupts | they wait while somebody more urgent runs (`keys`); one that nobody owns is turned off when it comes |

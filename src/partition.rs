@@ -102,29 +102,34 @@ impl Lifecycle {
         loading
     }
 
-    /// Asks all vCPUs to leave. Returns their mask, or 0 when the partition is stopped or leaving already; a stop then
-    /// wins over a restart.
-    pub const fn leave(&mut self, after: After) -> u16 {
+    /// Asks all vCPUs to leave but the `absent` ones, whose pCPUs never came up: they have nothing to leave. Returns the
+    /// mask of those that are asked, which may be empty; `None` when the partition is stopped or leaving already. A stop
+    /// then wins over a restart.
+    pub const fn leave(&mut self, after: After, absent: u16) -> Option<u16> {
         match self.phase {
             Phase::Loading | Phase::Running => {
                 self.phase = Phase::Stopping(after);
-                self.leaving = ((1u32 << self.vcpus) - 1) as u16;
-                self.leaving
+                self.leaving = ((1u32 << self.vcpus) - 1) as u16 & !absent;
+                Some(self.leaving)
             }
             Phase::Stopping(After::Restart) if matches!(after, After::Stop) => {
                 self.phase = Phase::Stopping(After::Stop);
-                0
+                None
             }
-            Phase::Stopping(_) | Phase::Stopped => 0,
+            Phase::Stopping(_) | Phase::Stopped => None,
         }
     }
 
-    /// Does what a manager orders.
+    /// Does what a manager orders. `absent` are the vCPUs whose pCPUs never came up.
     ///
     /// # Errors
     /// [`Refusal::Runs`] for a start of what runs or loads; [`Refusal::Stops`] for a start while it stops, and for a restart
     /// while it stops for good.
-    pub const fn obey(&mut self, order: Order) -> Result<Deed, Refusal> {
+    pub const fn obey(&mut self, order: Order, absent: u16) -> Result<Deed, Refusal> {
+        let after = match order {
+            Order::Restart => After::Restart,
+            Order::Stop | Order::Start => After::Stop,
+        };
         match (order, self.phase) {
             (Order::Stop, Phase::Stopped) | (Order::Restart, Phase::Stopping(After::Restart)) => {
                 Ok(Deed::Nothing)
@@ -135,12 +140,10 @@ impl Lifecycle {
             }
             (Order::Start, Phase::Loading | Phase::Running) => Err(Refusal::Runs),
             (Order::Start | Order::Restart, Phase::Stopping(_)) => Err(Refusal::Stops),
-            (Order::Stop, Phase::Stopping(_)) => {
-                self.leave(After::Stop);
-                Ok(Deed::Nothing)
-            }
-            (Order::Stop, _) => Ok(Deed::Leave(self.leave(After::Stop), After::Stop)),
-            (Order::Restart, _) => Ok(Deed::Leave(self.leave(After::Restart), After::Restart)),
+            (Order::Stop | Order::Restart, _) => match self.leave(after, absent) {
+                Some(leaving) => Ok(Deed::Leave(leaving, after)),
+                None => Ok(Deed::Nothing),
+            },
         }
     }
 
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn last_vcpu_to_leave_carries_out_the_restart() {
         let mut life = running();
-        assert_eq!(life.leave(After::Restart), 0b11);
+        assert_eq!(life.leave(After::Restart, 0), Some(0b11));
         assert!(!life.left(VcpuId(1)));
         assert!(!life.left(VcpuId(1)), "only once");
         assert_eq!(life.ended(), None, "one is still there");
@@ -216,15 +219,15 @@ mod tests {
     #[test]
     fn second_request_asks_nobody_again() {
         let mut life = running();
-        life.leave(After::Restart);
-        assert_eq!(life.leave(After::Restart), 0);
+        life.leave(After::Restart, 0);
+        assert_eq!(life.leave(After::Restart, 0), None);
     }
 
     #[test]
     fn stop_wins_over_restart() {
         let mut life = running();
-        life.leave(After::Restart);
-        assert_eq!(life.leave(After::Stop), 0);
+        life.leave(After::Restart, 0);
+        assert_eq!(life.leave(After::Stop, 0), None);
         assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
         assert_eq!(life.ended(), Some(After::Stop));
     }
@@ -232,9 +235,13 @@ mod tests {
     #[test]
     fn stop_wins_over_restart_even_during_the_tear_down() {
         let mut life = running();
-        life.leave(After::Restart);
+        life.leave(After::Restart, 0);
         assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
-        assert_eq!(life.leave(After::Stop), 0, "there is nobody left to ask");
+        assert_eq!(
+            life.leave(After::Stop, 0),
+            None,
+            "there is nobody left to ask"
+        );
         assert!(!life.must_leave(VcpuId(1)));
         assert_eq!(life.ended(), Some(After::Stop));
     }
@@ -243,7 +250,7 @@ mod tests {
     fn stop_while_loading_keeps_it_from_running() {
         let mut life = Lifecycle::new(16);
         life.start();
-        assert_eq!(life.leave(After::Stop), 0xffff);
+        assert_eq!(life.leave(After::Stop, 0), Some(0xffff));
         assert!(!life.loaded());
         assert!(life.must_leave(VcpuId(15)));
     }
@@ -251,25 +258,28 @@ mod tests {
     #[test]
     fn orders_are_followed_or_refused_by_phase() {
         let mut life = Lifecycle::new(2);
-        assert_eq!(life.obey(Order::Stop), Ok(Deed::Nothing));
-        assert_eq!(life.obey(Order::Start), Ok(Deed::Load));
+        assert_eq!(life.obey(Order::Stop, 0), Ok(Deed::Nothing));
+        assert_eq!(life.obey(Order::Start, 0), Ok(Deed::Load));
         assert_eq!((life.phase(), life.starts()), (Phase::Loading, 1));
-        assert_eq!(life.obey(Order::Start), Err(Refusal::Runs));
+        assert_eq!(life.obey(Order::Start, 0), Err(Refusal::Runs));
         assert!(life.loaded());
-        assert_eq!(life.obey(Order::Start), Err(Refusal::Runs));
+        assert_eq!(life.obey(Order::Start, 0), Err(Refusal::Runs));
         assert_eq!(
-            life.obey(Order::Restart),
+            life.obey(Order::Restart, 0),
             Ok(Deed::Leave(0b11, After::Restart))
         );
-        assert_eq!(life.obey(Order::Restart), Ok(Deed::Nothing));
-        assert_eq!(life.obey(Order::Start), Err(Refusal::Stops));
-        assert_eq!(life.obey(Order::Stop), Ok(Deed::Nothing));
+        assert_eq!(life.obey(Order::Restart, 0), Ok(Deed::Nothing));
+        assert_eq!(life.obey(Order::Start, 0), Err(Refusal::Stops));
+        assert_eq!(life.obey(Order::Stop, 0), Ok(Deed::Nothing));
         assert_eq!(life.phase(), Phase::Stopping(After::Stop));
-        assert_eq!(life.obey(Order::Restart), Err(Refusal::Stops));
+        assert_eq!(life.obey(Order::Restart, 0), Err(Refusal::Stops));
         assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
         assert_eq!(life.ended(), Some(After::Stop));
-        assert_eq!(life.obey(Order::Restart), Ok(Deed::Load));
-        assert_eq!(life.obey(Order::Stop), Ok(Deed::Leave(0b11, After::Stop)));
+        assert_eq!(life.obey(Order::Restart, 0), Ok(Deed::Load));
+        assert_eq!(
+            life.obey(Order::Stop, 0),
+            Ok(Deed::Leave(0b11, After::Stop))
+        );
     }
 
     #[test]
@@ -280,15 +290,28 @@ mod tests {
         assert_eq!(life.word(), 0x1_0000_0201);
         life.loaded();
         assert_eq!(life.word(), 0x1_0000_0202);
-        life.leave(After::Restart);
+        life.leave(After::Restart, 0);
         assert_eq!(life.word(), 0x1_0000_0204);
-        life.leave(After::Stop);
+        life.leave(After::Stop, 0);
         assert_eq!(life.word(), 0x1_0000_0203);
     }
 
     #[test]
+    fn those_that_never_came_have_nothing_to_leave() {
+        let mut life = Lifecycle::new(3);
+        life.start();
+        assert_eq!(life.leave(After::Restart, 0b110), Some(0b001));
+        assert!(!life.must_leave(VcpuId(1)));
+        assert!(life.left(VcpuId(0)), "it is the last one");
+        assert_eq!(life.ended(), Some(After::Restart));
+        life.start();
+        assert_eq!(life.leave(After::Stop, 0b111), Some(0), "nobody is there");
+        assert_eq!(life.ended(), Some(After::Stop));
+    }
+
+    #[test]
     fn stopped_partition_cannot_leave() {
-        assert_eq!(Lifecycle::new(1).leave(After::Stop), 0);
+        assert_eq!(Lifecycle::new(1).leave(After::Stop, 0), None);
         assert!(!Lifecycle::new(1).left(VcpuId(0)));
         assert_eq!(Lifecycle::new(1).ended(), None);
     }

@@ -75,6 +75,20 @@ impl System {
         self.payload.header().flags & system_flags::SCRUB_AT_BOOT != 0
     }
 
+    /// Returns those vCPUs of a partition, a bit each, whose pCPUs do not run our code: they did not come up, or not yet.
+    /// Under the partition's lock, which such a pCPU takes after it has come: it sees what was done without it.
+    #[inline(never)]
+    pub fn absent(&self, partition: &Partition) -> u16 {
+        let is_absent = |place: &Place| {
+            let mailbox = self.mailboxes.get(usize::from(place.pcpu.0));
+            !mailbox.is_some_and(|mailbox| mailbox.online.load(Ordering::SeqCst))
+        };
+        let places = partition.vcpus.iter().zip(0u32..);
+        places.fold(0, |absent, (place, vcpu)| {
+            absent | u16::from(is_absent(place)).checked_shl(vcpu).unwrap_or(0)
+        })
+    }
+
     /// Makes an SPI edge-triggered or level-sensitive.
     // Not inlined: it has many callers.
     #[inline(never)]

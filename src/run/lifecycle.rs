@@ -177,11 +177,19 @@ impl Pcpu {
 
     /// Makes the partition of a vCPU that lives here leave, and says why.
     pub fn leave(&mut self, partition: &'static Partition, after: After, why: &'static str) {
-        let leaving = partition.state.lock().life.leave(after);
-        self.send_away(partition, leaving, after, why);
+        let mut state = partition.state.lock();
+        let absent = self.system.absent(partition);
+        let leaving = state.life.leave(after, absent);
+        drop(state);
+        match leaving {
+            Some(leaving) => self.send_away(partition, leaving, after, why),
+            // Another one asked first, and its call may be under way.
+            None => self.send_current_away(partition),
+        }
     }
 
-    /// Tells vCPUs by a mask that they must leave, and people why.
+    /// Tells vCPUs by a mask that they must leave, and people why. When nobody is there to leave, since no pCPU of the
+    /// partition ever came up, that is its end.
     pub fn send_away(
         &mut self,
         partition: &'static Partition,
@@ -189,15 +197,20 @@ impl Pcpu {
         after: After,
         why: &'static str,
     ) {
-        if leaving != 0 {
-            self.report(Event::Leaving {
-                partition: partition.id,
-                after,
-                why,
-            });
-        }
+        self.report(Event::Leaving {
+            partition: partition.id,
+            after,
+            why,
+        });
         self.kick(partition, leaving);
-        // The one that runs here must not run on, even where another vCPU asked first and its call is still under way.
+        self.send_current_away(partition);
+        if leaving == 0 {
+            self.end(partition);
+        }
+    }
+
+    /// Sees to it that a vCPU of a partition that leaves does not run on, where it is the one that runs here.
+    fn send_current_away(&mut self, partition: &'static Partition) {
         if let Some((current, id)) = self.current_identity()
             && current.id == partition.id
         {
@@ -261,13 +274,19 @@ impl Pcpu {
     #[inline(never)]
     pub fn ended(&mut self, slot: Slot, partition: &'static Partition) -> Option<Cursor> {
         self.retire(slot);
+        self.end(partition);
+        None
+    }
+
+    /// Nothing of a partition is left: it stays stopped, or is to be loaded again.
+    fn end(&mut self, partition: &'static Partition) {
         let mut state = partition.state.lock();
         let after = state.life.ended();
         let again = after == Some(After::Restart) && state.life.start();
         drop(state);
         if again {
             self.kick(partition, 1);
-            return None;
+            return;
         }
         self.report(Event::Stopped {
             partition: partition.id,
@@ -276,7 +295,6 @@ impl Pcpu {
             self.system.console.power_off();
             self.call_console();
         }
-        None
     }
 
     /// Sends those of a partition's interrupts that a range of the table's names to vCPU 0's pCPU, with vCPU 0's priority

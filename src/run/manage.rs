@@ -92,7 +92,8 @@ impl Pcpu {
     #[inline(never)]
     fn order(&mut self, one: &'static Partition, order: Order) -> u64 {
         let mut state = one.state.lock();
-        let deed = state.life.obey(order);
+        let absent = self.system.absent(one);
+        let deed = state.life.obey(order, absent);
         if deed == Ok(Deed::Load) {
             // Whoever orders runs, so that there is somebody alive all the time.
             self.system.alive.fetch_add(1, Ordering::AcqRel);

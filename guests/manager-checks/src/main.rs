@@ -4,12 +4,13 @@
 //! The table has these partitions beside it, in any order: `victim`, the guest of that name with a watchdog of 20 ms that
 //! restarts it, `on_fault = "restart"`, and a channel to this one; `dormant`, the guest `hello`, which does not start with
 //! the system; and one that it does not manage. It manages itself too. Where it manages `crowd`, it does nothing but stop
-//! and start that one.
+//! and start that one; where it manages `half` and `gone`, a pCPU of theirs is missing.
 #![no_std]
 #![no_main]
 
 mod calls;
 mod crowd;
+mod missing;
 mod outsider;
 mod pages;
 mod team;
@@ -25,6 +26,9 @@ fn main() -> ! {
     }
     if team::number(crowd::NAME).is_some() {
         suite::run(&[crowd::TESTS]);
+    }
+    if team::number(missing::HALF).is_some() {
+        suite::run(&[missing::TESTS]);
     }
     let first_life = channel::number(0).is_some_and(|channel| channel.own().generation == 1);
     if first_life {

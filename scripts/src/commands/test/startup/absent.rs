@@ -21,6 +21,8 @@ const SECONDS: u64 = 60;
 /// A run.
 struct Absence {
     name: &'static str,
+    /// The table.
+    table: &'static str,
     /// Who serves the console.
     console_pcpu: u32,
     /// The firmware's answer to CPU_ON; the CPU stays where it is.
@@ -35,9 +37,18 @@ const MISSING: &str = "pCPU 1 has not come up within a second: its vCPUs do not 
 const SILENT: &str =
     "warning: pCPU 1 did not come up, and serves the console: nothing more is said";
 
-const RUNS: [Absence; 4] = [
+const RUNS: [Absence; 5] = [
+    Absence {
+        name: "start-cpu-missing-restart",
+        table: "half-missing",
+        console_pcpu: 0,
+        answer: SUCCESS,
+        says: MISSING,
+        until: Some("manager:^DONE 2 passed 0 failed"),
+    },
     Absence {
         name: "start-cpu-denied",
+        table: "two-loops",
         console_pcpu: 0,
         answer: DENIED,
         says: MISSING,
@@ -45,6 +56,7 @@ const RUNS: [Absence; 4] = [
     },
     Absence {
         name: "start-cpu-never-comes",
+        table: "two-loops",
         console_pcpu: 0,
         answer: SUCCESS,
         says: MISSING,
@@ -52,6 +64,7 @@ const RUNS: [Absence; 4] = [
     },
     Absence {
         name: "start-console-cpu-denied",
+        table: "two-loops",
         console_pcpu: 1,
         answer: DENIED,
         says: SILENT,
@@ -59,6 +72,7 @@ const RUNS: [Absence; 4] = [
     },
     Absence {
         name: "start-console-cpu-never-comes",
+        table: "two-loops",
         console_pcpu: 1,
         answer: SUCCESS,
         says: SILENT,
@@ -66,11 +80,11 @@ const RUNS: [Absence; 4] = [
     },
 ];
 
-/// Runs a loop on each of two CPUs, of which one does not come up.
+/// Runs systems on two CPUs, of which one does not come up.
 pub fn told(args: &Test) -> Outcome<Found> {
     let mut all = Vec::new();
     for absence in &RUNS {
-        let built = built(args, absence.console_pcpu)?;
+        let built = built(args, absence)?;
         let command = with_firmware(&built, absence)?;
         let names = built.names();
         let mut boot = Boot::new(absence.name, command, &names);
@@ -96,13 +110,15 @@ fn check(absence: &Absence, finished: &Finished) -> Vec<String> {
 }
 
 /// Builds the system.
-fn built(args: &Test, console_pcpu: u32) -> Outcome<Built> {
-    let table = read(&root().join("tests/systems/two-loops.toml"))?;
+fn built(args: &Test, absence: &Absence) -> Outcome<Built> {
+    let console_pcpu = absence.console_pcpu;
+    let table = root().join(format!("tests/systems/{}.toml", absence.table));
+    let table = read(&table)?;
     let table = String::from_utf8_lossy(&table).replace(
         "version  = 1\n",
         &format!("version  = 1\nconsole_pcpu = {console_pcpu}\n"),
     );
-    let file = products(&["test", &format!("console-pcpu-{console_pcpu}.toml")]);
+    let file = products(&["test", &format!("{}.toml", absence.name)]);
     write(&file, table.as_bytes())?;
     let target = Target {
         partitions: Some(file.to_string_lossy().into_owned()),
