@@ -58,7 +58,9 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
     let mut arena = Arena::new(tables, plan.pool, plan.pool_bytes);
     let distributor = gic::distributor(tables, &inputs.board.gic);
     let kept = [distributor.start(), gicv3::start_cpu_interface()];
-    let Some(levels) = Levels::from_read_back(&kept) else {
+    let whole_masks = distributor.has_two_states() && gicv3::takes_whole_masks();
+    let levels = Levels::from_read_back(&kept).map(|it| it.with_whole_masks(whole_masks));
+    let Some(levels) = levels else {
         refuse(
             "the GIC keeps too few bits of a priority: {x} and {x}",
             &[&kept[0], &kept[1]],

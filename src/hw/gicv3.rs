@@ -21,6 +21,8 @@ pub const HALT: u32 = 1;
 
 /// `GICD_CTLR`: affinity routing and non-secure group 1, in the one-state and in the non-secure view alike.
 const CTLR_ARE_GROUP1: u32 = 1 << 4 | 1 << 1;
+/// `GICD_CTLR.DS`: reads as zero from non-secure state when there are two.
+const CTLR_ONE_STATE: u32 = 1 << 6;
 const CTLR_RWP: u32 = 1 << 31;
 /// Reads of a status bit before start-up goes on without it.
 const START_UP_POLLS: u32 = 1_000_000;
@@ -99,6 +101,11 @@ impl Distributor {
         self.registers.write(GICD_CTLR, CTLR_ARE_GROUP1);
         self.wait_for_writes();
         kept
+    }
+
+    /// Says whether the GIC has two security states, of which we see one.
+    pub fn has_two_states(self) -> bool {
+        self.registers.read(GICD_CTLR) & CTLR_ONE_STATE == 0
     }
 
     /// Enables the interrupts of a bank that a mask names.
@@ -271,6 +278,19 @@ pub fn start_cpu_interface() -> u8 {
     write::icc_igrpen1_el1(1);
     cpu::isb();
     read::icc_pmr_el1() as u8
+}
+
+/// Says whether a mask is kept as it is written. Where the firmware keeps group 0 to itself, a mask in the upper half of
+/// priorities is forced on it, and the lowest bit is lost on the way. Leaves all through, as [`start_cpu_interface`] does.
+pub fn takes_whole_masks() -> bool {
+    let kept = read::icc_pmr_el1() as u8;
+    let lowest = 1u64.checked_shl(kept.trailing_zeros()).unwrap_or(0);
+    write::icc_pmr_el1(lowest);
+    cpu::isb();
+    let whole = read::icc_pmr_el1() != 0;
+    write::icc_pmr_el1(0xff);
+    cpu::isb();
+    whole
 }
 
 /// Lets through interrupts whose priority is smaller than `mask`. None that is not is taken after this.

@@ -9,8 +9,12 @@
 //! than itself. So of 2^n values 2^n - 1 can be used: 31 on QEMU's `virt`, 15 where the firmware has the upper half. The
 //! first one is EL2's own: its timer, its kicks, maintenance, and the virtual timer of whoever runs.
 //!
+//! With two security states the distributor shows us the upper half of the hardware's priorities as if it were the whole. The
+//! mask does the same where the firmware keeps group 0 to itself, as it usually does; where it does not, a mask is written as
+//! the hardware has it ([`Levels::with_whole_masks`]).
+//!
 //! # Source
-//! Arm IHI 0069, "Interrupt prioritization"; register pages `GICD_IPRIORITYR<n>`, `ICC_PMR_EL1`.
+//! Arm IHI 0069, "Interrupt prioritization", "Software accesses of interrupt priority"; register pages `GICD_IPRIORITYR<n>`, `ICC_PMR_EL1`.
 
 /// The priority of what EL2 takes whoever runs.
 pub const OWN: u8 = 0;
@@ -24,6 +28,8 @@ pub const OPEN: u8 = u8::MAX;
 pub struct Levels {
     /// The bits of a priority that are kept.
     kept: u8,
+    /// Masks are written as the hardware has them, and priorities as its non-secure half sees them.
+    whole_masks: bool,
 }
 
 impl Levels {
@@ -33,14 +39,29 @@ impl Levels {
         let common = values.iter().fold(u8::MAX, |common, value| common & value);
         // A bit below one that is not kept is of no use.
         let kept = !(u8::MAX.checked_shr(common.leading_ones()).unwrap_or(0));
-        (kept.count_ones() >= 2).then_some(Self { kept })
+        (kept.count_ones() >= 2).then_some(Self {
+            kept,
+            whole_masks: false,
+        })
     }
 
     /// Makes the levels of a GIC of which `usable` can pass a mask: one less than a power of two.
     pub fn from_usable(usable: u8) -> Option<Self> {
         let bits = usable.trailing_ones();
         let kept = !(u8::MAX.checked_shr(bits).unwrap_or(0));
-        (usable.checked_shr(bits).unwrap_or(0) == 0 && bits >= 2).then_some(Self { kept })
+        (usable.checked_shr(bits).unwrap_or(0) == 0 && bits >= 2).then_some(Self {
+            kept,
+            whole_masks: false,
+        })
+    }
+
+    /// Returns the same levels for a GIC whose priorities are the non-secure half's while its masks are not: two security
+    /// states, and a firmware that leaves group 0 to us (`SCR_EL3.FIQ` = 0).
+    pub const fn with_whole_masks(self, whole_masks: bool) -> Self {
+        Self {
+            whole_masks,
+            ..self
+        }
     }
 
     /// Says whether a register that returned `value` after ones were written to it has these levels.
@@ -61,7 +82,12 @@ impl Levels {
 
     /// Returns the mask while one at a rank runs: what is at least as urgent comes through.
     pub fn mask(self, rank: u8) -> u8 {
-        self.priority(rank).saturating_add(self.step())
+        let mask = self.priority(rank).saturating_add(self.step());
+        match self.whole_masks {
+            // What the non-secure half writes as p lies at 0x80 + p / 2.
+            true => 0x80 | mask >> 1,
+            false => mask,
+        }
     }
 
     /// Returns the distance of two levels.
@@ -142,6 +168,25 @@ mod tests {
                 }
                 assert!(passes(kept, OWN, mask));
                 assert!(!passes(kept, SILENT, mask));
+            }
+        }
+    }
+
+    #[test]
+    fn whole_masks_let_the_same_through() {
+        // The hardware keeps a bit more than the non-secure half sees of it.
+        for kept in [0xe0_u8, 0xf0, 0xf8, 0xfe] {
+            let levels = Levels::from_read_back(&[kept]).unwrap();
+            let whole = levels.with_whole_masks(true);
+            let held = |mask: u8| mask & (kept >> 1 | 0x80);
+            for running in 0..=u8::MAX {
+                for priority in (0..=u8::MAX).filter(|priority| priority & kept == *priority) {
+                    assert_eq!(
+                        0x80 | priority >> 1 < held(whole.mask(running)),
+                        priority < levels.mask(running) & kept,
+                        "{kept:#x} {running} {priority:#x}"
+                    );
+                }
             }
         }
     }
