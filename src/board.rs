@@ -27,10 +27,11 @@ pub use error::BoardError;
 pub use gic::{Gic, GicVersion, MAX_GIC_RANGES};
 pub use interrupt::{Interrupt, Trigger};
 pub use node::MAX_DEPTH;
-pub use tree::{HEADER_BYTES, Tree, TreeError, total_bytes};
+pub use tree::{HEADER_BYTES, Token, Tree, TreeError, Walk, total_bytes};
 
 use crate::addr::Range;
 use crate::ids::{MAX_PCPUS, Mpidr, PcpuId};
+use crate::uart::Model;
 
 /// Number of separate ranges of RAM that are used; further ones are counted in [`Ignored::memory`].
 pub const MAX_MEMORY: usize = 16;
@@ -180,8 +181,14 @@ pub enum UartKind {
     Pl011,
     /// The part of a PL011 that the Server Base System Architecture asks for.
     Sbsa,
-    /// 16550 and its kin: `ns16550a`, Synopsys, the Raspberry Pi's auxiliary UART.
+    /// 16550 and its kin: `ns16550a`, Synopsys.
     Ns16550,
+    /// The auxiliary UART of Broadcom's BCM2835: a 16550 whose place of registers its tree does not say.
+    Auxiliary,
+    /// Freescale i.MX.
+    Imx,
+    /// Cadence.
+    Cadence,
     /// Another.
     Unknown,
 }
@@ -193,6 +200,20 @@ pub struct Ignored {
     pub memory: u32,
     /// CPUs.
     pub cpus: u32,
+}
+
+impl Console<'_> {
+    /// Returns what drives it, if anything here does.
+    pub fn model(&self) -> Option<Model> {
+        match self.kind {
+            UartKind::Pl011 => Some(Model::Pl011),
+            UartKind::Imx => Some(Model::Imx),
+            UartKind::Cadence => Some(Model::Cadence),
+            UartKind::Ns16550 => Model::ns16550(self.reg_shift, self.io_width),
+            UartKind::Auxiliary => Model::ns16550(2, 4),
+            UartKind::Sbsa | UartKind::Unknown => None,
+        }
+    }
 }
 
 impl Board<'_> {

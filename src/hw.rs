@@ -2,5 +2,5 @@
 
 pub mod gicv3;
 pub mod list_registers;
-pub mod pl011;
 pub mod timer;
+pub mod uart;

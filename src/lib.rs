@@ -12,10 +12,10 @@
 //! | layer | modules | may use |
 //! | --- | --- | --- |
 //! | words | [`addr`], [`ids`], [`message`] | nothing |
-//! | models | [`board`], [`config`], [`console`], [`device`], [`sched`], [`smccc`], [`stage1`], [`stage2`], [`trace`], [`trap`], [`vcpu`], [`vgic`], `random` (binary) | words |
+//! | models | [`board`], [`config`], [`console`], [`device`], [`sched`], [`smccc`], [`stage1`], [`stage2`], [`trace`], [`trap`], [`uart`], [`vcpu`], [`vgic`], `random` (binary) | words |
 //! | partitions | [`partition`], [`security`] (words alone: the threat model) | words, models |
 //! | instruction set | `arch`: the only folder with `asm!`; knows no partitions | words, models |
-//! | hardware | `hw`: registers of GIC, timer and UART; never policy; [`sync`]: the lock | words, `arch` |
+//! | hardware | `hw`: registers of GIC, timer and UART; never policy; [`sync`]: the lock | words, models, `arch` |
 //! | where both halves meet | `boot`, `run`, `pcpu`, `system`, `terminal`, `report`, `events`, `errata`, `panic` | all of the above |
 //!
 //! `scripts/layers.toml` says the same for the machine; `cargo xtask test --only layering` holds the code to it.
@@ -34,6 +34,7 @@
 //! | [`trap`] | what a guest just did, and what it gets for it |
 //! | [`smccc`] | what a call by HVC or SMC means: PSCI, TRNG, our own calls |
 //! | [`device`] | what an emulated device's registers read and do |
+//! | [`uart`] | how the board's own UART is programmed |
 //! | [`console`] | which byte goes to the UART next, and who gets a typed one |
 //! | [`vcpu`] | which registers a vCPU has, and their values at its start |
 //! | [`partition`] | what a partition is doing, and what follows when it stops |
@@ -187,5 +188,6 @@ pub mod stage2;
 pub mod sync;
 pub mod trace;
 pub mod trap;
+pub mod uart;
 pub mod vcpu;
 pub mod vgic;

@@ -6,18 +6,21 @@ use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::crash::{Backtrace, CrashFrame};
 use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::sysreg::read;
-use crate::hw::{gicv3, pl011::Uart};
+use crate::hw::{gicv3, uart::Uart};
 use bulkhead::addr::HypVirtAddr;
 use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::trap::syndrome;
+use bulkhead::uart::{Driver, Model};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Polls of a full FIFO before the rest of the report is given up.
 const POLLS: u32 = 50_000_000;
 
-/// Where the console UART is mapped; 0 as long as there is none.
+/// Where the console UART is mapped, once `MODEL` says that there is one.
 static UART: AtomicU64 = AtomicU64::new(0);
+/// What it is, as [`Model::code`] says; 0 as long as there is none.
+static MODEL: AtomicU32 = AtomicU32::new(0);
 /// Whether other pCPUs can be called by SGI.
 static GIC_RUNS: AtomicBool = AtomicBool::new(false);
 /// Whether the board is to be reset rather than parked.
@@ -26,8 +29,9 @@ static RESETS: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// Names the UART of the last words.
-pub fn set_uart(base: HypVirtAddr) {
+pub fn set_uart(model: Model, base: HypVirtAddr) {
     UART.store(base.0, Ordering::Relaxed);
+    MODEL.store(model.code(), Ordering::Release);
 }
 
 /// Says that SGIs work from now on.
@@ -49,10 +53,11 @@ impl Polled {
     /// Opens the polled console.
     #[inline(never)]
     pub fn new() -> Self {
-        let base = UART.load(Ordering::Relaxed);
+        let model = Model::from_code(MODEL.load(Ordering::Acquire));
+        let base = HypVirtAddr(UART.load(Ordering::Relaxed));
         // SAFETY: `set_uart` got a page of UART registers that stays mapped; sharing them with the console service is
         // the purpose here.
-        let uart = (base != 0).then(|| Uart::new(unsafe { Registers::new(HypVirtAddr(base)) }));
+        let uart = model.map(|model| Uart::new(model, unsafe { Registers::new(base) }));
         Self { uart }
     }
 

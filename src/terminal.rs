@@ -11,7 +11,7 @@ mod shared;
 
 use crate::arch::aarch64::cpu;
 use crate::events::Event;
-use crate::hw::pl011::Uart;
+use crate::hw::uart::Uart;
 use crate::hw::{gicv3, timer};
 use crate::pcpu::Pcpu;
 use crate::report::{Cursor, Next, Piece, Speech};
@@ -21,6 +21,7 @@ use bulkhead::console::multiplexer::QUIET_NS;
 use bulkhead::console::sender::{IDLE, Rest, SENDING, Sender, WAITING, Wire};
 use bulkhead::ids::PartitionId;
 use bulkhead::sched::deadlines::NEVER;
+use bulkhead::uart::Driver;
 use core::cell::Cell;
 use core::sync::atomic::{Ordering, fence};
 use lines::Lines;
@@ -254,7 +255,24 @@ impl Pcpu {
     }
 
     /// Sends what fits, and arranges for the next turn.
+    #[inline(always)]
     fn transmit(&mut self, server: &mut Server, uart: Uart) {
+        match uart {
+            // A driver of its own: a turn looks at the UART once a byte.
+            Uart::Pl011(uart) => self.transmit_by(server, uart),
+            uart => self.transmit_slowly(server, uart),
+        }
+    }
+
+    /// [`Self::transmit_by`] any driver.
+    #[inline(never)]
+    fn transmit_slowly(&mut self, server: &mut Server, uart: Uart) {
+        self.transmit_by(server, uart);
+    }
+
+    /// Sends what fits by a driver, and arranges for the next turn.
+    #[inline(always)]
+    fn transmit_by<D: Driver>(&mut self, server: &mut Server, uart: D) {
         let shared = &self.system.console;
         let lines = Lines {
             system: self.system,
@@ -263,7 +281,7 @@ impl Pcpu {
             descheduled: Cell::new(None),
         };
         let (sender, now_ns) = (&mut server.sender, server.clock.now_ns());
-        let rest = sender.take_turn(now_ns, &lines, uart, &shared.state);
+        let rest = sender.take_turn(now_ns, &lines, Line(uart), &shared.state);
         server.deadline = match rest {
             Rest::Until(Some(ns)) => server.clock.ticks_at(ns),
             _ => server.roll_call,
@@ -273,11 +291,15 @@ impl Pcpu {
         let speaks = server.speech.is_some() || shared.has_events();
         let goes_on = rest == Rest::More || speaks;
         uart.listen(server.kept.is_none(), goes_on);
-        if goes_on && !sender.is_called(uart) {
+        if goes_on && !sender.is_called(Line(uart)) {
             server.deadline = server.deadline.min(match rest {
                 Rest::More => 0,
                 Rest::Until(_) => timer::now().saturating_add(server.quiet_ticks),
             });
+        }
+        if goes_on && uart.may_miss() {
+            let later = timer::now().saturating_add(server.quiet_ticks);
+            server.deadline = server.deadline.min(later);
         }
         if rest == Rest::Until(None) && !speaks && shared.off.load(Ordering::SeqCst) {
             // SAFETY: every partition has stopped; nothing is left to lose.
@@ -307,19 +329,23 @@ impl Pcpu {
     }
 }
 
-impl Wire for Uart {
+/// A UART as the sender's wire.
+#[derive(Clone, Copy)]
+struct Line<D>(D);
+
+impl<D: Driver> Wire for Line<D> {
     #[inline(always)]
     fn has_room(self) -> bool {
-        Uart::has_room(self)
+        self.0.has_room()
     }
 
     #[inline(always)]
     fn try_send(self, byte: u8) -> bool {
-        Uart::try_send(self, byte)
+        self.0.try_send(byte)
     }
 
     fn has_risen(self) -> bool {
-        Uart::has_risen(self)
+        self.0.has_risen()
     }
 
     #[inline(always)]

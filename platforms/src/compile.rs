@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bulkhead::board::UartKind;
 use bulkhead::config::payload::Payload;
-use bulkhead::config::record::uart_kind;
 use bulkhead::config::verify::{Actual, verify};
 use bulkhead::ids::MAX_PARTITIONS;
 use zerocopy::IntoBytes;
@@ -322,7 +320,7 @@ fn globals(
     let system = &table.system;
     let pcpu = system.console_pcpu.as_ref();
     let uart = board.board.console.as_ref();
-    let pl011 = uart.filter(|uart| uart.kind == UartKind::Pl011);
+    let driven = uart.filter(|uart| uart.model().is_some());
     Globals {
         platform: platform.name.clone(),
         focus: check::focus(table),
@@ -333,9 +331,9 @@ fn globals(
         console_priority: system.console_priority,
         reset_on_panic: system.reset_on_panic,
         scrub_at_boot: system.scrub_at_boot,
-        uart_kind: pl011.map_or(uart_kind::NONE, |_| uart_kind::PL011),
-        uart_hpa: pl011.map_or(0, |uart| uart.registers.start()),
-        uart_interrupt: pl011.and_then(|uart| uart.interrupt),
+        uart: driven.and_then(|uart| uart.model()),
+        uart_hpa: driven.map_or(0, |uart| uart.registers.start()),
+        uart_interrupt: driven.and_then(|uart| uart.interrupt),
         trace_bytes: check::trace::bytes(table, asked, board.board.cpus.len(), out),
     }
 }

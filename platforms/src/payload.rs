@@ -10,6 +10,7 @@ use bulkhead::config::record::{
     Text, TimeWindowRecord, VERSION, VcpuRecord, WindowRecord, channel_flags, console_model,
     on_fault, on_panic, partition_flags, pcpu_flags, record_checksum, system_flags,
 };
+use bulkhead::uart::Model;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::plan::{Channel, Device, Pcpu, Plan, Side, Vcpu};
@@ -32,8 +33,8 @@ pub struct Globals {
     pub reset_on_panic: bool,
     /// Whether memory is zeroed before the first start.
     pub scrub_at_boot: bool,
-    /// Value of [`bulkhead::config::record::uart_kind`] of the board's console.
-    pub uart_kind: u32,
+    /// What drives the board's console.
+    pub uart: Option<Model>,
     /// Where its registers are.
     pub uart_hpa: u64,
     /// Its interrupt.
@@ -134,7 +135,10 @@ pub fn write(globals: &Globals, plans: &[Plan], pcpus: &[Pcpu], channels: &[Chan
         } else {
             0
         },
-        uart_kind: globals.uart_kind,
+        uart_kind: globals.uart.map_or(0, Model::code),
+        uart_out: globals.uart.map_or(0, |model| {
+            globals.uart_hpa + u64::from(model.transmit_register())
+        }),
         uart_hpa: globals.uart_hpa,
         uart_intid: globals.uart_interrupt.map_or(0, |line| line.intid),
         uart_edge: globals

@@ -31,7 +31,7 @@ pub(super) fn role(compatible: &[u8]) -> Role {
 }
 
 /// The roles. A table and not a `match`, which would be three kilobytes of comparisons.
-const ROLES: [(&[u8], Role); 19] = [
+const ROLES: [(&[u8], Role); 24] = [
     (b"arm,gic-v3", Role::GicV3),
     (b"arm,gic-400", Role::GicV2),
     (b"arm,cortex-a15-gic", Role::GicV2),
@@ -48,9 +48,14 @@ const ROLES: [(&[u8], Role); 19] = [
     (b"ns16550a", Role::Uart(UartKind::Ns16550)),
     (b"ns16550", Role::Uart(UartKind::Ns16550)),
     (b"snps,dw-apb-uart", Role::Uart(UartKind::Ns16550)),
-    (b"brcm,bcm2835-aux-uart", Role::Uart(UartKind::Ns16550)),
+    (b"brcm,bcm2835-aux-uart", Role::Uart(UartKind::Auxiliary)),
     (b"nvidia,tegra20-uart", Role::Uart(UartKind::Ns16550)),
     (b"ti,am654-uart", Role::Uart(UartKind::Ns16550)),
+    (b"fsl,imx6q-uart", Role::Uart(UartKind::Imx)),
+    (b"fsl,imx21-uart", Role::Uart(UartKind::Imx)),
+    (b"cdns,uart-r1p8", Role::Uart(UartKind::Cadence)),
+    (b"cdns,uart-r1p12", Role::Uart(UartKind::Cadence)),
+    (b"xlnx,xuartps", Role::Uart(UartKind::Cadence)),
 ];
 
 /// Returns the role that a `compatible` string gives.

@@ -14,8 +14,8 @@ use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::hw::gicv3::{self, Distributor};
 use crate::hw::list_registers::Shape;
-use crate::hw::pl011::Uart;
 use crate::hw::timer;
+use crate::hw::uart::Uart;
 use crate::pcpu::Home;
 use crate::random::Random;
 use crate::run::channels::Shared;
@@ -400,13 +400,10 @@ fn owners(arena: &mut Arena, inputs: &Inputs) -> &'static [u8] {
 
 fn console(inputs: &Inputs) -> terminal::Shared {
     let header = inputs.payload.header();
-    // SAFETY: `uart` is a mapped page of UART registers; the polled console is the other user, for last words alone.
+    // SAFETY: a mapped page of UART registers; the polled console is the other user, for last words alone.
     let uart = inputs
         .uart
-        .map(|at| Uart::new(unsafe { Registers::new(at) }));
-    if let Some(uart) = uart {
-        uart.start();
-    }
+        .map(|(model, at)| Uart::new(model, unsafe { Registers::new(at) }));
     let pcpu = console_pcpu(&inputs.board, &inputs.payload).unwrap_or(PcpuId(0));
     terminal::Shared::new(uart, pcpu, header.focus)
 }

@@ -1,13 +1,15 @@
 //! The payload and the board's device tree: found, mapped, read.
 
 use super::refuse;
+use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::mmu::{self, Kind, Tables};
-use crate::hw::pl011;
+use crate::hw::uart::{self, Uart};
 use crate::panic;
 use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
-use bulkhead::board::{self, Board, Tree, UartKind};
+use bulkhead::board::{self, Board, Tree};
 use bulkhead::config::payload::{self, Payload};
-use bulkhead::config::record::{Header, uart_kind};
+use bulkhead::config::record::Header;
+use bulkhead::uart::{Driver, Model};
 
 /// Where a loader that passes no tree may have left it: the start of the gigabyte that the image lies in.
 const GIGABYTE: u64 = 1 << 30;
@@ -29,24 +31,25 @@ pub struct Inputs {
     /// What the tree says.
     pub board: Board<'static>,
     /// The mapped console UART. The last words may have another one: the table's, when the tree's does not answer.
-    pub uart: Option<HypVirtAddr>,
+    pub uart: Option<(Model, HypVirtAddr)>,
 }
 
 /// Reads both, or refuses to start.
 pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inputs {
     let (payload_at, first) = map_header(tables, image);
     let header = payload::header(first);
-    let known = header.ok().filter(|it| it.uart_kind == uart_kind::PL011);
-    let expected = known.map(|it| HostPhysAddr(it.uart_hpa));
+    let expected = header.ok().and_then(|it| {
+        let model = Model::from_code(it.uart_kind)?;
+        Some((model, HostPhysAddr(it.uart_hpa)))
+    });
     // What is wrong with the tree is said there.
     let mut uart = expected.and_then(|uart| open_uart(tables, uart, expected));
     let (tree, at) = map_tree(tables, tree, image);
     let board = Board::read(tree, Some(at)).unwrap_or_else(|error| refuse("{}", &[&error]));
-    let real = board
-        .console
-        .as_ref()
-        .filter(|console| console.kind == UartKind::Pl011);
-    let real = real.map(|console| HostPhysAddr(console.registers.start()));
+    let real = board.console.as_ref().and_then(|console| {
+        let at = HostPhysAddr(console.registers.start());
+        Some((console.model()?, at))
+    });
     if real != expected {
         uart = real.and_then(|uart| open_uart(tables, uart, expected));
     }
@@ -66,23 +69,29 @@ pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inp
     }
 }
 
-/// Maps a UART, if one answers there, and lets the last words go to it. One that the table does not know has to call
-/// itself a PL011; the table's may call itself what it likes, as on some boards it does.
+/// Maps a UART, if one answers there, turns it on, and lets the last words go to it. A PL011 that the table does not know
+/// has to call itself one; the table's may call itself what it likes, as on some boards it does. Other kinds have no name.
 fn open_uart(
     tables: &mut Tables,
-    uart: HostPhysAddr,
-    expected: Option<HostPhysAddr>,
-) -> Option<HypVirtAddr> {
+    (model, uart): (Model, HostPhysAddr),
+    expected: Option<(Model, HostPhysAddr)>,
+) -> Option<(Model, HypVirtAddr)> {
     // SAFETY: the tree, or the board's table, says that these are a UART's registers.
     let page =
         unsafe { tables.map_next(uart.align_down(PAGE_BYTES), UART_BYTES, Kind::Device) }.ok()?;
     let at = HypVirtAddr(page.0 + uart.0 % PAGE_BYTES);
     // SAFETY: mapped just now; behind the page is a hole, where nothing answers.
-    let is_there = unsafe { pl011::answers(at) && (Some(uart) == expected || pl011::is_pl011(at)) };
-    if is_there {
-        panic::set_uart(at);
+    let is_there = unsafe {
+        uart::answers(model, at)
+            && (Some((model, uart)) == expected || model != Model::Pl011 || uart::is_pl011(at))
+    };
+    if !is_there {
+        return None;
     }
-    is_there.then_some(at)
+    // SAFETY: as above; nobody else has it yet.
+    Uart::new(model, unsafe { Registers::new(at) }).start();
+    panic::set_uart(model, at);
+    Some((model, at))
 }
 
 /// Maps the payload's first page and returns it, with where it is.

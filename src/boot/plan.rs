@@ -6,11 +6,11 @@ use crate::arch::aarch64::mmu;
 use crate::arch::aarch64::sysreg::read;
 use crate::panic::say;
 use bulkhead::addr::{HostPhysAddr, Range};
-use bulkhead::board::{Conduit, GicVersion, UartKind};
+use bulkhead::board::{Conduit, GicVersion};
 use bulkhead::config::placement::{self, Ground};
 use bulkhead::config::verify::{Actual, console_pcpu, pcpu_of, verify};
 use bulkhead::ids::{MAX_PCPUS, Mpidr, PcpuId};
-use bulkhead::message::Escaped;
+use bulkhead::message::{Escaped, Show};
 use bulkhead::sched::MAX_SLOTS;
 use heapless::Vec;
 
@@ -126,15 +126,22 @@ fn image_range(inputs: &Inputs) -> Option<Range> {
 /// Reports a console that does not answer.
 fn silent_console(inputs: &Inputs) -> usize {
     let console = inputs.board.console.as_ref();
-    let silent = console.filter(|console| console.kind == UartKind::Pl011 && inputs.uart.is_none());
-    silent
-        .inspect(|console| {
-            say(
-                "refused: no PL011 answers at {x}, where the device tree has the console {}",
-                &[&console.registers.start(), &Escaped(console.node)],
-            )
-        })
-        .map_or(0, |_| 1)
+    let Some((console, model)) = console.and_then(|it| Some((it, it.model()?))) else {
+        return 0;
+    };
+    if inputs.uart.is_some() {
+        return 0;
+    }
+    let values: [&dyn Show; 3] = [
+        &model.name(),
+        &console.registers.start(),
+        &Escaped(console.node),
+    ];
+    say(
+        "refused: no {} answers at {x}, where the device tree has the console {}",
+        &values,
+    );
+    1
 }
 
 /// Returns the pCPUs that the table uses, as a mask.

@@ -117,7 +117,8 @@ pub struct Header {
     pub on_panic: u32,
     /// [`system_flags`] bits.
     pub flags: u32,
-    /// [`uart_kind`] of the board's console, for messages about a device tree that cannot be read or is not believed.
+    /// [`crate::uart::Model::code`] of the board's console, for messages about a device tree that cannot be read or is not
+    /// believed; 0 when nothing drives it.
     pub uart_kind: u32,
     /// Where that UART's registers are. A tree may have the console at another place, if one answers there.
     pub uart_hpa: u64,
@@ -129,14 +130,8 @@ pub struct Header {
     pub trace_bytes: u64,
     /// Affinity of the pCPU that serves the physical UART, or [`BY_POSITION`].
     pub console_mpidr: u64,
-}
-
-/// Values of [`Header::uart_kind`].
-pub mod uart_kind {
-    /// Not known.
-    pub const NONE: u32 = 0;
-    /// Arm PL011.
-    pub const PL011: u32 = 1;
+    /// Where a byte is written so that this UART sends it; 0 when nothing drives it.
+    pub uart_out: u64,
 }
 
 /// Values of [`Header::on_panic`].

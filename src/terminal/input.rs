@@ -1,12 +1,13 @@
 //! From the keyboard: bytes for the partition that has the focus, and what the escape key asks for.
 
 use super::Server;
-use crate::hw::pl011::Uart;
 use crate::hw::timer;
+use crate::hw::uart::Uart;
 use crate::pcpu::Pcpu;
 use bulkhead::console::keyboard::InputAction;
 use bulkhead::ids::PartitionId;
 use bulkhead::partition::Phase;
+use bulkhead::uart::Driver;
 use core::sync::atomic::Ordering;
 
 /// Bytes of input in one turn.

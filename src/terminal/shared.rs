@@ -1,8 +1,8 @@
 //! What all pCPUs share of the console.
 
 use crate::events::{Event, Queue};
-use crate::hw::pl011::Uart;
 use crate::hw::timer;
+use crate::hw::uart::Uart;
 use crate::report::Speech;
 use crate::system::Partition;
 use bulkhead::console::sender::{IDLE, SENDING, WAITING};

@@ -169,14 +169,19 @@ linked_address:
     // Entered below EL2: says so on the UART that the payload names, then sleeps.
 wrong_level:
     adrp    x0, _image_end
+    ldr     x2, [x0, #{uart_out}]
+    cbz     x2, 5f
     ldr     w1, [x0, #{uart_kind}]
-    ldr     x2, [x0, #{uart_hpa}]
-    cmp     w1, #{pl011}
-    b.ne    5f
+    and     w5, w1, #0xff
+    tst     w1, #0x10000
+    ccmp    w5, #4, #0, eq              // a 16550 whose registers are bytes
     adr     x3, wrong_level_text
 4:  ldrb    w4, [x3], #1
     cbz     w4, 5f
+    b.eq    6f
     str     w4, [x2]
+    b       4b
+6:  strb    w4, [x2]
     b       4b
 5:  wfe
     b       5b
@@ -205,7 +210,6 @@ spare_tables:    .space 4096 * {spare_tables}
     sctlr_low = const SCTLR & 0xffff,
     sctlr_high = const SCTLR >> 16,
     uart_kind = const core::mem::offset_of!(bulkhead::config::record::Header, uart_kind),
-    uart_hpa = const core::mem::offset_of!(bulkhead::config::record::Header, uart_hpa),
-    pl011 = const bulkhead::config::record::uart_kind::PL011,
+    uart_out = const core::mem::offset_of!(bulkhead::config::record::Header, uart_out),
     spare_tables = const super::mmu::SPARE_TABLES,
 );

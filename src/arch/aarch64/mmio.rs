@@ -46,6 +46,20 @@ impl<const BYTES: u32> Registers<BYTES> {
         }
     }
 
+    /// Reads a register of eight bits. An offset outside the window reads as zero.
+    #[inline(always)]
+    pub fn read8(self, offset: u32) -> u8 {
+        if offset >= BYTES {
+            return 0;
+        }
+        let value: u32;
+        // SAFETY: `new`'s claim; the offset was checked, and no window wraps.
+        unsafe {
+            asm!("ldrb {:w}, [{}]", out(reg) value, in(reg) self.base.0.wrapping_add(offset.into()), options(nostack, preserves_flags));
+        }
+        value as u8
+    }
+
     /// Writes a byte of a register. An offset outside the window is ignored.
     #[inline(always)]
     pub fn write8(self, offset: u32, value: u8) {

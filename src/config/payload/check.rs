@@ -5,12 +5,13 @@ mod time;
 use super::super::record::{
     ANYWHERE, BY_POSITION, MAX_WATCHDOG_NS, NAME_BYTES, PartitionRecord, RegionRecord, Span, Text,
     VcpuRecord, WindowRecord, access, console_model, on_fault, on_panic, partition_flags,
-    system_flags, uart_kind,
+    system_flags,
 };
 use super::{GUEST_END, MAX_REGIONS, Part, Payload, PayloadError, span_checked};
 use crate::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use crate::ids::{MAX_PARTITIONS, MAX_PCPUS, MAX_VCPUS};
 use crate::trace;
+use crate::uart::Model;
 
 /// First INTID that is no shared peripheral interrupt any more.
 pub(super) const SPI_END: u32 = 1020;
@@ -63,7 +64,7 @@ impl Payload<'_> {
         let known = matches!(action, on_panic::PARK | on_panic::RESET);
         field.must(known, "on_panic", u64::from(action))?;
         let uart = header.uart_kind;
-        let known = matches!(uart, uart_kind::NONE | uart_kind::PL011);
+        let known = uart == 0 || Model::from_code(uart).is_some();
         field.must(known, "uart_kind", u64::from(uart))?;
         let edge = header.uart_edge;
         field.must(edge <= 1, "uart_edge", u64::from(edge))?;

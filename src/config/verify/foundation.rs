@@ -2,13 +2,13 @@
 //! about one of these would end in an exception at EL2 or in a system that says nothing.
 
 use super::super::payload::Payload;
-use super::super::record::uart_kind;
 use super::mismatch::{El2Owned, Spi};
 use super::{Actual, each_register_of_el2};
 use crate::addr::Range;
-use crate::board::{Board, Console, GicVersion, Interrupt, Trigger, UartKind};
+use crate::board::{Board, GicVersion, Interrupt, Trigger};
 use crate::display_by_show;
 use crate::message::{Escaped, Form, Out, Show, put};
+use crate::uart::Model;
 
 /// What the frames of a GICv3 are aligned to.
 const FRAME_BYTES: u64 = 1 << 16;
@@ -42,18 +42,22 @@ pub enum Fault<'a> {
         /// First address.
         start: u64,
     },
-    /// The table was made for a PL011, and the tree has no console.
+    /// The table was made for a UART that EL2 knows, and the tree has no console.
     NoConsole {
-        /// Where the PL011 was.
+        /// The table's UART.
+        model: Model,
+        /// Where it was.
         table: u64,
     },
-    /// The table was made for a PL011, and the tree has a console that EL2 does not know.
+    /// The table was made for a UART that EL2 knows, and the tree has a console that it does not know.
     ConsoleKind {
         /// Name of its node.
         node: &'a [u8],
         /// First `compatible` string.
         compatible: &'a str,
-        /// Where the PL011 was.
+        /// The table's UART.
+        model: Model,
+        /// Where it was.
         table: u64,
     },
     /// The tree has the table's UART with another interrupt.
@@ -120,17 +124,12 @@ fn check_frames<'a>(board: &Board<'a>, report: &mut dyn FnMut(Fault<'a>)) {
 fn check_console<'a>(payload: &Payload<'a>, board: &Board<'a>, report: &mut dyn FnMut(Fault<'a>)) {
     let header = payload.header();
     let table = header.uart_hpa;
-    if header.uart_kind != uart_kind::PL011 {
+    let Some(model) = Model::from_code(header.uart_kind) else {
         return;
-    }
+    };
     match &board.console {
-        None => report(Fault::NoConsole { table }),
-        Some(Console {
-            kind: UartKind::Pl011,
-            registers,
-            interrupt,
-            ..
-        }) => {
+        None => report(Fault::NoConsole { model, table }),
+        Some(console) if console.model().is_some() => {
             let wanted = (header.uart_intid != 0).then_some(Interrupt {
                 intid: header.uart_intid,
                 trigger: match header.uart_edge {
@@ -138,9 +137,9 @@ fn check_console<'a>(payload: &Payload<'a>, board: &Board<'a>, report: &mut dyn 
                     _ => Trigger::Edge,
                 },
             });
-            if registers.start() == table && *interrupt != wanted {
+            if console.registers.start() == table && console.interrupt != wanted {
                 report(Fault::ConsoleLine {
-                    tree: *interrupt,
+                    tree: console.interrupt,
                     table: wanted,
                 });
             }
@@ -148,6 +147,7 @@ fn check_console<'a>(payload: &Payload<'a>, board: &Board<'a>, report: &mut dyn 
         Some(console) => report(Fault::ConsoleKind {
             node: console.node,
             compatible: console.compatible,
+            model,
             table,
         }),
     }
@@ -185,19 +185,20 @@ impl Show for Fault<'_> {
                 "the device tree has registers of the GIC at {x}, which is not on a multiple of 64 KiB",
                 &[start],
             ),
-            Self::NoConsole { table } => put(
+            Self::NoConsole { model, table } => put(
                 out,
-                "the device tree has no console, the table was made for a PL011 at {x}",
-                &[table],
+                "the device tree has no console, the table was made for a {} at {x}",
+                &[&model.name(), table],
             ),
             Self::ConsoleKind {
                 node,
                 compatible,
+                model,
                 table,
             } => put(
                 out,
-                "the console is {}, of a kind that bulkhead does not know ({}), the table was made for a PL011 at {x}",
-                &[&Escaped(node), compatible, table],
+                "the console is {}, of a kind that bulkhead does not know ({}), the table was made for a {} at {x}",
+                &[&Escaped(node), compatible, &model.name(), table],
             ),
             Self::ConsoleLine { tree, table } => {
                 put(

@@ -1,9 +1,10 @@
 use zerocopy::IntoBytes;
 
 use super::super::payload::samples::{Sample, name};
-use super::super::record::{InterruptRecord, Span, WindowRecord, uart_kind};
+use super::super::record::{InterruptRecord, Span, WindowRecord};
 use super::*;
 use crate::board::samples::{self, cells, text};
+use crate::uart::Model;
 
 /// A sample that fits the sample of a board: `linux` has the clock at INTID 34.
 fn sample() -> Sample {
@@ -318,7 +319,7 @@ fn gives_a_page_of_registers_to_one_partition() {
 
 /// Lets a payload name the PL011 of the sample of a board.
 fn made_for_pl011(sample: &mut Sample) {
-    sample.header.uart_kind = uart_kind::PL011;
+    sample.header.uart_kind = Model::Pl011.code();
     (sample.header.uart_hpa, sample.header.uart_intid) = (0x900_0000, 33);
 }
 
