@@ -4,10 +4,9 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bulkhead::addr::Range;
-use bulkhead::board::{Board, Device, GicVersion, Tree, UartKind};
+use bulkhead::board::{Board, Device, GicVersion, Token, Tree, TreeError, UartKind};
 use bulkhead::ids::Mpidr;
-use dtoolkit::fdt::Fdt;
-use dtoolkit::model::{DeviceTree, DeviceTreeNode};
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
 use crate::nearest::nearest;
@@ -40,8 +39,7 @@ impl<'a> HostBoard<'a> {
         if let GicVersion::V2 { .. } = board.gic.version {
             return Err("the board has a GICv2, which is not built yet: EL2 needs a GICv3".into());
         }
-        let nodes = Fdt::new(dtb).map_err(|error| error.to_string())?;
-        let nodes = DeviceTree::from_fdt(&nodes);
+        let nodes = nodes_of(&tree).map_err(|error| error.to_string())?;
         Ok(Self {
             board,
             nodes,
@@ -245,6 +243,39 @@ pub fn is_memory(path: &str) -> bool {
             let rest = path.strip_prefix(start);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '/']))
         })
+}
+
+/// Returns a tree as nodes. The library's own reader is stricter than Linux is about its own trees: property names of more
+/// than 31 characters are common.
+fn nodes_of(tree: &Tree<'_>) -> Result<DeviceTree, TreeError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut walk = tree.walk();
+    let mut open: Vec<DeviceTreeNode> = Vec::new();
+    loop {
+        match walk.token()? {
+            Token::Begin(_) if open.len() > MAX_DEPTH => {
+                return Err(TreeError::Deep { limit: MAX_DEPTH });
+            }
+            Token::Begin(name) => open.push(DeviceTreeNode::new_unchecked(text(name))),
+            Token::Property { name, value } => {
+                let name = text(tree.name(name)?);
+                let node = open.last_mut().ok_or(TreeError::Unbalanced)?;
+                node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+            }
+            Token::End => {
+                let node = open.pop().ok_or(TreeError::Unbalanced)?;
+                match open.last_mut() {
+                    Some(above) => above.add_child(node),
+                    None => {
+                        let mut nodes = DeviceTree::new();
+                        nodes.root = node;
+                        return Ok(nodes);
+                    }
+                }
+            }
+            Token::Finish => return Err(TreeError::Unbalanced),
+        }
+    }
 }
 
 /// Collects the full paths of all nodes below one.

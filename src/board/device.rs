@@ -130,7 +130,7 @@ pub(super) fn alias<'a>(
     let mut inside = false;
     let mut root = true;
     loop {
-        match walk.next()? {
+        match walk.token()? {
             Token::Begin(_) if root => root = false,
             Token::Begin(b"aliases") => inside = true,
             Token::Begin(_) => walk.skip()?,

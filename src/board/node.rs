@@ -287,21 +287,21 @@ pub(super) fn pass<'a>(
     let mut stack = Stack::new();
     let mut keys = Keys::new();
     let mut seen = false;
-    let mut token = walk.next()?;
+    let mut token = walk.token()?;
     loop {
         match token {
             Token::Begin(name) => {
                 if !want(name, stack.depth) {
                     walk.skip()?;
-                    token = walk.next()?;
+                    token = walk.token()?;
                     continue;
                 }
                 let ordinal = walk.offset() as u32;
                 let mut facts = Facts::new();
-                token = walk.next()?;
+                token = walk.token()?;
                 while let Token::Property { name, value } = token {
                     facts.keep(keys.of(tree, name)?, value);
-                    token = walk.next()?;
+                    token = walk.token()?;
                 }
                 let node = Node {
                     name,
@@ -328,7 +328,7 @@ pub(super) fn pass<'a>(
             }
             Token::End => {
                 stack.depth = stack.depth.checked_sub(1).ok_or(TreeError::Unbalanced)?;
-                token = walk.next()?;
+                token = walk.token()?;
             }
             // Properties of a node stand before its children; a stray one has no meaning that we know.
             Token::Property { .. } => return Err(TreeError::Unbalanced.into()),

@@ -303,7 +303,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// [`TreeError::Truncated`], [`TreeError::Token`].
-    pub fn next(&mut self) -> Result<Token<'a>, TreeError> {
+    pub fn token(&mut self) -> Result<Token<'a>, TreeError> {
         loop {
             let offset = self.offset();
             match self.word()? {
