@@ -55,6 +55,18 @@ pub struct QemuBoard {
     pub load_offset: u64,
     /// Further options, always given.
     pub options: Vec<String>,
+    /// The first version of QEMU that has the board, as `10.0`; any will do when nothing is said.
+    pub version: Option<String>,
+    /// The board's device tree in Debian's kernel package, below its folder of trees; without it QEMU makes one.
+    pub dtb: Option<String>,
+    /// UARTs before the one with the console, as QEMU counts them.
+    pub serial: u32,
+    /// Option of the machine, as `name=value`, that makes its device tree the same at each run.
+    pub repeatable: Option<String>,
+    /// Option of the machine that leaves EL2 out, for native runs.
+    pub native: Option<String>,
+    /// Lines for QEMU's monitor before the CPUs start: what a model lacks that its board has.
+    pub monitor: Vec<String>,
 }
 
 /// Why the boards could not be read.
@@ -184,14 +196,28 @@ fn read_levels(table: &DeTable<'_>, file: &Path) -> Result<Levels, PlatformError
 
 /// Reads the `[qemu]` table of a board.
 fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformError> {
-    let keys = ["machine", "cpu", "cpus", "memory", "load_offset", "options"];
+    let keys = [
+        "machine",
+        "cpu",
+        "cpus",
+        "memory",
+        "load_offset",
+        "options",
+        "version",
+        "dtb",
+        "serial",
+        "repeatable",
+        "native",
+        "monitor",
+    ];
     check_keys(table, &keys, file)?;
-    let options = match table.get("options").map(|v| v.get_ref()) {
-        Some(DeValue::Array(list)) => list
-            .iter()
-            .filter_map(|v| v.get_ref().as_str().map(str::to_owned))
-            .collect(),
-        _ => Vec::new(),
+    let optional = |key| match table.get(key) {
+        Some(_) => text_key(table, key, file).map(Some),
+        None => Ok(None),
+    };
+    let serial = match table.get("serial") {
+        Some(_) => number_key(table, "serial", file)?,
+        None => 0,
     };
     let cpus = number_key(table, "cpus", file)?;
     Ok(QemuBoard {
@@ -200,7 +226,13 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         cpus: u32::try_from(cpus).map_err(|error| refusal(file, error))?,
         memory: text_key(table, "memory", file)?,
         load_offset: number_key(table, "load_offset", file)?,
-        options,
+        options: texts_key(table, "options"),
+        version: optional("version")?,
+        dtb: optional("dtb")?,
+        serial: u32::try_from(serial).map_err(|error| refusal(file, error))?,
+        repeatable: optional("repeatable")?,
+        native: optional("native")?,
+        monitor: texts_key(table, "monitor"),
     })
 }
 
@@ -220,6 +252,17 @@ fn text_key(table: &DeTable<'_>, key: &str, file: &Path) -> Result<String, Platf
     value
         .map(str::to_owned)
         .ok_or_else(|| refusal(file, format!("`{key}` must be there and be a text")))
+}
+
+/// Reads a list of texts, empty when there is none.
+fn texts_key(table: &DeTable<'_>, key: &str) -> Vec<String> {
+    match table.get(key).map(|v| v.get_ref()) {
+        Some(DeValue::Array(list)) => list
+            .iter()
+            .filter_map(|v| v.get_ref().as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Reads a number that must be there.

@@ -32,12 +32,23 @@ pub struct Board {
     pub memory: String,
     /// Further options of the platform.
     pub options: Vec<String>,
+    /// Device tree that QEMU is given; without it QEMU makes one.
+    pub dtb: Option<PathBuf>,
+    /// UARTs before the one with the console.
+    pub serial: u32,
+    /// Option of the machine that makes its tree the same at each run.
+    pub repeatable: Option<String>,
+    /// Option of the machine that leaves EL2 out.
+    pub native: Option<String>,
+    /// File with lines for the monitor before the CPUs start; its last one starts them.
+    pub monitor: Option<PathBuf>,
 }
 
 impl Board {
     /// Puts the description, the command line and the table's need of CPUs together.
     pub fn new(
         program: PathBuf,
+        dtb: Option<PathBuf>,
         board: &QemuBoard,
         machine: &Machine,
         needed: Option<u32>,
@@ -57,6 +68,35 @@ impl Board {
                 .clone()
                 .unwrap_or_else(|| board.memory.clone()),
             options: board.options.clone(),
+            dtb,
+            serial: board.serial,
+            repeatable: board.repeatable.clone(),
+            native: board.native.clone(),
+            monitor: None,
+        }
+    }
+
+    /// Has lines typed at QEMU's monitor before the CPUs start.
+    ///
+    /// # Errors
+    /// The file that QEMU reads them from cannot be written.
+    pub fn wired(mut self, name: &str, lines: &[String]) -> Outcome<Self> {
+        if !lines.is_empty() {
+            let file = products(&["cache", "monitor", name]);
+            workspace::write(&file, (lines.join("\n") + "\ncont\n").as_bytes())?;
+            let held = file.with_extension("held");
+            workspace::write(&held, (lines.join("\n") + "\n").as_bytes())?;
+            self.monitor = Some(file);
+        }
+        Ok(self)
+    }
+
+    /// Returns the same board with CPUs that wait for a debugger.
+    pub fn held(&self) -> Self {
+        let monitor = self.monitor.as_ref();
+        Self {
+            monitor: monitor.map(|file| file.with_extension("held")),
+            ..self.clone()
         }
     }
 
@@ -64,7 +104,7 @@ impl Board {
     pub fn without_el2(&self) -> Self {
         let board = self.without_randomness();
         Self {
-            machine: with_option(&board.machine, "virtualization", "off"),
+            machine: with_some(&board.machine, board.native.as_deref()),
             ..board
         }
     }
@@ -72,7 +112,7 @@ impl Board {
     /// Returns the same board with the same device tree at each run: no fresh random seed.
     pub fn without_randomness(&self) -> Self {
         Self {
-            machine: with_option(&self.machine, "dtb-randomness", "off"),
+            machine: with_some(&self.machine, self.repeatable.as_deref()),
             ..self.clone()
         }
     }
@@ -97,13 +137,19 @@ impl Board {
             .into_iter()
             .flat_map(|(name, value)| [name.to_owned(), value.clone()]);
         let display = ["-display", "none", "-monitor", "none"].map(str::to_owned);
+        let dtb = self.dtb.iter();
+        let dtb = dtb.flat_map(|file| ["-dtb".to_owned(), file.display().to_string()]);
+        let unused = (0..self.serial).flat_map(|_| ["-serial", "null"].map(str::to_owned));
         pairs
             .chain(self.options.iter().cloned())
             .chain(display)
+            .chain(dtb)
+            .chain(unused)
+            .chain(self.monitor.iter().flat_map(|file| typed(file)))
             .collect()
     }
 
-    /// Returns the flattened device tree that QEMU makes for this board; kept by options and QEMU's version.
+    /// Returns the flattened device tree that QEMU hands to a kernel on this board; kept by options and QEMU's version.
     ///
     /// # Errors
     /// QEMU does not know an option.
@@ -130,9 +176,14 @@ impl Board {
         }
         let fresh = file.with_extension(format!("{}.new", std::process::id()));
         let mut board = self.without_randomness();
+        board.monitor = None;
         board.machine += &format!(",dumpdtb={}", fresh.display());
         let mut command = board.command();
         command.args(["-serial", "none"]);
+        // Some boards' trees say how to call the firmware only when there is a kernel to call it.
+        let kernel = file.with_extension("kernel");
+        workspace::write(&kernel, &[0; 4096])?;
+        command.arg("-kernel").arg(kernel);
         let output = bounded(&mut command, DUMP_TIME)?;
         // QEMU writes the tree and ends.
         std::fs::rename(&fresh, file).map_err(|_| {
@@ -163,6 +214,23 @@ fn bounded(command: &mut Command, time: Duration) -> Outcome<String> {
     }
     let output = child.wait_with_output().map_err(bad)?;
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Returns the options that let QEMU read its monitor from a file before the CPUs start.
+fn typed(file: &Path) -> [String; 5] {
+    let from = file.display();
+    let chardev = format!("file,id=monitor,path=/dev/null,input-path={from}");
+    let mon = "chardev=monitor,mode=readline";
+    ["-S", "-chardev", &chardev, "-mon", mon].map(str::to_owned)
+}
+
+/// Sets an option that is written as `name=value`, if there is one.
+fn with_some(options: &str, option: Option<&str>) -> String {
+    let parts = option.and_then(|option| option.split_once('='));
+    match parts {
+        Some((name, value)) => with_option(options, name, value),
+        None => options.to_owned(),
+    }
 }
 
 /// Sets `name=value` in a comma-separated list of options.
@@ -197,7 +265,31 @@ mod tests {
             memory: "1G".to_owned(),
             load_offset: 0x20_0000,
             options: vec!["-nic".to_owned(), "none".to_owned()],
+            version: None,
+            dtb: None,
+            serial: 0,
+            repeatable: Some("dtb-randomness=off".to_owned()),
+            native: Some("virtualization=off".to_owned()),
+            monitor: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_console_behind_other_uarts_is_the_next_one_named() {
+        let described = QemuBoard {
+            serial: 1,
+            repeatable: None,
+            native: None,
+            ..described()
+        };
+        let dtb = Some("t.dtb".into());
+        let board = Board::new("q".into(), dtb, &described, &Machine::default(), None);
+        let arguments = board.arguments().join(" ");
+        assert!(
+            arguments.ends_with("-dtb t.dtb -serial null"),
+            "{arguments}"
+        );
+        assert_eq!(board.without_el2().machine, board.machine);
     }
 
     #[test]
@@ -208,7 +300,7 @@ mod tests {
             gic: Some(2),
             ..Machine::default()
         };
-        let board = Board::new("q".into(), &described(), &machine, Some(8));
+        let board = Board::new("q".into(), None, &described(), &machine, Some(8));
         assert_eq!(board.machine, "virt,virtualization=on,gic-version=2");
         assert_eq!(board.cpu, "max,pauth-impdef=on");
         assert_eq!((board.cpus, board.memory.as_str()), (4, "1G"));
@@ -216,13 +308,14 @@ mod tests {
 
     #[test]
     fn a_table_gets_the_cpus_that_it_names() {
-        let cpus = |needed| Board::new("q".into(), &described(), &Machine::default(), needed).cpus;
+        let cpus =
+            |needed| Board::new("q".into(), None, &described(), &Machine::default(), needed).cpus;
         assert_eq!((cpus(None), cpus(Some(1)), cpus(Some(8))), (2, 2, 8));
     }
 
     #[test]
     fn a_native_board_has_no_el2() {
-        let board = Board::new("q".into(), &described(), &Machine::default(), None);
+        let board = Board::new("q".into(), None, &described(), &Machine::default(), None);
         assert_eq!(
             board.without_el2().machine,
             "virt,gic-version=3,dtb-randomness=off,virtualization=off"

@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod emulator;
+pub mod trees;
 
 use std::env;
 use std::io::{self, BufRead, IsTerminal, Write};

@@ -14,7 +14,7 @@ use crate::image::{Hypervisor, symbol_offset};
 use crate::qemu::Board;
 use crate::recipe::Sources;
 use crate::selection::{Selection, select};
-use crate::setup;
+use crate::setup::{self, trees};
 use crate::workspace::{self, HYPERVISOR_TARGET, bare_metal_build, products, read};
 
 /// Room that `check` assumes for EL2 when it has not been built.
@@ -54,7 +54,11 @@ impl Built {
     /// # Errors
     /// The platform does not run under QEMU.
     pub fn launch(&self, icount: bool) -> Outcome<Command> {
-        let board = self.qemu_board()?;
+        Ok(self.launch_on(self.qemu_board()?, icount))
+    }
+
+    /// [`Self::launch`] on a board that may be another than the platform's.
+    pub fn launch_on(&self, board: &Board, icount: bool) -> Command {
         let mut command = match icount {
             true => board.without_randomness().command(),
             false => board.command(),
@@ -64,7 +68,7 @@ impl Built {
         if icount {
             command.args(crate::qemu::ICOUNT);
         }
-        Ok(command)
+        command
     }
 
     /// Reads the payload as EL2 does, and lets `read` look at it. Records are read in place, so that the bytes must be aligned
@@ -198,9 +202,15 @@ fn board(selection: &Selection, machine: &Machine, consent: Consent) -> Outcome<
     let Some(described) = &selection.platform.qemu else {
         return Ok(None);
     };
-    let program = setup::qemu(machine.qemu.as_deref(), consent)?;
+    let program = match (&machine.qemu, &described.version) {
+        (None, Some(version)) => setup::emulator::with_board(version)?,
+        _ => setup::qemu(machine.qemu.as_deref(), consent)?,
+    };
+    let dtb = described.dtb.as_deref().map(trees::file).transpose()?;
     let needed = bulkhead_platforms::cpus_needed(&selection.table);
-    Ok(Some(Board::new(program, described, machine, needed)))
+    let board = Board::new(program, dtb, described, machine, needed);
+    let name = &selection.platform.name;
+    Ok(Some(board.wired(name, &described.monitor)?))
 }
 
 /// Returns the board's device tree: from a file, or from QEMU.

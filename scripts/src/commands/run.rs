@@ -67,10 +67,13 @@ pub fn plan(command: Command, names: Vec<String>, args: &Run) -> Outcome<Plan> {
 
 /// Returns the call of QEMU.
 fn launch(built: &Built, args: &Run) -> Outcome<Command> {
-    let mut command = built.launch(args.icount)?;
-    if let Some(port) = args.gdb {
-        waiting_for_gdb(&mut command, port);
-    }
+    let Some(port) = args.gdb else {
+        let mut command = built.launch(args.icount)?;
+        command.args(&args.extra);
+        return Ok(command);
+    };
+    let mut command = built.launch_on(&built.qemu_board()?.held(), args.icount);
+    waiting_for_gdb(&mut command, port);
     command.args(&args.extra);
     Ok(command)
 }

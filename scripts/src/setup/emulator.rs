@@ -49,6 +49,29 @@ pub fn of_version(version: &str) -> Outcome<PathBuf> {
     Ok(program)
 }
 
+/// Returns a QEMU that has a board since a version: the system's when it is new enough, else that version from Debian.
+///
+/// # Errors
+/// It cannot be had here: why.
+pub fn with_board(since: &str) -> Outcome<PathBuf> {
+    let new_enough = |program: &PathBuf| {
+        let said = capture(Command::new(program).arg("--version"), "QEMU");
+        said.is_ok_and(|said| numbers(&said, "QEMU emulator version ") >= numbers(since, ""))
+    };
+    match find(QEMU.program).filter(new_enough) {
+        Some(program) => Ok(program),
+        None => of_version(since),
+    }
+}
+
+/// Returns the major and minor number of a version behind some words; zeros when there is none.
+fn numbers(said: &str, words: &str) -> (u32, u32) {
+    let version = said.strip_prefix(words).unwrap_or_default();
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    let mut next = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+    (next(), next())
+}
+
 /// Says whether a program is QEMU of this version.
 fn is_version(program: &Path, version: &str) -> bool {
     let said = capture(Command::new(program).arg("--version"), "QEMU");
@@ -96,6 +119,14 @@ fn fetch(version: &str, folder: &Path) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let said = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)";
+        assert_eq!(numbers(said, "QEMU emulator version "), (10, 0));
+        assert!(numbers("9.2", "") < numbers("10.0", ""));
+        assert_eq!(numbers("QEMU", "no "), (0, 0));
+    }
 
     #[test]
     fn a_version_is_not_taken_for_a_longer_one() {

@@ -3,10 +3,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bulkhead_platforms::Platform;
+
 use super::{Case, Found};
 use crate::args::{Machine, Target, Test};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Code, Failure, Outcome};
 use crate::guests::folders;
+use crate::image::HEADER_BYTES;
 use crate::system::{self, build_hypervisor};
 use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
 use crate::{layering, setup, workspace};
@@ -58,6 +61,11 @@ pub fn all() -> Vec<Case> {
             "same-bytes",
             "two tables leave EL2's own bytes identical",
             same_bytes,
+        ),
+        case(
+            "same-bytes-on-boards",
+            "the images of all boards hold the same EL2",
+            same_on_boards,
         ),
         case(
             "same-anywhere",
@@ -360,6 +368,47 @@ fn same_image(args: &Test) -> Found {
         Ok(_) => Found::fail("the images for 512M and for 8G differ"),
         Err::<_, Failure>(failure) => Found::fail(failure.message),
     }
+}
+
+/// Builds the table `hello` of every board that has one: behind the header, up to the payload, all are the same EL2.
+fn same_on_boards(args: &Test) -> Found {
+    let mut found = Found::default();
+    let boards = match crate::selection::boards() {
+        Ok(boards) => boards,
+        Err(failure) => return Found::fail(failure.message),
+    };
+    let named = |board: &Platform| board.table("hello").is_file();
+    for board in boards.into_iter().filter(named) {
+        let of_board = Target {
+            platform: Some(board.name.clone()),
+            ..target(args, "hello")
+        };
+        let built = match system::build(&of_board, &Machine::default()) {
+            Ok(built) => built,
+            Err(failure) if failure.code == Code::ToolMissing => {
+                println!("{}", failure.message);
+                found.skipped.push(format!("board-{}", board.name));
+                continue;
+            }
+            Err(failure) => return Found::fail(format!("{}: {failure}", board.name)),
+        };
+        let own = &built.hypervisor.bytes;
+        let body = HEADER_BYTES..own.len();
+        match workspace::read(&built.image) {
+            Ok(image) if image.get(body.clone()) == own.get(body) => found.passed += 1,
+            Ok(_) => found
+                .failures
+                .push(format!("{} has another EL2", board.name)),
+            Err(failure) => found.failures.push(failure.message),
+        }
+        println!("     {} has EL2 {}", board.name, built.hypervisor.digest());
+    }
+    if found.passed < 2 {
+        found
+            .failures
+            .push("fewer than two boards were compared".to_owned());
+    }
+    found
 }
 
 /// Edits a kernel command line and builds.
