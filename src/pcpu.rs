@@ -136,6 +136,8 @@ pub struct Vcpu {
     pub fixed: crate::run::Fixed,
     /// Where it finds the devices that the short ways of a trap serve.
     pub emulated: EmulatedPages,
+    /// Banks of its SPIs that have their priority again, while some were silent for that it was not heard.
+    pub restored: u8,
     /// A register write that is to be finished before it runs on.
     pub unfinished: Option<Unfinished>,
 }

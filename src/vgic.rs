@@ -225,18 +225,6 @@ impl<'m> Vgic<'m> {
         true
     }
 
-    /// Calls `visit` with every SPI that the guest owns and whether a physical interrupt stands behind it. Takes time for
-    /// every bank.
-    pub fn for_each_owned_spi(&self, mut visit: impl FnMut(u16, bool)) {
-        for (index, spis) in self.spis.iter().enumerate() {
-            let id = bank::BankId::Shared(index as u8);
-            for bit in bank::bits(spis.bank.owned) {
-                let irq = id.irq(bit);
-                visit(irq.intid, spis.bank.hardware & irq.bit() != 0);
-            }
-        }
-    }
-
     /// Returns those of a bank of 32 SPIs, counted from the first one, that the guest owns with a physical interrupt
     /// behind them; `None` behind the last bank.
     pub fn hardware_spis(&self, bank: usize) -> Option<u32> {

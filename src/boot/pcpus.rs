@@ -322,6 +322,7 @@ fn vcpu(
         quirks,
         fixed: Fixed::of(resident.partition, resident.id, residents.len() > 1),
         emulated: EmulatedPages::of(resident.partition),
+        restored: 0,
         unfinished: None,
     }
 }

@@ -20,6 +20,9 @@ impl Pcpu {
         let slot = 1u64.checked_shl(place.slot.0.into()).unwrap_or(0);
         if place.pcpu == self.id && slot & self.gate.heard.slots == 0 {
             self.unheard |= slot;
+            if let Some(vcpu) = self.vcpus.get_mut(place.slot.index()) {
+                vcpu.restored = 0; // what was made heard again may become silent again
+            }
             state.unheard |= 1u16.checked_shl(vcpu.0.into()).unwrap_or(0);
         }
     }
@@ -65,28 +68,35 @@ impl Pcpu {
         self.system.distributor.deactivate(bank, mask);
     }
 
-    /// Gives interrupts of vCPUs that are heard again the priority that they have by the table.
+    /// Gives interrupts of a bank the priority that they have by the table, of the most urgent vCPU that is heard again and
+    /// has such. There may be more.
     #[inline(never)]
     pub fn restore_priorities(&mut self) {
-        let mut slots = self.unheard & self.gate.heard.slots;
-        self.unheard &= !slots;
-        while slots != 0 {
-            let slot = Slot(slots.trailing_zeros() as u8);
-            slots &= slots - 1;
-            let Some(vcpu) = self.vcpus.get(slot.index()) else {
-                return;
-            };
-            let Some(place) = vcpu.partition.place(vcpu.id) else {
-                return;
-            };
-            let mut state = vcpu.partition.state.lock();
-            state.unheard &= !1u16.checked_shl(vcpu.id.0.into()).unwrap_or(0);
-            state.vgic.for_each_owned_spi(|intid, hardware| {
-                if hardware && state.vgic.spi_target(intid) == Some(vcpu.id) {
-                    let gic = self.system.distributor;
-                    gic.set_priority(intid.into(), place.priority);
-                }
-            });
+        let again = self.unheard & self.gate.heard.slots;
+        let slot = Slot(again.trailing_zeros() as u8);
+        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
+            self.unheard &= !again;
+            return;
+        };
+        let Some(place) = vcpu.partition.place(vcpu.id) else {
+            return;
+        };
+        let mut state = vcpu.partition.state.lock();
+        // From here on nobody makes one silent: what was restored stays so.
+        state.unheard &= !1u16.checked_shl(vcpu.id.0.into()).unwrap_or(0);
+        let bank = vcpu.restored;
+        vcpu.restored += 1;
+        let Some(spis) = state.vgic.hardware_spis(bank.into()) else {
+            vcpu.restored = 0;
+            self.unheard &= !(again & again.wrapping_neg());
+            return;
+        };
+        for bit in (0..32).filter(|bit| spis & 1 << bit != 0) {
+            let intid = (u16::from(bank) + 1) * 32 + bit;
+            if state.vgic.spi_target(intid) == Some(vcpu.id) {
+                let gic = self.system.distributor;
+                gic.set_priority(intid.into(), place.priority);
+            }
         }
     }
 }

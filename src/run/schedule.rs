@@ -103,9 +103,7 @@ impl Pcpu {
         if gate != self.gate {
             self.held_back |= gate.mask > self.gate.mask;
             self.gate = gate;
-            if self.unheard & gate.heard.slots != 0 {
-                self.restore_priorities();
-            }
+            self.held_back |= self.unheard & gate.heard.slots != 0;
             gicv3::set_mask(gate.mask);
             self.mailbox.mail.publish(gate.heard);
             if self.mailbox.mail.has(gate.heard) {
@@ -115,12 +113,17 @@ impl Pcpu {
         !self.held_back || !self.take_held_back()
     }
 
-    /// Takes the most urgent interrupt that was held back. Returns false when there is none any more.
+    /// Takes the most urgent interrupt that was held back, or lets some speak that were silent. Returns false when there is
+    /// none any more.
     #[inline(never)]
     fn take_held_back(&mut self) -> bool {
         cpu::isb(); // the mask counts from here on
         stays::preemption_point(self.id);
         self.held_back = self.take_next();
+        if !self.held_back && self.unheard & self.gate.heard.slots != 0 {
+            self.restore_priorities();
+            self.held_back = true;
+        }
         self.held_back
     }
 
