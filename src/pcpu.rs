@@ -58,6 +58,10 @@ impl Quirks {
     pub const COMPARATORS: Self = Self(1 << 7);
     /// It was given a virtual SError in this life.
     pub const SERROR: Self = Self(1 << 8);
+    /// Some of its equals are not heard for a while: [`Pcpu::deaf_to`].
+    pub const DEAF: Self = Self(1 << 9);
+    /// Its turn may end, or what may interrupt it may change, at a time of its own.
+    pub const TIMED: Self = Self(Self::SLICED.0 | Self::LIMITED.0 | Self::DEAF.0);
     /// All that may change in a life.
     pub const OF_A_LIFE: Self = Self(Self::PMU.0 | Self::COMPARATORS.0 | Self::SERROR.0);
 
@@ -65,6 +69,12 @@ impl Quirks {
     #[inline(always)]
     pub const fn are_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// Says whether it has any of `some`.
+    #[inline(always)]
+    pub const fn has_any(self, some: Self) -> bool {
+        self.0 & some.0 != 0
     }
 
     /// Returns the quirks of both.
@@ -206,6 +216,10 @@ pub struct Pcpu {
     pub reschedule: bool,
     /// Who was chosen last, to run or to load its partition: the time slice is that one's.
     pub chosen: Slot,
+    /// Equals of the one chosen last that are not heard during its turn, until [`Self::deaf_until`]: they were heard once.
+    pub deaf_to: u64,
+    /// In ticks.
+    pub deaf_until: u64,
     /// When the current time slice began, in ticks.
     pub slice_start: u64,
     /// Who left while a physical SError was pending, which is thus its own.

@@ -206,6 +206,8 @@ fn pcpu(
         unfinished: 0,
         reschedule: true,
         chosen: Slot(0),
+        deaf_to: 0,
+        deaf_until: 0,
         slice_start: 0,
         serror_of: None,
         fp_owner: None,

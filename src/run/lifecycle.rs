@@ -26,6 +26,7 @@ impl Pcpu {
         let heard = self.gate.heard;
         if let Some(slot) = self.mailbox.mail.take_first(heard) {
             self.for_slot(slot, |pcpu| pcpu.attend_slot(slot));
+            self.hear_equal_once(slot);
         } else if self.mailbox.mail.take_console(heard) {
             self.on_account_of(None, Self::serve_console);
         }

@@ -8,12 +8,15 @@
 use super::stays;
 use crate::arch::aarch64::cpu;
 use crate::hw::{gicv3, timer};
-use crate::pcpu::{Activity, Pcpu, Vcpu};
+use crate::pcpu::{Activity, Pcpu, Quirks, Vcpu};
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Gate, Slot};
 use bulkhead::trace::What;
 use bulkhead::vcpu::Context;
 use core::sync::atomic::Ordering;
+
+/// How long an equal of the running vCPU is not heard after it was heard once, in nanoseconds.
+const DEAF_NS: u64 = 1_000_000;
 
 impl Pcpu {
     /// Looks after everything that came up, then returns the registers of the vCPU to enter. Sleeps when nobody wants
@@ -256,7 +259,7 @@ impl Pcpu {
         let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return NEVER;
         };
-        if vcpu.time_slice != 0 || self.limits.is_some() {
+        if vcpu.quirks.has_any(Quirks::TIMED) {
             return self.due_before_limits(slot, vcpu);
         }
         let own = self.deadlines.of(slot);
@@ -274,18 +277,61 @@ impl Pcpu {
                 self.slice_start.saturating_add(vcpu.slice_left),
             ),
         };
+        let deaf = match vcpu.quirks.has_any(Quirks::DEAF) {
+            true => self.deaf_until,
+            false => NEVER,
+        };
         let own = self.deadlines.of(slot);
         let others = self.deadlines.earliest_before(behind);
-        self.limited(slot, behind, own.min(others).min(slice))
+        self.limited(slot, behind, own.min(others).min(slice).min(deaf))
     }
 
     /// Returns what may interrupt the one that was chosen, and whether it fills memory rather than runs a guest.
     #[inline(always)]
-    fn turn_of(&self, candidate: Option<Slot>) -> (Gate, bool) {
+    fn turn_of(&mut self, candidate: Option<Slot>) -> (Gate, bool) {
         let vcpu = candidate.and_then(|slot| self.vcpus.get(slot.index()));
         let (gate, loads) = vcpu.map_or((Gate::OPEN, false), |vcpu| {
             (vcpu.gate, matches!(vcpu.activity, Activity::Loading(_)))
         });
-        (self.limited_gate(candidate, gate), loads)
+        let gate = self.limited_gate(candidate, gate);
+        match self.deaf_to {
+            0 => (gate, loads),
+            _ => (self.deafened(candidate, gate), loads),
+        }
+    }
+
+    /// Mail for a slot was read. When that is an equal of the one whose turn it is, it is not heard any more for a while: it
+    /// runs in no case before that one's turn ends, and would take that one's time for as long as mail comes.
+    #[inline(never)]
+    pub fn hear_equal_once(&mut self, slot: Slot) {
+        let Some(chosen) = self.vcpus.get_mut(self.chosen.index()) else {
+            return;
+        };
+        let equal = chosen.equals.0 <= slot && slot < chosen.equals.1;
+        if !equal || slot == self.chosen || !self.queue.is_ready(self.chosen) {
+            return;
+        }
+        if self.deaf_to == 0 {
+            self.deaf_until = timer::now().saturating_add(timer::ticks(DEAF_NS));
+            chosen.quirks.insert(Quirks::DEAF);
+        }
+        self.deaf_to |= 1u64.checked_shl(slot.0.into()).unwrap_or(0);
+        self.gate = self.gate.with_slots(self.gate.heard.slots & !self.deaf_to);
+        self.mailbox.mail.publish(self.gate.heard);
+        self.reschedule = true;
+    }
+
+    /// Takes those who are not heard for a while off what may interrupt the one that is about to run; they are heard again
+    /// when that while is over, or its turn.
+    #[cold]
+    #[inline(never)]
+    fn deafened(&mut self, candidate: Option<Slot>, gate: Gate) -> Gate {
+        if candidate != Some(self.chosen) || self.deaf_until <= timer::now() {
+            self.deaf_to = 0;
+            if let Some(vcpu) = self.vcpus.get_mut(self.chosen.index()) {
+                vcpu.quirks.remove(Quirks::DEAF);
+            }
+        }
+        gate.with_slots(gate.heard.slots & !self.deaf_to)
     }
 }

@@ -10,7 +10,7 @@ use guest_runtime::{entry, gic, mmu, println, smp, sysreg};
 /// The SGI that is sent.
 const SGI: u32 = 5;
 /// SGIs from one line to the next.
-const VOLLEY: u64 = 20_000;
+const VOLLEY: u64 = 500;
 /// A mask that lets nothing through.
 const SILENT: u64 = 0;
 
