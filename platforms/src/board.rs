@@ -245,6 +245,45 @@ pub fn is_memory(path: &str) -> bool {
         })
 }
 
+/// Returns a tree with other memory than it says.
+pub(crate) fn with_memory(dtb: &[u8], memory: &[Range]) -> Result<Vec<u8>, String> {
+    let tree = Tree::new(dtb).map_err(|error| error.to_string())?;
+    let mut nodes = nodes_of(&tree).map_err(|error| error.to_string())?;
+    let old = nodes.root.children().map(|child| child.name().to_owned());
+    let old: Vec<String> = old
+        .filter(|name| is_memory(&format!("/{name}")) && name.starts_with("memory"))
+        .collect();
+    for name in old {
+        nodes.root.remove_child(&name);
+    }
+    let cells = |name| {
+        let value = nodes.root.property(name).map(|it| it.value().to_vec());
+        value.map_or(2, |value| value.last().copied().unwrap_or(2))
+    };
+    let (address, size) = (cells("#address-cells"), cells("#size-cells"));
+    let first = memory.first().map_or(0, |range| range.start());
+    let mut reg = Vec::new();
+    for range in memory {
+        for (value, cells) in [(range.start(), address), (range.size(), size)] {
+            let bytes = value.to_be_bytes();
+            if cells == 1 && value >> 32 != 0 {
+                return Err(format!(
+                    "{value:#x} does not fit the tree's one cell to a number"
+                ));
+            }
+            reg.extend_from_slice(if cells == 1 { &bytes[4..] } else { &bytes });
+        }
+    }
+    let mut node = DeviceTreeNode::new_unchecked(format!("memory@{first:x}"));
+    node.add_property(DeviceTreeProperty::new_unchecked(
+        "device_type",
+        b"memory\0".as_slice(),
+    ));
+    node.add_property(DeviceTreeProperty::new_unchecked("reg", reg.as_slice()));
+    nodes.root.add_child(node);
+    Ok(nodes.to_dtb())
+}
+
 /// Returns a tree as nodes. The library's own reader is stricter than Linux is about its own trees: property names of more
 /// than 31 characters are common.
 fn nodes_of(tree: &Tree<'_>) -> Result<DeviceTree, TreeError> {

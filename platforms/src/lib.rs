@@ -36,7 +36,8 @@ mod units;
 pub use compile::{Images, RecipeImage, Request, System, compile};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use platform::{
-    El2Costs, Platform, PlatformError, QemuBoard, cpus_needed, platform_named_in, platforms,
+    BootMedium, El2Costs, Platform, PlatformError, QemuBoard, TreeFacts, cpus_needed, memory_range,
+    platform_named_in, platforms,
 };
 pub use rule::Rule;
 pub use units::{QuantityError, size, time_ns};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::nearest::suggestion;
+use bulkhead::addr::Range;
 use bulkhead::sched::Levels;
 
 /// A board that systems are built for.
@@ -24,6 +25,52 @@ pub struct Platform {
     pub qemu: Option<QemuBoard>,
     /// What EL2 costs on it, when that is known.
     pub el2: Option<El2Costs>,
+    /// What starts it.
+    pub medium: BootMedium,
+    /// Where its device tree is, and what that lacks.
+    pub tree: TreeFacts,
+}
+
+/// A board's device tree in a file, which is not the one that the firmware hands over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeFacts {
+    /// Its path in Debian's kernel package, below the folder of trees.
+    pub debian: Option<String>,
+    /// Memory that the firmware fills in.
+    pub memory: Vec<Range>,
+}
+
+impl TreeFacts {
+    /// Returns a tree with what it lacks.
+    ///
+    /// # Errors
+    /// It is no tree: a sentence for people.
+    pub fn applied(&self, dtb: &[u8]) -> Result<Vec<u8>, String> {
+        match self.memory.as_slice() {
+            [] => Ok(dtb.to_vec()),
+            memory => crate::board::with_memory(dtb, memory),
+        }
+    }
+}
+
+/// Reads a range as `START+SIZE`, such as `0x80000000+2G`.
+pub fn memory_range(text: &str) -> Option<Range> {
+    let (start, size) = text.split_once('+')?;
+    let start = match start.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok()?,
+        None => start.parse().ok()?,
+    };
+    Range::new(start, crate::units::size(size).ok()?)
+}
+
+/// What starts a board, and so what its boot medium needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BootMedium {
+    /// U-Boot.
+    #[default]
+    UBoot,
+    /// The Raspberry Pi's firmware.
+    RaspberryPi,
 }
 
 /// What EL2 costs on a board, for the analysis of response times.
@@ -142,7 +189,14 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
     let text = fs::read_to_string(file).map_err(|error| refusal(file, error))?;
     let table = DeTable::parse(&text).map_err(|error| refusal(file, error))?;
     let table = table.get_ref();
-    let known = ["description", "interrupt_levels", "qemu", "el2"];
+    let known = [
+        "description",
+        "interrupt_levels",
+        "qemu",
+        "el2",
+        "boot",
+        "tree",
+    ];
     check_keys(table, &known, file)?;
     let name = directory
         .file_name()
@@ -158,6 +212,11 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
         Some(_) => return Err(refusal(file, "`el2` must be a table")),
         None => None,
     };
+    let tree = match table.get("tree").map(|v| v.get_ref()) {
+        Some(DeValue::Table(tree)) => read_tree(tree, file)?,
+        Some(_) => return Err(refusal(file, "`tree` must be a table")),
+        None => TreeFacts::default(),
+    };
     Ok(Platform {
         name,
         description: text_key(table, "description", file)?,
@@ -165,6 +224,8 @@ fn read_board(directory: &Path, file: &Path) -> Result<Platform, PlatformError> 
         levels: read_levels(table, file)?,
         qemu,
         el2,
+        medium: read_medium(table, file)?,
+        tree,
     })
 }
 
@@ -180,6 +241,21 @@ fn check_keys(table: &DeTable<'_>, known: &[&str], file: &Path) -> Result<(), Pl
             let help = suggestion(key, known.iter().copied(), "");
             Err(refusal(file, format!("there is no key `{key}`: {help}")))
         }
+    }
+}
+
+/// Reads what starts the board.
+fn read_medium(table: &DeTable<'_>, file: &Path) -> Result<BootMedium, PlatformError> {
+    if table.get("boot").is_none() {
+        return Ok(BootMedium::default());
+    }
+    match text_key(table, "boot", file)?.as_str() {
+        "u-boot" => Ok(BootMedium::UBoot),
+        "raspberry-pi" => Ok(BootMedium::RaspberryPi),
+        _ => Err(refusal(
+            file,
+            "`boot` must be \"u-boot\" or \"raspberry-pi\"",
+        )),
     }
 }
 
@@ -233,6 +309,25 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         repeatable: optional("repeatable")?,
         native: optional("native")?,
         monitor: texts_key(table, "monitor"),
+    })
+}
+
+/// Reads the `[tree]` table of a board.
+fn read_tree(table: &DeTable<'_>, file: &Path) -> Result<TreeFacts, PlatformError> {
+    check_keys(table, &["debian", "memory"], file)?;
+    let debian = match table.get("debian") {
+        Some(_) => Some(text_key(table, "debian", file)?),
+        None => None,
+    };
+    let wrong =
+        |text: &str| format!("`memory`: {text:?} is not START+SIZE, such as \"0x80000000+2G\"");
+    let ranges = texts_key(table, "memory");
+    let ranges = ranges
+        .iter()
+        .map(|text| memory_range(text).ok_or_else(|| refusal(file, wrong(text))));
+    Ok(TreeFacts {
+        debian,
+        memory: ranges.collect::<Result<_, _>>()?,
     })
 }
 

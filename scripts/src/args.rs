@@ -53,6 +53,15 @@ pub enum Action {
     /// Attach gdb with the symbols of EL2 and of the guests (start `run --gdb` first)
     #[command(after_help = CODES)]
     Debug(Debug),
+    /// Write the files that a board's boot medium needs, and print the steps to type
+    #[command(after_help = CODES)]
+    Image(Image),
+    /// Write a system to a card, or to where a boot loader fetches it over the network
+    #[command(after_help = CODES)]
+    Flash(Flash),
+    /// Make a board's folder from its device tree, and list what the tree does not tell
+    #[command(after_help = CODES)]
+    NewPlatform(NewPlatform),
     /// Install what the other commands need
     #[command(after_help = CODES)]
     Setup(Setup),
@@ -338,6 +347,53 @@ pub struct Debug {
     /// Further arguments for gdb
     #[arg(last = true, value_name = "GDB ARGUMENTS")]
     pub extra: Vec<String>,
+}
+
+/// `image`
+#[derive(Args, Debug)]
+pub struct Image {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Folder for the files [default: target/bulkhead/PLATFORM/medium/TABLE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `new-platform`
+#[derive(Args, Debug)]
+pub struct NewPlatform {
+    /// Name of the board: a-z, 0-9 and -
+    pub name: String,
+    /// Its device tree: a flattened one, source, or debian:PATH for one of Debian's kernel package
+    #[arg(long, value_name = "FILE|debian:PATH")]
+    pub tree: String,
+    /// Memory, where the tree leaves it to the firmware (repeatable)
+    #[arg(long, value_name = "START+SIZE")]
+    pub memory: Vec<String>,
+    /// Folder to make [default: platforms/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// May tools be installed?
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// `flash`
+#[derive(Args, Debug)]
+pub struct Flash {
+    /// Which system.
+    #[command(flatten)]
+    pub target: Target,
+    /// Which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Whole disk to overwrite, never a mounted one or the system's; or a folder of a TFTP server
+    #[arg(long, value_name = "DEVICE|tftp:DIR")]
+    pub to: String,
 }
 
 /// `setup`

@@ -4,7 +4,10 @@ pub mod bench;
 pub mod build;
 pub mod check;
 pub mod debug;
+pub mod flash;
 pub mod fuzz;
+pub mod image;
+pub mod new_platform;
 pub mod run;
 pub mod setup;
 pub mod test;
@@ -19,6 +22,9 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Run(args) => run::run(&args),
         Action::Build(args) => build::run(&args),
         Action::Check(args) => check::run(&args),
+        Action::Image(args) => image::run(&args),
+        Action::Flash(args) => flash::run(&args),
+        Action::NewPlatform(args) => new_platform::run(&args),
         Action::Setup(args) => setup::run(&args),
         Action::Test(args) => test::run(&args),
         Action::Trace(args) => trace::run(&args),

@@ -12,6 +12,7 @@ pub mod failure;
 pub mod guests;
 pub mod image;
 pub mod layering;
+pub mod medium;
 pub mod qemu;
 pub mod recipe;
 pub mod selection;

@@ -33,6 +33,12 @@ pub const GDB: Tool = Tool {
     package: "gdb-multiarch",
 };
 
+/// Compiler of device trees.
+pub const DTC: Tool = Tool {
+    program: "dtc",
+    package: "device-tree-compiler",
+};
+
 /// Finds a program in PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

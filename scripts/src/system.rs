@@ -175,18 +175,31 @@ pub fn check(
     dtb: Option<&Path>,
 ) -> Outcome<(Selection, System)> {
     let selection = select(target)?;
+    let system = check_selected(&selection, target, machine, dtb)?;
+    Ok((selection, system))
+}
+
+/// [`check`] for a table and a board that have been chosen.
+///
+/// # Errors
+/// As for that.
+pub fn check_selected(
+    selection: &Selection,
+    target: &Target,
+    machine: &Machine,
+    dtb: Option<&Path>,
+) -> Outcome<System> {
     setup::rust_targets()?;
     let board = match dtb {
         Some(_) => None,
-        None => board(&selection, machine, target.consent)?,
+        None => board(selection, machine, target.consent)?,
     };
-    let dtb = device_tree(&selection, board.as_ref(), dtb)?;
+    let dtb = device_tree(selection, board.as_ref(), dtb)?;
     let built =
         read(&hypervisor_path(&workspace::target())).and_then(|elf| Hypervisor::from_elf(&elf));
     let bytes = built.map_or(UNBUILT_HYPERVISOR_BYTES, |built| built.bytes.len() as u64);
     let mut workshop = Workshop::new(sources(target));
-    let system = compiled(&selection, &dtb, bytes, &mut workshop, target)?;
-    Ok((selection, system))
+    compiled(selection, &dtb, bytes, &mut workshop, target)
 }
 
 /// Returns what the person gives for the recipes.
@@ -222,6 +235,12 @@ fn device_tree(
     match (file, board) {
         (Some(file), _) => read(file),
         (None, Some(board)) => board.device_tree(),
+        (None, None) if selection.platform.tree.debian.is_some() => {
+            let facts = &selection.platform.tree;
+            let path = facts.debian.as_deref().unwrap_or_default();
+            let tree = read(&trees::file(path)?)?;
+            facts.applied(&tree).map_err(Failure::failed)
+        }
         (None, None) => Err(Failure::usage(format!(
             "the platform {} does not run under QEMU: give its device tree with --dtb FILE",
             selection.platform.name

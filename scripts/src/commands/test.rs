@@ -5,6 +5,7 @@ pub mod bench;
 pub mod debugger;
 pub mod fuzz;
 pub mod gates;
+pub mod new_platform;
 pub mod rows;
 pub mod scenarios;
 pub mod sections;
@@ -165,6 +166,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(barriers::case());
     cases.push(sections::case());
     cases.push(debugger::case());
+    cases.push(new_platform::case());
     cases.extend(bench::all());
     cases.push(trace::case());
     cases.extend(fuzz::all());

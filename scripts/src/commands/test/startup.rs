@@ -108,6 +108,11 @@ pub fn all() -> Vec<Case> {
             "U-Boot's booti starts the image",
             uboot::booti,
         ),
+        case(
+            "start-u-boot-disk",
+            "U-Boot finds the card on a disk by itself, and Linux comes up: nothing is typed, nothing is preloaded",
+            uboot::disk,
+        ),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! U-Boot's `booti`, with Debian's build of U-Boot for QEMU's board.
+//! U-Boot's `booti`, typed and by a script on a disk, with Debian's build of U-Boot for QEMU's board.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,6 +7,8 @@ use super::{Boot, check_hello, found, load, system};
 use crate::args::Test;
 use crate::commands::test::Found;
 use crate::failure::{Failure, Outcome};
+use crate::medium;
+use crate::session::Ending;
 use crate::setup::debian::Mirror;
 use crate::workspace::{products, read, shown, write};
 
@@ -14,6 +16,8 @@ use crate::workspace::{products, read, shown, write};
 const IMAGE_AT: u64 = 0x5000_0000;
 /// Longest time: U-Boot looks at every bus first.
 const SECONDS: u64 = 90;
+/// Longest time with Linux behind it.
+const LINUX_SECONDS: u64 = 300;
 const PACKAGE: &str = "u-boot-qemu";
 const FILE: &str = "usr/lib/u-boot/qemu_arm64/u-boot.bin";
 
@@ -37,6 +41,39 @@ pub fn booti(args: &Test) -> Outcome<Found> {
     (boot.steps, boot.seconds) = (&steps, SECONDS);
     let finished = boot.run(args)?;
     Ok(found(name, &finished, check_hello(&finished)))
+}
+
+/// Boots the card of `cargo xtask image` on a virtio disk, from power-on to a shell in Linux.
+pub fn disk(args: &Test) -> Outcome<Found> {
+    let name = "start-u-boot-disk";
+    let Some(firmware) = firmware()? else {
+        return Ok(Found::skip("start-u-boot"));
+    };
+    let built = system(args, "default")?;
+    let names = built.names();
+    let folder = products(&["test", "medium"]);
+    let card = medium::store(&medium::of(&built)?, &folder)?;
+    let mut command = built.qemu_board()?.command();
+    command.arg("-bios").arg(firmware);
+    let drive = format!(
+        "file={},if=none,format=raw,readonly=on,id=card",
+        card.display()
+    );
+    command.args(["-drive", &drive, "-device", "virtio-blk-device,drive=card"]);
+    let steps = [
+        ("^Starting Bulkhead", "\\c"),
+        ("linux:^LINUX UP: 2 CPUs", "\\c"),
+    ]
+    .map(|(when, send)| (when.to_owned(), send.to_owned()));
+    let mut boot = Boot::new(name, command, &names);
+    (boot.steps, boot.seconds) = (&steps, LINUX_SECONDS);
+    boot.until = Some("loop:^period [0-9]+ missed");
+    let finished = boot.run(args)?;
+    let mut wrong = Vec::new();
+    if finished.ending != Ending::Matched {
+        wrong.push(format!("it did not come up: {:?}", finished.ending));
+    }
+    Ok(found(name, &finished, wrong))
 }
 
 /// Returns U-Boot, fetched at the first time. `None`: this machine has no apt to fetch it with.

@@ -1,0 +1,104 @@
+//! `new-platform` on boards that nobody prepared: their trees are those of Debian's kernel package.
+
+use super::{Case, Found};
+use crate::args::{Machine, Target, Test};
+use crate::commands::new_platform::draft;
+use crate::failure::{Code, Failure, Outcome};
+use crate::selection::Selection;
+use crate::system::check_selected;
+use crate::workspace::products;
+
+/// A board and what its draft has to say.
+struct Stranger {
+    name: &'static str,
+    tree: &'static str,
+    /// What its tree leaves to the firmware.
+    memory: &'static [&'static str],
+    /// Texts of the folder's README.
+    says: &'static [&'static str],
+}
+
+const STRANGERS: [Stranger; 3] = [
+    Stranger {
+        name: "am625-sk",
+        tree: "debian:ti/k3-am625-sk.dtb",
+        memory: &[],
+        says: &[
+            "2048 MiB",
+            "GICv3",
+            "ti,am64-uart: 16550",
+            "nothing confines them",
+        ],
+    },
+    // Two kinds of cores, and memory that the firmware knows.
+    Stranger {
+        name: "rock-pi-4b",
+        tree: "debian:rockchip/rk3399-rock-pi-4b.dtb",
+        memory: &["0x200000+2G"],
+        says: &[
+            "arm,cortex-a53 and arm,cortex-a72",
+            "the memory is what you said",
+        ],
+    },
+    // A UART that has no driver here.
+    Stranger {
+        name: "db845c",
+        tree: "debian:qcom/sdm845-db845c.dtb",
+        memory: &["0x80000000+2G"],
+        says: &["nothing that Bulkhead drives", "starts silent"],
+    },
+];
+
+/// Returns the test.
+pub fn case() -> Case {
+    Case {
+        name: "new-platform".to_owned(),
+        about: "boards that nobody prepared get a folder whose table passes `check`, and are told what is open".to_owned(),
+        long: false,
+        run: Box::new(|args| {
+            let mut found = Found::default();
+            for stranger in &STRANGERS {
+                match try_out(stranger, args) {
+                    Ok(wrong) if wrong.is_empty() => found.passed += 1,
+                    Ok(wrong) => found.failures.extend(wrong),
+                    Err(failure) if failure.code == Code::ToolMissing => {
+                        println!("{}", failure.message);
+                        return Found::skip("debian-trees");
+                    }
+                    Err(failure) => found.failures.push(format!("{}: {failure}", stranger.name)),
+                }
+            }
+            found
+        }),
+    }
+}
+
+/// Makes a board's draft and checks its table; returns what is wrong.
+fn try_out(stranger: &Stranger, args: &Test) -> Outcome<Vec<String>> {
+    let root = products(&["test", "new-platform"]);
+    let folder = root.join("platforms").join(stranger.name);
+    draft(stranger.name, stranger.tree, stranger.memory, &folder)?;
+    let readme = std::fs::read_to_string(folder.join("README.md"));
+    let readme = readme.map_err(|error| Failure::file(&folder, error))?;
+    let silent = |text: &&&str| !readme.contains(**text);
+    let wrong = stranger.says.iter().filter(silent);
+    let wrong = wrong.map(|text| format!("{}: its README does not say `{text}`", stranger.name));
+    let wrong = wrong.collect();
+    let boards =
+        bulkhead_platforms::platforms(&root).map_err(|error| Failure::failed(error.to_string()))?;
+    let platform = boards.into_iter().find(|board| board.name == stranger.name);
+    let platform = platform.ok_or_else(|| Failure::failed("the draft is not read as a board"))?;
+    let selection = Selection {
+        table: platform.table("default"),
+        platform,
+        name: "default".to_owned(),
+    };
+    let target = Target {
+        kernel: args.kernel.clone(),
+        busybox: args.busybox.clone(),
+        consent: args.consent,
+        ..Target::default()
+    };
+    check_selected(&selection, &target, &Machine::default(), None)?;
+    Ok(wrong)
+}
