@@ -1,7 +1,7 @@
 //! The state of an interrupt: what changes it, and where the interrupt then belongs.
 
 use super::bank::{Bank, Irq, NOBODY, UNLISTED, at, put, set, vcpu_bit};
-use super::list_register::{Link, ListRegister};
+use super::list_register::{Link, ListRegister, is_signalled};
 use super::queue::{Kind, Stage, flag, list_of};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
@@ -278,7 +278,15 @@ impl Vgic<'_> {
             stage.flags |= flag::RESTAGE;
             *kick |= vcpu_bit(home);
         } else if let Some(slot) = stage.slot_of(irq.intid) {
+            let before = stage.list_register(slot);
             self.restage(home, slot, kick);
+            let after = self
+                .stage(home)
+                .map_or(0, |stage| stage.list_register(slot));
+            // One that waits may have waited for just this.
+            if after != before && is_signalled(after) {
+                *kick |= vcpu_bit(home);
+            }
         }
     }
 

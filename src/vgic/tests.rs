@@ -7,6 +7,7 @@ mod model;
 mod races;
 mod reference;
 mod rules;
+mod sleepers;
 mod sweep;
 mod turns;
 mod words;
