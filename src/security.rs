@@ -63,6 +63,6 @@
 //! | what a guest may rely on holds | the contract's own tests | c |
 //!
 //! EL2's own shape is tested from outside: `start-own-map` (nothing writable is executable, no guest is mapped),
-//! `sections` (no writable table of functions), `start-stack-overflow` (a hole below every stack), `start-crash` (last words, all pCPUs stop), `start-bad-tree`,
+//! `secrets` (nothing of a guest's registers, memory or seeds is in log or trace), `sections` (no writable table of functions), `start-stack-overflow` (a hole below every stack), `start-crash` (last words, all pCPUs stop), `start-bad-tree`,
 //! `start-other-board` and `start-flipped-bits` (what is refused, and how), `same-bytes` (one image for all tables).
 #![forbid(unsafe_code)]

@@ -12,6 +12,7 @@ use crate::hw::list_registers;
 use crate::pcpu::{Home, Pcpu, Vcpu};
 use bulkhead::sched::Slot;
 use bulkhead::trace::{UNKNOWN, What, Writer, bits, call};
+use bulkhead::trap::syndrome::{ec, exception_class};
 use bulkhead::vcpu::Context;
 
 /// Lets this pCPU's traps be recorded, when it has a ring.
@@ -30,9 +31,14 @@ pub fn trace_traps() {
 /// As for that.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn traced_quick_synchronous(vcpu: *mut Vcpu) -> Answer {
+    let esr = read::esr_el2();
+    // HVC64 and SMC64 differ in the lowest bit alone.
+    let calls = exception_class(esr) | 1 == ec::SMC64;
     // SAFETY: the caller's claim.
-    let call = call(unsafe { (*vcpu).context.gpr[0] });
-    let syndrome = read::esr_el2() as u32;
+    let first = unsafe { (*vcpu).context.gpr[0] };
+    // What else is in the register is the guest's own.
+    let call = if calls { call(first) } else { 0 };
+    let syndrome = esr as u32;
     note_trap(What::Trap { syndrome, call });
     // SAFETY: the caller's claim.
     let answer = unsafe { quick_synchronous(vcpu) };

@@ -8,6 +8,7 @@ pub mod gates;
 pub mod new_platform;
 pub mod rows;
 pub mod scenarios;
+pub mod secrets;
 pub mod sections;
 pub mod startup;
 pub mod trace;
@@ -169,6 +170,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(new_platform::case());
     cases.extend(bench::all());
     cases.push(trace::case());
+    cases.push(secrets::case());
     cases.extend(fuzz::all());
     cases.extend(startup::all());
     cases.extend(scenarios::all(args)?);
