@@ -2,7 +2,8 @@
 
 use std::env;
 
-fn main() {
+/// Says which script, and that pages of 4 KiB are enough.
+pub fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../linker/guest.ld");
     println!("cargo:rerun-if-changed={script}");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {

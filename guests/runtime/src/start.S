@@ -49,6 +49,7 @@ runtime_secondary:
     b       runtime_next
 
 // Known control registers: MMU off, FP on, our vectors. Clobbers x0.
+.global runtime_control_registers
 runtime_control_registers:
     ldr     x0, ={sctlr_off}
     msr     sctlr_el1, x0
@@ -61,6 +62,7 @@ runtime_control_registers:
     ret
 
 // x0: index. Sets the stack and TPIDR_EL1. Clobbers x1, x2.
+.global runtime_stack
 runtime_stack:
     msr     tpidr_el1, x0
     adrp    x1, RUNTIME_STACKS

@@ -36,6 +36,11 @@ pub fn device_tree() -> u64 {
     DEVICE_TREE.load(Ordering::Relaxed)
 }
 
+/// Says where the device tree is, to a guest that does something before the runtime starts.
+pub fn set_device_tree(at: u64) {
+    DEVICE_TREE.store(at, Ordering::Relaxed);
+}
+
 /// How the first vCPU was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryState {
