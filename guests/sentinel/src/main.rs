@@ -9,7 +9,7 @@
 //! span N beats N missed N worst_ns N ticks MIN MAX entries N
 //! ```
 //!
-//! `worst_ns` is how late a beat was at most, `ticks` how long a round took, `entries` the rounds that EL2 broke into. Under
+//! `worst_ns` is how late the first instruction of a beat was at most, `ticks` how long a round took, `entries` the rounds that EL2 broke into. Under
 //! icount, above its neighbours, the ticks are the same in every span, whatever they do: to the instruction.
 //!
 //! A byte typed ends it: a line for each thing that it guards, and `DONE`.
@@ -85,8 +85,7 @@ fn main() -> ! {
 fn beat(deadline: u64) -> u64 {
     timer::set_virtual(deadline);
     let late = loop {
-        registers::wait();
-        let now = timer::now();
+        let now = registers::wait();
         match gic::acknowledge() {
             gic::SPURIOUS => {}
             layout::VIRTUAL_TIMER_INTID if now >= deadline => break now - deadline,

@@ -7,8 +7,8 @@ use guest_runtime::{read_sysreg, write_sysreg};
 static CHANGED: AtomicU64 = AtomicU64::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0x0123_4567_89ab_cdef);
 
-/// Waits for an interrupt, and notes what differs afterwards.
-pub fn wait() {
+/// Waits for an interrupt, and notes what differs afterwards. Returns the count at the first instruction behind the wait.
+pub fn wait() -> u64 {
     let seed = SEED.load(Ordering::Relaxed);
     SEED.store(seed.rotate_left(7) ^ 0x5555, Ordering::Relaxed);
     // SAFETY: this guest has no EL0, and none of these is used else.
@@ -20,7 +20,7 @@ pub fn wait() {
         write_sysreg!("par_el1", seed & 0xffff_ffff_f000);
         write_sysreg!("contextidr_el1", seed & 0xffff_ffff);
     }
-    let mut changed = general_and_fp(seed);
+    let (mut changed, now) = general_and_fp(seed);
     changed |= read_sysreg!("tpidr_el0") ^ seed;
     changed |= read_sysreg!("tpidrro_el0") ^ !seed;
     changed |= read_sysreg!("sp_el0") ^ seed ^ 1;
@@ -28,11 +28,12 @@ pub fn wait() {
     changed |= read_sysreg!("par_el1") & 0xffff_ffff_f000 ^ seed & 0xffff_ffff_f000;
     changed |= read_sysreg!("contextidr_el1") ^ seed & 0xffff_ffff;
     CHANGED.fetch_or(changed, Ordering::Relaxed);
+    now
 }
 
-/// Fills V0 to V31 and x3 to x17, waits, and returns all bits that differ.
-fn general_and_fp(seed: u64) -> u64 {
-    let changed: u64;
+/// Fills V0 to V31 and x3 to x17, waits, and returns all bits that differ, and the count right after the wait.
+fn general_and_fp(seed: u64) -> (u64, u64) {
+    let (changed, now): (u64, u64);
     // SAFETY: every register that is changed is declared; waiting changes no memory.
     unsafe {
         asm!(
@@ -45,6 +46,7 @@ fn general_and_fp(seed: u64) -> u64 {
             ".endr",
             "dsb sy",
             "wfi",
+            "mrs x20, cntvct_el0",
             "mov x2, #0",
             ".irp n,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
             "eor x1, x0, #1 << \\n",
@@ -60,7 +62,7 @@ fn general_and_fp(seed: u64) -> u64 {
             "eor x3, x3, x1",
             "orr x2, x2, x3",
             ".endr",
-            in("x0") seed, out("x1") _, out("x2") changed,
+            in("x0") seed, out("x1") _, out("x2") changed, out("x20") now,
             out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _, out("x8") _, out("x9") _, out("x10") _,
             out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _, out("x16") _, out("x17") _,
             out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
@@ -70,7 +72,7 @@ fn general_and_fp(seed: u64) -> u64 {
             options(nostack)
         );
     }
-    changed
+    (changed, now)
 }
 
 /// Returns the bits that changed in any wait.
