@@ -10,6 +10,16 @@ const ROWS: usize = 640;
 /// Exception classes.
 const CLASSES: usize = 64;
 
+/// Those that this guest takes itself; what EL2 takes of it are its rows: waits, calls, registers, accesses.
+const TAKEN: [u64; 6] = [
+    esr::EC_UNKNOWN,
+    esr::EC_SVC,
+    esr::EC_INSTRUCTION_ABORT,
+    esr::EC_DATA_ABORT_LOWER,
+    esr::EC_DATA_ABORT,
+    esr::EC_BRK,
+];
+
 /// The counts of one vCPU, which alone writes them.
 struct Counts {
     rows: [AtomicU64; ROWS],
@@ -75,11 +85,18 @@ pub fn print(all: bool) {
         regions.map(|(region, name)| (*name, sum(|one| &one.regions[region]))),
         all,
     );
+    let name = |class: u64| esr::class_name(class << 26);
+    print_group(
+        "class",
+        TAKEN
+            .map(|class| (name(class), sum(|one| &one.classes[class as usize])))
+            .into_iter(),
+        all,
+    );
     for class in 0..CLASSES {
         let count = sum(|one| &one.classes[class]);
         if count != 0 {
-            let name = esr::class_name((class as u64) << 26);
-            println!("class {class:#04x} {count}: {name}");
+            println!("class {class:#04x} {count}: {}", name(class as u64));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! System registers: those that have a name, and any.
 
+use crate::counts;
 use crate::step::Fuzzer;
-use guest_runtime::el0;
 use guest_runtime::made::{self, Field, MRS, MSR, SVC, bearable, encoding, is_vital};
+use guest_runtime::{el0, esr, smp};
 
 /// An instruction for each register that there could be.
 static READS: Field<0x8000> = Field::new();
@@ -148,5 +149,7 @@ pub fn read_at_el0(fuzzer: &Fuzzer) {
 pub fn run_at_el0(instruction: u32, value: u64) {
     let code = made::place(instruction, SVC);
     // SAFETY: the code is one instruction that writes none of this guest's memory, and SVC; the MMU is on.
-    unsafe { el0::run(code, value) };
+    let (_, fault) = unsafe { el0::run(code, value) };
+    let class = fault.map_or(esr::EC_SVC, |fault| esr::class(fault.esr));
+    counts::add_class(smp::index(), class);
 }

@@ -97,7 +97,9 @@ pub static STATES: [State; smp::MAX_VCPUS] = [const {
 impl State {
     /// Sets it up.
     pub fn begin(&self, seed: u64, steps: u64) {
-        self.random.seed(seed | 1);
+        // Seeds next to one another are nothing alike afterwards.
+        let mixed = (seed ^ seed >> 31).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.random.seed((mixed ^ mixed >> 32).max(1));
         self.steps.store(steps, Relaxed);
     }
 

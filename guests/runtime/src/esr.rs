@@ -22,6 +22,8 @@ pub const EC_INSTRUCTION_ABORT: u64 = 0x21;
 pub const EC_DATA_ABORT_LOWER: u64 = 0x24;
 /// Exception class of a data abort without a change of level.
 pub const EC_DATA_ABORT: u64 = 0x25;
+/// Exception class of BRK.
+pub const EC_BRK: u64 = 0x3c;
 /// Fault status of a synchronous external abort that is not on a table walk.
 pub const STATUS_EXTERNAL: u64 = 0x10;
 

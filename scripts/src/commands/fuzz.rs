@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bulkhead_platforms::Images;
+use serde_json::Value;
 
 use crate::args::{self, Machine, Target};
 use crate::commands::run::verdict;
@@ -80,6 +81,8 @@ pub struct Case {
 pub struct Seen {
     /// How often the row of each group came up that came up least.
     pub rows: BTreeMap<String, u64>,
+    /// Under icount, how late the more urgent sentinel woke at most, in nanoseconds.
+    pub worst_ns: Option<u64>,
     /// What is wrong.
     pub failures: Vec<String>,
 }
@@ -104,6 +107,9 @@ pub fn run(args: &args::Fuzz) -> Outcome {
             };
             println!("{}", command_of(&case));
             let seen = play(&case, args.qemu.as_deref(), args.consent, args.verbose)?;
+            if let Some(worst) = seen.worst_ns {
+                println!("the most urgent partition woke within {worst} ns");
+            }
             add(&mut rows, &seen.rows);
             if !seen.failures.is_empty() {
                 return Err(Failure::failed(seen.failures.join("\n")));
@@ -194,7 +200,15 @@ pub fn play(
         ])),
         survive_panic: false,
     };
-    Ok(judged(case, &session::run(plan)?))
+    let promised = promised_ns(&built.system.report_json());
+    Ok(judged(case, &session::run(plan)?, promised))
+}
+
+/// Returns within what time `check` promises the most urgent vCPU to wake: the longest stay at EL2, and a switch.
+fn promised_ns(report: &str) -> Option<u64> {
+    let report: Value = serde_json::from_str(report).ok()?;
+    let cost = |name: &str| report.pointer("/time/el2")?.get(name)?.as_u64();
+    Some(cost("stay_ns")? + cost("switch_ns")?)
 }
 
 /// Writes the table with the guest that has seed and steps in it, and returns its name.
@@ -219,10 +233,11 @@ fn table(case: &Case) -> Outcome<PathBuf> {
     Ok(copy)
 }
 
-/// Judges a run by its console.
-fn judged(case: &Case, finished: &Finished) -> Seen {
+/// Judges a run by its console, and under icount by the time within which the more urgent sentinel was to wake.
+fn judged(case: &Case, finished: &Finished, promised: Option<u64>) -> Seen {
     let mut seen = Seen::default();
-    let mut fail = |why: String| seen.failures.push(format!("{why}: {}", command_of(case)));
+    let mut failures = Vec::new();
+    let mut fail = |why: String| failures.push(format!("{why}: {}", command_of(case)));
     if let Err(failure) = verdict(finished, true) {
         let tail = finished.transcript.tail(20).join("\n");
         fail(format!("{tail}\n{}", failure.message));
@@ -231,6 +246,13 @@ fn judged(case: &Case, finished: &Finished) -> Seen {
     if case.mode == Mode::Exact {
         for line in near(finished).filter(|text| !text.contains(UNDISTURBED)) {
             fail(format!("a more urgent partition was disturbed: {line}"));
+        }
+        seen.worst_ns = near(finished).filter_map(worst_ns).max();
+        match (seen.worst_ns, promised) {
+            (Some(worst), Some(promised)) if worst <= promised => {}
+            (worst, promised) => fail(format!(
+                "the most urgent partition woke within {worst:?} ns, promised were {promised:?}"
+            )),
         }
     }
     // `rows N GROUP least M: ROW`
@@ -241,7 +263,14 @@ fn judged(case: &Case, finished: &Finished) -> Seen {
             seen.rows.insert(group.to_owned(), least.unwrap_or(0));
         }
     }
+    seen.failures = failures;
     seen
+}
+
+/// Returns how late a beat of a sentinel's span was at most: `span N ... worst_ns N ...`.
+fn worst_ns(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(" worst_ns ")?;
+    rest.split(' ').next()?.parse().ok()
 }
 
 /// Returns what the more urgent sentinel said of its spans.
