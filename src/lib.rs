@@ -11,7 +11,7 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | words | [`addr`], [`ids`], [`message`] | nothing |
+//! | words | [`addr`], [`ids`], [`message`], [`regs`] | nothing |
 //! | models | [`board`], [`config`], [`console`], [`device`], [`sched`], [`smccc`], [`stage1`], [`stage2`], [`trace`], [`trap`], [`uart`], [`vcpu`], [`vgic`], `random` (binary) | words |
 //! | partitions | [`partition`], [`security`] (words alone: the threat model) | words, models |
 //! | instruction set | `arch`: the only folder with `asm!`; knows no partitions | words, models |
@@ -180,6 +180,7 @@ pub mod device;
 pub mod ids;
 pub mod message;
 pub mod partition;
+pub mod regs;
 pub mod sched;
 pub mod security;
 pub mod smccc;

@@ -1,9 +1,9 @@
-//! The virtual interrupt controller (GICv3) of one partition: distributor, redistributors, and list registers as a
-//! cache of the interrupts' state.
+//! The virtual interrupt controller (GICv3, or GICv2 where the board has one) of one partition: distributor, redistributors,
+//! and list registers as a cache of the interrupts' state.
 //!
 //! Pure: calls take register values and return what is to be done on hardware. The caller holds the partition's lock
 //! around every call. The state machine (`state`, `fold`, `refill`, `queue`) knows no register map; `distributor` and
-//! `redistributor` are the GICv3 map on top of it, so that a GICv2 map can stand beside them.
+//! `redistributor` are the GICv3 map on top of it, `gicv2` is the GICv2 map, whose SGIs have senders (`senders`).
 //!
 //! # How the hardware and the model keep together
 //! The model owns the list registers while a vCPU is out of the guest. From [`Vgic::refill`] (guest entry) to
@@ -35,11 +35,13 @@ mod bank;
 mod direct;
 mod distributor;
 mod fold;
+mod gicv2;
 pub mod list_register;
 mod queue;
 mod redistributor;
 mod refill;
 mod registers;
+mod senders;
 mod sgi;
 mod signal;
 mod state;
@@ -58,6 +60,8 @@ use bank::{Bank, Irq, NOBODY, at};
 
 /// List registers that a CPU can have at most.
 pub const MAX_LIST_REGISTERS: usize = 16;
+/// vCPUs that a GICv2 can have at most.
+pub const MAX_V2_VCPUS: usize = 8;
 /// Banks of SPIs at most: INTIDs 32..=1023, of which the last four do not exist.
 pub const MAX_SPI_BANKS: usize = 31;
 /// The highest INTID of an SPI.
@@ -146,6 +150,8 @@ pub struct Vgic<'m> {
     groups: u8,
     /// Implemented list registers, as a mask.
     slots: u16,
+    /// It is a GICv2: SGIs have senders, and vCPUs are targets by number.
+    sourced: bool,
 }
 
 impl<'m> Vgic<'m> {
@@ -165,6 +171,7 @@ impl<'m> Vgic<'m> {
             spis: spis.split_at_mut(spi_count).0,
             groups: 0,
             slots: (u32::MAX >> (32 - count)) as u16,
+            sourced: false,
         };
         for cpu in &mut *vgic.cpus {
             cpu.private = Bank::new();
@@ -175,6 +182,15 @@ impl<'m> Vgic<'m> {
         }
         vgic.reset();
         vgic
+    }
+
+    /// Makes it a GICv2, which has its first eight vCPUs, and is in its power-on state then.
+    pub fn into_gicv2(mut self) -> Self {
+        let count = self.cpus.len().min(MAX_V2_VCPUS);
+        self.cpus = self.cpus.split_at_mut(count).0;
+        self.sourced = true;
+        self.reset();
+        self
     }
 
     /// Returns everything to the power-on state, for a restart of the partition; what it owns stays. No vCPU may be in
@@ -194,8 +210,12 @@ impl<'m> Vgic<'m> {
         let bank = step.wrapping_sub(self.cpus.len());
         if let Some(cpu) = self.cpus.get_mut(step) {
             cpu.reset();
+            self.reset_as_gicv2(step);
         } else if let Some(spis) = self.spis.get_mut(bank) {
             spis.reset();
+            if self.sourced && self.cpus.len() > 1 {
+                spis.target = [NOBODY; bank::PER_BANK];
+            }
         }
         step + 1 < self.cpus.len() + self.spis.len()
     }

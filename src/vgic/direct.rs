@@ -2,12 +2,14 @@
 
 use super::Vgic;
 use super::bank::{Bank, Irq, put, set, vcpu_bit};
-use super::list_register::{self, EOI, HW, PENDING, STATE};
+use super::list_register::{self, EOI, HW, Link, PENDING, STATE};
 use super::queue::{Stage, flag};
 use crate::ids::VcpuId;
 
 /// What makes list registers, or what waits for one, a matter of weighing.
-const SPECIAL: u8 = flag::RESTAGE | flag::PULL | flag::SPILLING | flag::WAITING;
+const SPECIAL: u8 = BUSY | flag::UNLINKED;
+/// [`SPECIAL`] with GICv2.
+const BUSY: u8 = flag::RESTAGE | flag::PULL | flag::SPILLING | flag::WAITING;
 
 /// The list registers, as far as a direct delivery needs them.
 pub trait Present {
@@ -136,6 +138,38 @@ impl Vgic<'_> {
         let slot = free.trailing_zeros() as usize;
         stage.recent = slot as u8;
         // One that is not in use holds no interrupt.
+        let shown = present.present(slot, stage.list_register(slot));
+        if shown {
+            stage.changed &= !vcpu_bit(slot as u8);
+        }
+        shown
+    }
+}
+
+impl Vgic<'_> {
+    /// [`Vgic::deliver_directly`] with GICv2, of a physical interrupt that EL2 acknowledged.
+    pub fn deliver_watched(&mut self, vcpu: VcpuId, intid: u16, present: impl Present) -> bool {
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let (groups, slots, bit) = (self.groups, self.slots, irq.bit());
+        let Some((bank, stage, target)) = self.at_target(irq) else {
+            return false;
+        };
+        let new = bank.hardware & !bank.physical & bit != 0;
+        if !new || target != vcpu.0 || !stage.is(flag::LIVE) {
+            return false;
+        }
+        let free = slots & !stage.used;
+        if !stage.present_as(Link::Maintenance, bank, irq, groups, slots, BUSY) {
+            return false;
+        }
+        bank.physical |= bit;
+        bank.latch |= bit;
+        put(&mut bank.home, irq.index(), target);
+        let slot = free.trailing_zeros() as usize;
+        stage.recent = slot as u8;
         let shown = present.present(slot, stage.list_register(slot));
         if shown {
             stage.changed &= !vcpu_bit(slot as u8);

@@ -204,7 +204,7 @@ impl Vgic<'_> {
     }
 
     /// Writes GICD_CTLR: only the two group enables can change.
-    fn write_ctlr(&mut self, value: u32) -> Effects {
+    pub(super) fn write_ctlr(&mut self, value: u32) -> Effects {
         let mut effects = Effects::NONE;
         let groups = value as u8 & 3;
         if groups == self.groups {

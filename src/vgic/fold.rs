@@ -2,7 +2,7 @@
 
 use super::Vgic;
 use super::bank::{Bank, Irq, bits, set};
-use super::list_register::{ACTIVE, EOI, HW, PENDING, STATE, intid};
+use super::list_register::{ACTIVE, EOI, HW, PENDING, SENT, STATE, intid};
 use super::queue::{Kind, Stage, flag};
 use crate::ids::VcpuId;
 
@@ -60,7 +60,7 @@ impl Vgic<'_> {
             return false;
         };
         let then = stage.list_register(slot);
-        if now & PENDING != 0 || then & (HW | EOI) == EOI {
+        if now & PENDING != 0 || then & (HW | EOI) == EOI || then & SENT != 0 {
             return false;
         }
         let bit = 1 << (intid(then) & 31);
@@ -100,6 +100,12 @@ impl Vgic<'_> {
         kick: &mut u16,
         deactivate: &mut impl FnMut(u16),
     ) {
+        if now & SENT != 0
+            && let Some(stage) = self.stage(vcpu)
+        {
+            let then = stage.list_register(slot);
+            self.take_sent(vcpu, then, now);
+        }
         let Some((bank, stage)) = self.at_home(vcpu, slot) else {
             return;
         };

@@ -4,6 +4,8 @@
 //! Arm IHI 0069 (GICv3/v4), register page `ICH_LR<n>_EL2`: `State` 63:62, `HW` 61, `Group` 60, `Priority` 55:48,
 //! `pINTID` 44:32 (with `HW` = 0 bit 41 is `EOI`), `vINTID` 31:0.
 
+use crate::regs::{SOURCE, SOURCE_SHIFT};
+
 /// `State` bit 0: the interrupt is pending.
 pub const PENDING: u64 = 1 << 62;
 /// `State` bit 1: the interrupt is active.
@@ -16,6 +18,11 @@ pub const HW: u64 = 1 << 61;
 pub const GROUP1: u64 = 1 << 60;
 /// Without `HW`: raise a maintenance interrupt when the guest deactivates this one.
 pub const EOI: u64 = 1 << 41;
+
+/// `pINTID`.
+pub const PHYSICAL: u64 = 0x1fff << PHYSICAL_SHIFT;
+/// In the model's own copy: an SGI of GICv2, with its sender in [`SOURCE`]. No hardware sees it.
+pub const SENT: u64 = 1 << 19;
 
 const PRIORITY_SHIFT: u32 = 48;
 const PHYSICAL_SHIFT: u32 = 32;
@@ -72,6 +79,16 @@ impl ListRegister {
 /// Returns the virtual INTID of a list register's bits, cut to 16 bits.
 pub const fn intid(bits: u64) -> u16 {
     bits as u16
+}
+
+/// Returns the bits with the vCPU that sent the SGI.
+pub const fn with_sender(bits: u64, sender: u8) -> u64 {
+    bits | SENT | (sender as u64) << SOURCE_SHIFT & SOURCE
+}
+
+/// Returns the vCPU that sent the SGI of a list register's bits.
+pub const fn sender(bits: u64) -> u8 {
+    ((bits & SOURCE) >> SOURCE_SHIFT) as u8
 }
 
 /// Returns the priority of a list register's bits.
@@ -131,6 +148,14 @@ mod tests {
             0xd0f8_0000_0000_0005,
             "three low priority bits do not exist"
         );
+    }
+
+    #[test]
+    fn encodes_the_sender_of_an_sgi() {
+        // Pending, EOI, the mark at bit 19, the sender at 16, INTID 3.
+        let sgi = with_sender(0x4000_0200_0000_0003, 5);
+        assert_eq!(sgi, 0x4000_0200_000d_0003);
+        assert_eq!((sender(sgi), intid(sgi)), (5, 3));
     }
 
     #[test]

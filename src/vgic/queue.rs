@@ -4,6 +4,7 @@
 //! The links lie in the interrupts' banks, for an SPI moves between vCPUs and waits in one list at most.
 
 use super::bank::{Bank, Irq, NIL, UNLISTED, at, put};
+use super::senders::Senders;
 use super::{MAX_LIST_REGISTERS, Vgic};
 
 /// Priority levels: five bits.
@@ -36,6 +37,8 @@ pub struct CpuInterface {
     pub(super) asleep: bool,
     /// What is or may be signalled to the vCPU.
     pub(super) stage: Stage,
+    /// Who sent its SGIs, with GICv2.
+    pub(super) senders: Senders,
 }
 
 impl CpuInterface {
@@ -45,6 +48,7 @@ impl CpuInterface {
             private: Bank::new(),
             asleep: true,
             stage: Stage::new(),
+            senders: Senders::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl CpuInterface {
         self.private.reset();
         self.asleep = true;
         self.stage.reset();
+        self.senders = Senders::new();
     }
 }
 
@@ -81,8 +86,10 @@ pub(super) mod flag {
     pub const SPILLING: u8 = 1 << 3;
     /// A list is not empty.
     pub const WAITING: u8 = 1 << 4;
+    /// Physical interrupts are not linked to their list registers, for good: see [`super::super::gicv2`].
+    pub const UNLINKED: u8 = 1 << 5;
     /// A refill is half done: the list registers were compared with the state, and are to be filled.
-    pub const HALVED: u8 = 1 << 5;
+    pub const HALVED: u8 = 1 << 6;
 }
 
 /// The list registers of a vCPU, and the lists of what waits for one.

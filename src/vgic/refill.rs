@@ -92,9 +92,9 @@ impl Stage {
 impl Vgic<'_> {
     /// Says whether [`Vgic::refill`] has anything to do before a vCPU enters the guest.
     pub fn needs_refill(&self, vcpu: VcpuId) -> bool {
-        self.cpus
-            .get(vcpu.0 as usize)
-            .is_some_and(|cpu| cpu.stage.flags & !flag::SPILLING & !flag::WAITING != flag::LIVE)
+        self.cpus.get(vcpu.0 as usize).is_some_and(|cpu| {
+            cpu.stage.flags & !(flag::SPILLING | flag::WAITING | flag::UNLINKED) != flag::LIVE
+        })
     }
 
     /// Returns the list registers that hold an interrupt, as a mask: those that `fold` will read.
@@ -197,6 +197,7 @@ impl Vgic<'_> {
         }
         if let Some(cpu) = self.cpus.get_mut(vcpu as usize) {
             cpu.stage.set_list_register(slot, image.unwrap_or(0));
+            cpu.senders.show(image.unwrap_or(0));
         }
         if image.is_none() {
             if let Some(bank) = self.bank_of(irq) {
@@ -214,6 +215,7 @@ impl Vgic<'_> {
         };
         if let Some(cpu) = self.cpus.get_mut(vcpu as usize) {
             cpu.stage.set_list_register(slot, image);
+            cpu.senders.show(image);
         }
         if let Some(bank) = self.bank_of(irq) {
             bank.resident |= irq.bit();

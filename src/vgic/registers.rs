@@ -26,6 +26,22 @@ pub enum Unfinished {
         /// vCPUs that do not have it yet.
         targets: u32,
     },
+    /// An SGI of GICv2.
+    #[doc(hidden)]
+    SentSgi {
+        intid: u16,
+        from: u8,
+        /// vCPUs that do not have it yet.
+        targets: u32,
+    },
+    /// The targets of SPIs, GICv2's: one interrupt is a piece.
+    #[doc(hidden)]
+    Targets {
+        intid: u16,
+        /// The bytes that are left.
+        bytes: u8,
+        value: u32,
+    },
 }
 
 /// What is left of a write to a register with one bit for each interrupt.
@@ -220,6 +236,16 @@ impl Vgic<'_> {
                 group,
                 targets,
             } => self.send_sgi(intid, group, targets),
+            Unfinished::SentSgi {
+                intid,
+                from,
+                targets,
+            } => self.send_from(intid, from, targets),
+            Unfinished::Targets {
+                intid,
+                bytes,
+                value,
+            } => self.write_targets(intid, bytes, value),
         }
     }
 

@@ -6,6 +6,9 @@ use super::queue::{Kind, Stage, flag, list_of};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
 
+/// What keeps a pending interrupt from going straight into a free list register of its vCPU.
+const NOT_PLAINLY: u8 = flag::LIVE | flag::WAITING | flag::UNLINKED;
+
 impl Vgic<'_> {
     /// Moves the line of an emulated device: `intid` is an SPI, or a PPI of `vcpu`. An interrupt with hardware behind it,
     /// or one that the guest does not own, has no such line.
@@ -142,7 +145,7 @@ impl Vgic<'_> {
             return self.pend_anywhere(irq, kick);
         };
         bank.latch |= irq.bit();
-        if stage.present(bank, irq, groups, slots, flag::LIVE | flag::WAITING) {
+        if stage.present(bank, irq, groups, slots, NOT_PLAINLY) {
             put(&mut bank.home, irq.index(), target);
             *kick |= vcpu_bit(target);
         } else if bank.resident & irq.bit() == 0 {
@@ -254,7 +257,7 @@ impl Vgic<'_> {
     }
 
     /// Says whether the hardware may be ahead of the model for an interrupt: it is in a list register of a live vCPU.
-    fn is_ahead(&self, irq: Irq) -> bool {
+    pub(super) fn is_ahead(&self, irq: Irq) -> bool {
         self.bank_at(irq)
             .filter(|bank| bank.resident & irq.bit() != 0)
             .and_then(|bank| self.cpus.get(at(&bank.home, irq.index()) as usize))
@@ -368,7 +371,11 @@ impl Vgic<'_> {
             active,
             link,
         };
-        Some(register.encode())
+        let image = register.encode();
+        match self.sourced {
+            false => Some(image),
+            true => Some(self.as_gicv2(irq, image)),
+        }
     }
 }
 
@@ -405,6 +412,28 @@ impl Stage {
         blocked: u8,
     ) -> bool {
         let bit = irq.bit();
+        let link = if bank.physical & bit != 0 {
+            Link::Physical
+        } else if bank.line_driven() & bit != 0 {
+            Link::Maintenance
+        } else {
+            Link::None
+        };
+        self.present_as(link, bank, irq, groups, slots, blocked)
+    }
+
+    /// [`Stage::present`] with a link.
+    #[inline(always)]
+    pub fn present_as(
+        &mut self,
+        link: Link,
+        bank: &mut Bank,
+        irq: Irq,
+        groups: u8,
+        slots: u16,
+        blocked: u8,
+    ) -> bool {
+        let bit = irq.bit();
         let free = slots & !self.used;
         let group1 = bank.group & bit != 0;
         let open = groups >> u8::from(group1) & 1 != 0;
@@ -418,13 +447,7 @@ impl Stage {
             group1,
             pending: true,
             active: false,
-            link: if bank.physical & bit != 0 {
-                Link::Physical
-            } else if bank.line_driven() & bit != 0 {
-                Link::Maintenance
-            } else {
-                Link::None
-            },
+            link,
         };
         bank.resident |= bit;
         self.set_list_register(free.trailing_zeros() as usize, register.encode());

@@ -156,7 +156,7 @@ impl Vgic<'_> {
         if irq.is_private() && bank.hardware & !bank.latch & bit != 0 {
             bank.physical |= bit;
             bank.latch |= bit;
-            let blocked = flag::LIVE | flag::WAITING;
+            let blocked = flag::LIVE | flag::WAITING | flag::UNLINKED;
             if cpu.stage.present(bank, irq, groups, slots, blocked) {
                 put(&mut bank.home, irq.index(), vcpu.0);
                 let urgency = super::bank::at(&bank.priority, irq.index());

@@ -7,6 +7,7 @@ mod model;
 mod races;
 mod reference;
 mod rules;
+mod senders;
 mod sleepers;
 mod sweep;
 mod turns;

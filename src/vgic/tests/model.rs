@@ -39,8 +39,13 @@ pub struct Run {
 
 impl Run {
     pub fn new(vcpus: usize, list_registers: usize, split: bool) -> Self {
+        Self::of_version(vcpus, list_registers, split, false)
+    }
+
+    /// The same, or with a GICv2.
+    pub fn of_version(vcpus: usize, list_registers: usize, split: bool, v2: bool) -> Self {
         Self {
-            world: World::ready(vcpus, list_registers),
+            world: World::ready_of_version(vcpus, list_registers, v2),
             reference: Reference::ready(vcpus),
             stacks: vec![Vec::new(); vcpus],
             loose: vec![Vec::new(); vcpus],
@@ -93,7 +98,7 @@ impl Run {
         let intid = CHOICE[usize::from(event.which) % CHOICE.len()];
         match event.kind {
             0..=3 => self.pend(vcpu, intid, event.value),
-            4 => self.unpend(vcpu, intid),
+            4 => self.unpend(vcpu, intid, event.value),
             5 | 6 => self.enable(vcpu, intid, event.value & 1 != 0),
             7 => self.set_priority(vcpu, intid, event.value & 0xf8),
             8 => self.toggle(vcpu, intid, event.value),
@@ -132,6 +137,7 @@ impl Run {
             for target in (0..self.stacks.len() as u8).filter(|target| targets >> target & 1 != 0) {
                 self.race(target, intid);
                 self.reference.line(target, intid).latch = true;
+                self.reference.line(target, intid).senders |= 1 << vcpu;
             }
             return self.world.send(vcpu, u64::from(intid) << 24 | targets);
         }
@@ -142,15 +148,19 @@ impl Run {
         self.write_bit(vcpu, ISPENDR, intid);
     }
 
-    fn unpend(&mut self, vcpu: u8, intid: u16) {
+    fn unpend(&mut self, vcpu: u8, intid: u16, value: u8) {
         self.race(vcpu, intid);
+        if self.world.v2 && intid < 16 {
+            return self.change_senders(vcpu, intid, value);
+        }
         self.reference.line(vcpu, intid).latch = false;
         self.write_bit(vcpu, ICPENDR, intid);
     }
 
     fn enable(&mut self, vcpu: u8, intid: u16, enabled: bool) {
         self.race(vcpu, intid);
-        self.reference.line(vcpu, intid).enabled = enabled;
+        let for_good = self.world.v2 && intid < 16;
+        self.reference.line(vcpu, intid).enabled = enabled || for_good;
         self.write_bit(vcpu, if enabled { ISENABLER } else { ICENABLER }, intid);
     }
 
@@ -162,10 +172,12 @@ impl Run {
         self.reference.line(vcpu, intid).priority = priority;
         let offset = IPRIORITYR + u64::from(intid);
         let value = priority.into();
-        self.world.access(vcpu, offset, |vgic| match intid < 32 {
-            true => vgic.redistributor_write(VcpuId(vcpu), SGI_FRAME + offset, 1, value),
-            false => vgic.distributor_write(offset, 1, value),
-        });
+        if intid < 32 {
+            let write = self.world.private_write(vcpu, offset, 1, value);
+            return self.world.access(vcpu, offset, write);
+        }
+        let write = self.world.shared_write(vcpu, offset, 1, value);
+        self.world.access(vcpu, offset, write);
     }
 
     fn toggle(&mut self, vcpu: u8, intid: u16, value: u8) {
@@ -196,10 +208,11 @@ impl Run {
         let target = value % (self.stacks.len() as u8 + 1);
         let exists = target < self.stacks.len() as u8;
         self.reference.line(vcpu, intid).target = exists.then_some(target);
-        let offset = 0x6000 + 8 * u64::from(intid);
-        self.world.access(vcpu, 0, |vgic| {
-            vgic.distributor_write(offset, 8, target.into())
-        });
+        if self.world.v2 && self.stacks.len() == 1 {
+            // It has no choice.
+            self.reference.line(vcpu, intid).target = Some(0);
+        }
+        self.world.route(vcpu, intid, target);
     }
 
     fn move_line(&mut self, vcpu: u8, intid: u16, level: bool) {
@@ -243,6 +256,9 @@ impl Run {
             "{intid} was delivered twice"
         );
         self.reference.acknowledge(vcpu, intid);
+        if self.world.v2 && intid < 16 {
+            self.acknowledge_sender(vcpu, intid, late);
+        }
         self.stacks[vcpu as usize].push(intid);
     }
 
@@ -349,13 +365,13 @@ impl Run {
         }
         for (&(owner, intid), line) in &self.reference.lines {
             let vcpu = owner.unwrap_or(0);
-            let read = |offset| match owner {
-                Some(vcpu) => {
-                    let at = SGI_FRAME + offset;
-                    self.world.vgic.redistributor_read(VcpuId(vcpu), at, 4)
-                }
-                None => self.world.vgic.distributor_read(offset + 4, 4),
-            };
+            let word = if owner.is_some() { 0 } else { 4 };
+            let read = |offset| self.world.peek(owner, offset + word);
+            if self.world.v2 && intid < 16 {
+                let seen = self.world.peek(owner, SPENDSGIR + u64::from(intid & !3));
+                let seen = seen >> (intid % 4 * 8) & 0xff;
+                assert_eq!(seen as u8, line.senders, "{intid}'s senders");
+            }
             let bit = |offset| read(offset) >> (intid & 31) & 1 != 0;
             assert_eq!(bit(ISACTIVER), line.active, "{intid} active");
             assert_eq!(bit(ISPENDR), line.pending(), "{intid} pending");
@@ -429,10 +445,10 @@ proptest! {
     fn a8_random_events_agree_with_the_state_diagram(
         vcpus in 1..=3usize,
         list_registers in 1..=4usize,
-        split: bool,
+        (split, v2) in any::<(bool, bool)>(),
         events in events(120),
     ) {
-        let mut run = Run::new(vcpus, list_registers, split);
+        let mut run = Run::of_version(vcpus, list_registers, split, v2);
         for event in events {
             run.step(event);
             run.check_list_registers();
@@ -450,10 +466,10 @@ proptest! {
     fn a8_nothing_is_lost_or_invented_when_kicks_come_late(
         vcpus in 2..=3usize,
         list_registers in 1..=4usize,
-        split: bool,
+        (split, v2) in any::<(bool, bool)>(),
         events in events(120),
     ) {
-        let mut run = Run::new(vcpus, list_registers, split);
+        let mut run = Run::of_version(vcpus, list_registers, split, v2);
         run.world.prompt = false;
         for event in events {
             run.step(event);

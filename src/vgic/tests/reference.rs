@@ -17,6 +17,8 @@ pub struct Line {
     pub active: bool,
     /// vCPU that takes it.
     pub target: Option<u8>,
+    /// Of which vCPUs an SGI of GICv2 is pending, as a mask.
+    pub senders: u8,
     /// Its line is a physical one, which the virtual GIC does not see.
     pub hardware: bool,
 }

@@ -3,6 +3,15 @@
 use super::super::MAX_LIST_REGISTERS;
 use super::world::World;
 use crate::ids::VcpuId;
+use crate::regs::{gich_list_register, ich_list_register};
+
+/// Returns what hardware has of a list register that was written.
+fn held(v2: bool, value: u64) -> u64 {
+    match v2 {
+        true => ich_list_register(gich_list_register(value)),
+        false => value,
+    }
+}
 
 impl World {
     /// A vCPU leaves the guest.
@@ -55,7 +64,7 @@ impl World {
         let values = self.vgic.list_registers(VcpuId(vcpu));
         for (slot, lr) in cpu.lr.iter_mut().enumerate() {
             if refill.changed & 1 << slot != 0 {
-                *lr = values[slot];
+                *lr = held(self.v2, values[slot]);
             }
         }
         self.entered(vcpu, refill.hcr, refill.kick);
@@ -66,12 +75,14 @@ impl World {
         let cpu = &mut self.cpus[vcpu as usize];
         let lrs = &mut cpu.lr;
         let there = lrs.len();
-        let stale = u16::MAX;
+        let (stale, v2) = (u16::MAX, self.v2);
         let mut comes = 0;
         let come = loop {
             let write = |mask: u16, values: &[u64; MAX_LIST_REGISTERS]| {
                 assert_eq!(u32::from(mask), (1 << there) - 1);
-                lrs.copy_from_slice(&values[..there]);
+                for (lr, value) in lrs.iter_mut().zip(values) {
+                    *lr = held(v2, *value);
+                }
             };
             let come = self.vgic.come(VcpuId(vcpu), 27, cpu.vmcr, stale, write);
             if !come.unfinished {

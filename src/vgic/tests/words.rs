@@ -29,10 +29,16 @@ impl Run {
         };
         self.world.patient = true;
         let owned = self.lines(vcpu, first).fold(0, |mask, bit| mask | 1 << bit);
-        self.world.access(vcpu, at, |vgic| match first {
-            0 => vgic.redistributor_write(VcpuId(vcpu), SGI_FRAME + at, 4, word.into()),
-            _ => vgic.distributor_write(at, 4, word.into()),
-        });
+        match first {
+            0 => {
+                let write = self.world.private_write(vcpu, at, 4, word);
+                self.world.access(vcpu, at, write);
+            }
+            _ => {
+                let write = self.world.shared_write(vcpu, at, 4, word);
+                self.world.access(vcpu, at, write);
+            }
+        }
         self.write_rest(vcpu, at, first, word, owned, value);
         self.world.patient = false;
     }
@@ -91,6 +97,11 @@ impl Run {
     /// Leaves out what the reference cannot follow, as the events of single interrupts do.
     fn allowed(&mut self, vcpu: u8, offset: u64, first: u16, wanted: u32) -> u32 {
         let mut word = wanted;
+        let pends_or_enables = matches!(offset, ISENABLER | ICENABLER | ISPENDR | ICPENDR);
+        if self.world.v2 && first == 0 && pends_or_enables {
+            // Of no effect on SGIs, which the reference does not know.
+            word &= !0xffff;
+        }
         for bit in self.lines(vcpu, first) {
             let (mask, intid) = (1 << bit, first + bit);
             let line = *self.reference.line(vcpu, intid);

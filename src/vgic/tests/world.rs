@@ -20,7 +20,11 @@ pub const ICPENDR: u64 = 0x280;
 pub const ISACTIVER: u64 = 0x300;
 pub const ICACTIVER: u64 = 0x380;
 pub const IPRIORITYR: u64 = 0x400;
+pub const ITARGETSR: u64 = 0x800;
 pub const ICFGR: u64 = 0xc00;
+pub const SGIR: u64 = 0xf00;
+pub const CPENDSGIR: u64 = 0xf10;
+pub const SPENDSGIR: u64 = 0xf20;
 /// Where a redistributor's SGI frame begins.
 pub const SGI_FRAME: u64 = 0x1_0000;
 
@@ -62,6 +66,8 @@ pub struct World {
     pub rest: Option<Unfinished>,
     /// Exits so far: the ways out and in take turns.
     pub turns: usize,
+    /// It is a GICv2, its list registers packed as that has them.
+    pub v2: bool,
 }
 
 /// Key of a vCPU's physical timer interrupt.
@@ -73,10 +79,18 @@ impl World {
     /// Makes a partition with `vcpus` vCPUs and `list_registers` list registers each, all in the guest: SPIs 32..=39 are
     /// emulated (even ones level), 40..=47 have hardware (even ones level), PPI 27 has hardware, PPI 30 is emulated.
     pub fn new(vcpus: usize, list_registers: usize) -> Self {
+        Self::of_version(vcpus, list_registers, false)
+    }
+
+    /// The same, or with a GICv2.
+    fn of_version(vcpus: usize, list_registers: usize, v2: bool) -> Self {
         let cpus = (0..vcpus).map(|_| CpuInterface::new()).collect();
         let memory = Vec::leak::<'static>(cpus);
         let spis = Vec::leak::<'static>(vec![SpiBank::new(); 2]);
         let mut vgic = Vgic::new(memory, spis, list_registers);
+        if v2 {
+            vgic = vgic.into_gicv2();
+        }
         let mut physical = BTreeMap::new();
         for intid in 32..48u16 {
             let (edge, hardware) = (intid & 1 != 0, intid >= 40);
@@ -109,6 +123,7 @@ impl World {
             patient: false,
             rest: None,
             turns: 0,
+            v2,
         };
         (0..vcpus as u8).for_each(|vcpu| world.enter(vcpu));
         world
@@ -116,7 +131,15 @@ impl World {
 
     /// The same with everything in group 1, enabled, at priority 0xa0, and both groups enabled in the distributor.
     pub fn ready(vcpus: usize, list_registers: usize) -> Self {
-        let mut world = Self::new(vcpus, list_registers);
+        Self::ready_of_version(vcpus, list_registers, false)
+    }
+
+    /// The same, or with a GICv2, all SPIs routed to vCPU 0.
+    pub fn ready_of_version(vcpus: usize, list_registers: usize, v2: bool) -> Self {
+        let mut world = Self::of_version(vcpus, list_registers, v2);
+        for intid in (32..48).filter(|_| v2) {
+            world.route(0, intid, 0);
+        }
         world.write(0, GICD_CTLR, 3);
         world.write(0, IGROUPR + 4, 0xffff_ffff);
         world.write(0, ISENABLER + 4, 0xffff_ffff);
@@ -194,10 +217,12 @@ impl World {
     pub fn deliver(&mut self, vcpu: u8, intid: u16, physical: bool) -> bool {
         let lrs = &mut self.cpus[vcpu as usize].lr;
         let present = Registers(std::cell::Cell::from_mut(lrs.as_mut_slice()).as_slice_of_cells());
-        if !self
-            .vgic
-            .deliver_directly(VcpuId(vcpu), intid, physical, present)
-        {
+        let id = VcpuId(vcpu);
+        let delivered = match self.v2 {
+            true => self.vgic.deliver_watched(id, intid, present),
+            false => self.vgic.deliver_directly(id, intid, physical, present),
+        };
+        if !delivered {
             return false;
         }
         self.check_images(vcpu);
@@ -247,17 +272,70 @@ impl World {
         assert_eq!(self.kicks, 0);
     }
 
+    /// Returns how a vCPU writes `width` bytes at an offset of the distributor.
+    pub fn shared_write(
+        &self,
+        vcpu: u8,
+        offset: u64,
+        width: u8,
+        value: u32,
+    ) -> impl FnOnce(&mut Vgic<'static>) -> Effects + use<> {
+        let (v2, value) = (self.v2, value.into());
+        move |vgic| match v2 {
+            true => vgic.banked_write(VcpuId(vcpu), offset, width, value),
+            false => vgic.distributor_write(offset, width, value),
+        }
+    }
+
+    /// The same of its own interrupts' registers.
+    pub fn private_write(
+        &self,
+        vcpu: u8,
+        offset: u64,
+        width: u8,
+        value: u32,
+    ) -> impl FnOnce(&mut Vgic<'static>) -> Effects + use<> {
+        let (v2, value) = (self.v2, value.into());
+        move |vgic| match v2 {
+            true => vgic.banked_write(VcpuId(vcpu), offset, width, value),
+            false => vgic.redistributor_write(VcpuId(vcpu), SGI_FRAME + offset, width, value),
+        }
+    }
+
+    /// Returns a word of an interrupt's registers, or `owner`'s own.
+    pub fn peek(&self, owner: Option<u8>, offset: u64) -> u64 {
+        let vcpu = VcpuId(owner.unwrap_or(0));
+        match (self.v2, owner) {
+            (true, _) => self.vgic.banked_read(vcpu, offset, 4),
+            (false, Some(_)) => self.vgic.redistributor_read(vcpu, SGI_FRAME + offset, 4),
+            (false, None) => self.vgic.distributor_read(offset, 4),
+        }
+    }
+
+    /// A vCPU routes an SPI to a vCPU.
+    pub fn route(&mut self, vcpu: u8, intid: u16, target: u8) {
+        let v2 = self.v2;
+        self.access(vcpu, 0, |vgic| match v2 {
+            true => {
+                let offset = ITARGETSR + u64::from(intid);
+                vgic.banked_write(VcpuId(vcpu), offset, 1, 1 << target)
+            }
+            false => vgic.distributor_write(0x6000 + 8 * u64::from(intid), 8, target.into()),
+        });
+    }
+
     /// A vCPU writes a word of the distributor.
     pub fn write(&mut self, vcpu: u8, offset: u64, value: u32) {
-        self.access(vcpu, offset, |vgic| {
-            vgic.distributor_write(offset, 4, value.into())
-        });
+        self.access(vcpu, offset, self.shared_write(vcpu, offset, 4, value));
     }
 
     /// A vCPU reads a word of the distributor.
     pub fn read(&mut self, vcpu: u8, offset: u64) -> u32 {
         self.bounce(vcpu);
-        let own = self.vgic.distributor_read(offset, 4) as u32;
+        let own = match self.v2 {
+            true => self.vgic.banked_read(VcpuId(vcpu), offset, 4) as u32,
+            false => self.vgic.distributor_read(offset, 4) as u32,
+        };
         let Some((first, mask)) = self.vgic.physical_pending_bits(offset) else {
             return own;
         };
@@ -274,17 +352,13 @@ impl World {
 
     /// A vCPU writes a word of its own SGI frame.
     pub fn write_private(&mut self, vcpu: u8, offset: u64, value: u32) {
-        let at = SGI_FRAME + offset;
-        self.access(vcpu, offset, |vgic| {
-            vgic.redistributor_write(VcpuId(vcpu), at, 4, value.into())
-        });
+        self.access(vcpu, offset, self.private_write(vcpu, offset, 4, value));
     }
 
     /// A vCPU reads a word of its own SGI frame.
     pub fn read_private(&mut self, vcpu: u8, offset: u64) -> u32 {
         self.bounce(vcpu);
-        self.vgic
-            .redistributor_read(VcpuId(vcpu), SGI_FRAME + offset, 4) as u32
+        self.peek(Some(vcpu), offset) as u32
     }
 
     /// A vCPU exits, asks something of the virtual GIC, and enters again. It is folded only where the rules say so.
@@ -309,7 +383,7 @@ impl World {
         offset: u64,
         act: impl FnOnce(&mut Vgic<'static>) -> Effects,
     ) {
-        if Vgic::wants_fold(offset) {
+        if Vgic::wants_fold(offset) || self.v2 && Vgic::banked_wants_fold(offset) {
             self.exit(vcpu);
         }
         let effects = act(&mut self.vgic);
@@ -326,6 +400,10 @@ impl World {
 
     /// A vCPU sends an SGI by `ICC_SGI1R_EL1`.
     pub fn send(&mut self, vcpu: u8, value: u64) {
+        if self.v2 {
+            let sgir = (value as u32 & 0xff) << 16 | value as u32 >> 24 & 0xf;
+            return self.write(vcpu, SGIR, sgir);
+        }
         let alone = value & 0xffff == 1 << vcpu;
         if alone && self.deliver(vcpu, (value >> 24) as u16 & 0xf, false) {
             return;
@@ -374,9 +452,9 @@ impl World {
         }
     }
 
-    /// A guest writes DIR, which traps while something active is spilled.
+    /// A guest writes DIR, which traps while something active is spilled, and always with GICv2.
     pub fn dir(&mut self, vcpu: u8, intid: u16) {
-        if self.cpus[vcpu as usize].hcr & hcr::TDIR == 0 {
+        if self.cpus[vcpu as usize].hcr & hcr::TDIR == 0 && !self.v2 {
             return self.deactivate(vcpu, intid);
         }
         self.exit(vcpu);
