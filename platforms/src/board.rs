@@ -36,9 +36,6 @@ impl<'a> HostBoard<'a> {
     pub fn read(dtb: &'a [u8]) -> Result<Self, String> {
         let tree = Tree::new(dtb).map_err(|error| error.to_string())?;
         let board = Board::read(tree, None).map_err(|error| error.to_string())?;
-        if let GicVersion::V2 { .. } = board.gic.version {
-            return Err("the board has a GICv2, which is not built yet: EL2 needs a GICv3".into());
-        }
         let nodes = nodes_of(&tree).map_err(|error| error.to_string())?;
         Ok(Self {
             board,
@@ -180,19 +177,31 @@ impl<'a> HostBoard<'a> {
         }
     }
 
+    /// Returns the layout of QEMU's machine `virt` with a GIC of the board's version.
+    pub fn virt_layout(&self) -> Layout {
+        match &self.board.gic.version {
+            GicVersion::V3 { .. } => Layout::VIRT,
+            GicVersion::V2 { .. } => Layout::VIRT_GICV2,
+        }
+    }
+
     /// Returns the layout that follows the board: its own GIC, UART and RAM addresses.
     pub fn layout(&self) -> Layout {
         let board = &self.board;
-        let gicr = match &board.gic.version {
-            GicVersion::V3 { redistributors, .. } => redistributors.first().map(|r| r.start()),
-            GicVersion::V2 { .. } => None,
+        let (gicr, gicv2) = match &board.gic.version {
+            GicVersion::V3 { redistributors, .. } => {
+                let first = redistributors.first().map(|r| r.start());
+                (first.unwrap_or(Layout::VIRT.gicr), false)
+            }
+            GicVersion::V2 { cpu, .. } => (cpu.start(), true),
         };
         let pl011 = board.console.as_ref().filter(|c| c.kind == UartKind::Pl011);
         let intid = pl011.and_then(|c| c.interrupt).map(|i| i.intid);
         Layout {
             ram: board.memory.first().map_or(Layout::VIRT.ram, |r| r.start()),
             gicd: board.gic.distributor.start(),
-            gicr: gicr.unwrap_or(Layout::VIRT.gicr),
+            gicr,
+            gicv2,
             uart: pl011.map_or(Layout::VIRT.uart, |c| c.registers.start()),
             uart_intid: intid.unwrap_or(Layout::VIRT.uart_intid),
         }

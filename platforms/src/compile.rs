@@ -331,6 +331,7 @@ fn globals(
         console_priority: system.console_priority,
         reset_on_panic: system.reset_on_panic,
         scrub_at_boot: system.scrub_at_boot,
+        gicv2: board.board.gic.version.number() == 2,
         uart: driven.and_then(|uart| uart.model()),
         uart_hpa: driven.map_or(0, |uart| uart.registers.start()),
         uart_interrupt: driven.and_then(|uart| uart.interrupt),

@@ -35,6 +35,8 @@ pub struct Globals {
     pub scrub_at_boot: bool,
     /// What drives the board's console.
     pub uart: Option<Model>,
+    /// Whether the board, and so every guest, has a GICv2.
+    pub gicv2: bool,
     /// Where its registers are.
     pub uart_hpa: u64,
     /// Its interrupt.
@@ -130,11 +132,7 @@ pub fn write(globals: &Globals, plans: &[Plan], pcpus: &[Pcpu], channels: &[Chan
         } else {
             on_panic::PARK
         },
-        flags: if globals.scrub_at_boot {
-            system_flags::SCRUB_AT_BOOT
-        } else {
-            0
-        },
+        flags: flags_of(globals),
         uart_kind: globals.uart.map_or(0, Model::code),
         uart_out: globals.uart.map_or(0, |model| {
             globals.uart_hpa + u64::from(model.transmit_register())
@@ -148,6 +146,13 @@ pub fn write(globals: &Globals, plans: &[Plan], pcpus: &[Pcpu], channels: &[Chan
         ..Header::default()
     };
     tables.write(&mut header)
+}
+
+/// Returns the header's flags.
+fn flags_of(globals: &Globals) -> u32 {
+    let when = |holds, flag| if holds { flag } else { 0 };
+    when(globals.scrub_at_boot, system_flags::SCRUB_AT_BOOT)
+        | when(globals.gicv2, system_flags::GICV2)
 }
 
 impl Tables {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead::addr::{PAGE_BYTES, Range};
-use bulkhead::config::record::access;
+use bulkhead::config::record::{access, gic, system_flags};
 
 use crate::reader::Span;
 use crate::table::{OnFault, Watchdog};
@@ -63,18 +63,16 @@ pub struct Layout {
     pub ram: u64,
     /// The distributor.
     pub gicd: u64,
-    /// The first redistributor.
+    /// The first redistributor, or the CPU interface of a GICv2.
     pub gicr: u64,
+    /// The interrupt controller is a GICv2.
+    pub gicv2: bool,
     /// The emulated UART.
     pub uart: u64,
     /// Its interrupt.
     pub uart_intid: u32,
 }
 
-/// Bytes of the virtual distributor's window.
-pub const GICD_BYTES: u64 = 0x1_0000;
-/// Bytes of one virtual redistributor's windows.
-pub const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of the emulated UART's window.
 pub const UART_BYTES: u64 = 0x1000;
 
@@ -84,9 +82,31 @@ impl Layout {
         ram: 0x4000_0000,
         gicd: 0x0800_0000,
         gicr: 0x080a_0000,
+        gicv2: false,
         uart: 0x0900_0000,
         uart_intid: 33,
     };
+    /// The same with a GICv2.
+    pub const VIRT_GICV2: Self = Self {
+        gicr: 0x0801_0000,
+        gicv2: true,
+        ..Self::VIRT
+    };
+
+    /// Returns the bytes of the virtual distributor's window.
+    pub const fn gicd_bytes(&self) -> u64 {
+        gic::distributor_bytes(self.flags())
+    }
+
+    /// Returns the bytes of the redistributors' window with a number of vCPUs, or of the CPU interface's.
+    pub const fn gicr_bytes(&self, vcpus: usize) -> u64 {
+        gic::interface_bytes(self.flags(), vcpus as u64)
+    }
+
+    /// Returns the interrupt controller's part of the header's flags.
+    pub const fn flags(&self) -> u32 {
+        if self.gicv2 { system_flags::GICV2 } else { 0 }
+    }
 }
 
 /// A piece of a partition's memory.

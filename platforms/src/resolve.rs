@@ -2,6 +2,7 @@
 
 use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::payload::{GUEST_END, MAX_REGIONS};
+use bulkhead::config::record::gic::MAX_V2_VCPUS;
 use bulkhead::ids::MAX_VCPUS;
 
 use crate::board::{Found, HostBoard, is_memory};
@@ -31,7 +32,7 @@ pub fn resolve(
     let layout = if partition.board_layout {
         board.layout()
     } else {
-        Layout::VIRT
+        board.virt_layout()
     };
     if let Some(extra) = partition.memory.get(MAX_REGIONS) {
         let title = format!("a partition has at most {MAX_REGIONS} pieces of memory");
@@ -116,12 +117,16 @@ fn vcpus(
     emulated: bool,
     out: &mut Diagnostics,
 ) -> Vec<Vcpu> {
-    if let Some(extra) = partition.vcpus.get(MAX_VCPUS) {
-        let title = format!("a partition has at most {MAX_VCPUS} vCPUs");
-        let text = format!("vCPU {MAX_VCPUS} of `{}`", partition.name.value);
+    let (most, on) = match board.board.gic.version.number() {
+        2 => (MAX_V2_VCPUS, " on a board with a GICv2"),
+        _ => (MAX_VCPUS, ""),
+    };
+    if let Some(extra) = partition.vcpus.get(most) {
+        let title = format!("a partition has at most {most} vCPUs{on}");
+        let text = format!("vCPU {most} of `{}`", partition.name.value);
         out.refuse(Rule::TooManyVcpus, title, &extra.span, text);
     }
-    let vcpus = partition.vcpus.iter().take(MAX_VCPUS);
+    let vcpus = partition.vcpus.iter().take(most);
     vcpus
         .filter_map(|v| vcpu(v, board, emulated, out))
         .collect()

@@ -10,7 +10,7 @@ use bulkhead::ids::{Mpidr, VcpuId};
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use self::encode::Encode;
-use crate::plan::{GICD_BYTES, GICR_BYTES, Plan, UART_BYTES};
+use crate::plan::{Plan, UART_BYTES};
 
 /// Handle of the interrupt controller's node.
 const GIC_HANDLE: u32 = 1;
@@ -33,6 +33,8 @@ const PPI: u32 = 1;
 const RISING: u32 = 1;
 /// Trigger flags of a GIC specifier: high level.
 const HIGH: u32 = 4;
+/// Where the flags of a private interrupt of a GICv2 have the CPUs that it belongs to.
+const PPI_CPUS_SHIFT: u32 = 8;
 /// First INTID of a shared peripheral interrupt.
 const FIRST_SPI: u32 = 32;
 
@@ -68,7 +70,7 @@ pub fn generate(plan: &Plan, cpus: &[String], board: &DeviceTree, words: Words<'
     add_memory(root, plan);
     root.add_child(cpu_nodes(cpus));
     root.add_child(psci());
-    root.add_child(timer());
+    root.add_child(timer(plan));
     root.add_child(interrupt_controller(plan));
     if let Some(console) = &plan.console {
         let name = format!("pl011@{:x}", console.gpa);
@@ -175,10 +177,15 @@ fn psci() -> DeviceTreeNode {
 }
 
 /// `/timer`: secure, physical, virtual and EL2's, in this order because the binding names them by position.
-fn timer() -> DeviceTreeNode {
+fn timer(plan: &Plan) -> DeviceTreeNode {
     let mut timer = node("timer");
     put(&mut timer, "compatible", "arm,armv8-timer");
-    let interrupts = [13u32, 14, 11, 10].map(|number| [PPI, number, HIGH]);
+    // GICv2's binding wants to know which CPUs have it.
+    let cpus = match plan.layout.gicv2 {
+        false => 0,
+        true => ((1 << plan.vcpus.len()) - 1) << PPI_CPUS_SHIFT,
+    };
+    let interrupts = [13u32, 14, 11, 10].map(|number| [PPI, number, HIGH | cpus]);
     put(&mut timer, "interrupts", interrupts.concat());
     mark(&mut timer, "always-on");
     timer
@@ -188,15 +195,21 @@ fn timer() -> DeviceTreeNode {
 fn interrupt_controller(plan: &Plan) -> DeviceTreeNode {
     let layout = plan.layout;
     let mut intc = node(format!("intc@{:x}", layout.gicd));
-    put(&mut intc, "compatible", "arm,gic-v3");
+    let compatible = match layout.gicv2 {
+        false => "arm,gic-v3",
+        true => "arm,cortex-a15-gic",
+    };
+    put(&mut intc, "compatible", compatible);
     put(&mut intc, "#interrupt-cells", 3u32);
     put(&mut intc, "#address-cells", 2u32);
     put(&mut intc, "#size-cells", 2u32);
     mark(&mut intc, "ranges");
     mark(&mut intc, "interrupt-controller");
-    put(&mut intc, "#redistributor-regions", 1u32);
-    let redistributors = GICR_BYTES * plan.vcpus.len() as u64;
-    let reg = [layout.gicd, GICD_BYTES, layout.gicr, redistributors];
+    if !layout.gicv2 {
+        put(&mut intc, "#redistributor-regions", 1u32);
+    }
+    let (gicd_bytes, gicr_bytes) = (layout.gicd_bytes(), layout.gicr_bytes(plan.vcpus.len()));
+    let reg = [layout.gicd, gicd_bytes, layout.gicr, gicr_bytes];
     put(&mut intc, "reg", cells(&reg));
     put(&mut intc, "phandle", GIC_HANDLE);
     intc

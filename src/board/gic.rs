@@ -50,6 +50,16 @@ pub enum GicVersion {
     },
 }
 
+impl GicVersion {
+    /// Returns the version's number; a GICv4 is a GICv3.
+    pub const fn number(&self) -> u32 {
+        match self {
+            Self::V3 { .. } => 3,
+            Self::V2 { .. } => 2,
+        }
+    }
+}
+
 impl<'a> Gic<'a> {
     /// Reads the node of a GIC.
     pub(super) fn of(node: &Node<'a, '_>) -> Result<Self, BoardError<'a>> {

@@ -13,6 +13,7 @@ use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod channel;
+pub mod gic;
 pub use channel::{
     ChannelRecord, MAX_CHANNEL_BYTES, MAX_CHANNELS, MAX_CHANNELS_OF_ONE, SideRecord, channel_flags,
     channel_modulus,
@@ -184,6 +185,8 @@ pub struct TimeWindowRecord {
 pub mod system_flags {
     /// Zero every partition's memory before its first start too, not only at a restart.
     pub const SCRUB_AT_BOOT: u32 = 1 << 0;
+    /// The board that the table was compiled for has a GICv2, and so have its guests.
+    pub const GICV2: u32 = 1 << 1;
 }
 
 /// One partition.
@@ -210,9 +213,10 @@ pub struct PartitionRecord {
     pub entry: u64,
     /// GPA of the device tree, handed over in x0; 0 when there is none.
     pub dtb: u64,
-    /// GPA of the virtual distributor (64 KiB).
+    /// GPA of the virtual distributor, [`gic::distributor_bytes`].
     pub gicd: u64,
-    /// GPA of the first virtual redistributor (128 KiB for each vCPU, consecutive).
+    /// GPA of the first virtual redistributor (the others follow), or with [`system_flags::GICV2`] of the CPU interface;
+    /// [`gic::interface_bytes`] in all.
     pub gicr: u64,
     /// GPA of the emulated UART (4 KiB) when `console_model` names one.
     pub console_gpa: u64,

@@ -3,7 +3,7 @@
 use bulkhead::addr::{PAGE_BYTES, Range};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::plan::{GICD_BYTES, GICR_BYTES, Plan, UART_BYTES};
+use crate::plan::{Plan, UART_BYTES};
 use crate::reader::Span;
 use crate::resolve::GUEST_SPACE;
 use crate::rule::Rule;
@@ -48,11 +48,20 @@ impl Seen {
 /// Lists what EL2 emulates for a guest.
 fn emulated(plan: &Plan) -> impl Iterator<Item = Option<Seen>> {
     let (layout, span) = (&plan.layout, &plan.span);
-    let redistributors = GICR_BYTES * plan.vcpus.len().max(1) as u64;
+    let gicr = match layout.gicv2 {
+        false => "the GIC redistributors",
+        true => "the GIC CPU interface",
+    };
+    let gicr_bytes = layout.gicr_bytes(plan.vcpus.len().max(1));
     let console = plan.console.as_ref();
     [
-        Seen::new("the GIC distributor", layout.gicd, GICD_BYTES, span),
-        Seen::new("the GIC redistributors", layout.gicr, redistributors, span),
+        Seen::new(
+            "the GIC distributor",
+            layout.gicd,
+            layout.gicd_bytes(),
+            span,
+        ),
+        Seen::new(gicr, layout.gicr, gicr_bytes, span),
         console.and_then(|c| Seen::new("the console's UART", c.gpa, UART_BYTES, &c.span)),
     ]
     .into_iter()

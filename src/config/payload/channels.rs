@@ -2,9 +2,9 @@
 
 use super::super::record::{
     ChannelRecord, MAX_CHANNEL_BYTES, MAX_CHANNELS, MAX_CHANNELS_OF_ONE, PartitionRecord,
-    SideRecord, access, channel_flags, console_model,
+    SideRecord, access, channel_flags, console_model, gic,
 };
-use super::check::{GICD_BYTES, GICR_BYTES, SPI_END, guest_range};
+use super::check::{SPI_END, guest_range};
 use super::{Part, Payload, PayloadError};
 use crate::addr::{PAGE_BYTES, Range};
 
@@ -147,8 +147,9 @@ impl<'a> Payload<'a> {
         let has_console = of.console_model != console_model::NONE;
         let mut regions = self.regions(of).iter();
         let mut devices = self.devices(of).iter();
-        meets(of.gicd, GICD_BYTES)
-            || meets(of.gicr, GICR_BYTES * vcpus)
+        let version = self.header.flags;
+        meets(of.gicd, gic::distributor_bytes(version))
+            || meets(of.gicr, gic::interface_bytes(version, vcpus))
             || has_console && meets(of.console_gpa, PAGE_BYTES)
             || regions.any(|region| meets(region.gpa, region.size))
             || devices.any(|device| {

@@ -4,7 +4,7 @@ mod time;
 
 use super::super::record::{
     ANYWHERE, BY_POSITION, MAX_WATCHDOG_NS, NAME_BYTES, PartitionRecord, RegionRecord, Span, Text,
-    VcpuRecord, WindowRecord, access, console_model, on_fault, on_panic, partition_flags,
+    VcpuRecord, WindowRecord, access, console_model, gic, on_fault, on_panic, partition_flags,
     system_flags,
 };
 use super::{GUEST_END, MAX_REGIONS, Part, Payload, PayloadError, span_checked};
@@ -15,10 +15,6 @@ use crate::uart::Model;
 
 /// First INTID that is no shared peripheral interrupt any more.
 pub(super) const SPI_END: u32 = 1020;
-/// Bytes of a virtual distributor.
-pub(super) const GICD_BYTES: u64 = 0x1_0000;
-/// Bytes of a virtual redistributor.
-pub(super) const GICR_BYTES: u64 = 0x2_0000;
 
 /// Refuses a field's value unless a condition holds.
 struct Field {
@@ -69,7 +65,7 @@ impl Payload<'_> {
         let edge = header.uart_edge;
         field.must(edge <= 1, "uart_edge", u64::from(edge))?;
         let flags = header.flags;
-        let known = flags & !system_flags::SCRUB_AT_BOOT == 0;
+        let known = flags & !(system_flags::SCRUB_AT_BOOT | system_flags::GICV2) == 0;
         field.must(known, "flags", u64::from(flags))?;
         let bytes = header.trace_bytes;
         let known = bytes == 0 || trace::is_valid_size(bytes);
@@ -93,7 +89,11 @@ impl Payload<'_> {
             check_region(at, region, regions.get(..position).unwrap_or(&[]))?;
         }
         let vcpus = inside(self.vcpus, of.vcpus, at, Part::Vcpus)?;
-        count_of(at, Part::Vcpus, vcpus.len(), 1, MAX_VCPUS)?;
+        let most = match self.header.flags & system_flags::GICV2 {
+            0 => MAX_VCPUS,
+            _ => gic::MAX_V2_VCPUS,
+        };
+        count_of(at, Part::Vcpus, vcpus.len(), 1, most)?;
         for vcpu in vcpus {
             check_vcpu(at, vcpu)?;
             time::check_budget(at, vcpu)?;
@@ -117,10 +117,13 @@ impl Payload<'_> {
         let dtb =
             of.dtb == 0 || holds(regions, of.dtb, 8, access::READ) && of.dtb.is_multiple_of(8);
         field.must(dtb, "dtb", of.dtb)?;
-        let gicd = guest_range(of.gicd, GICD_BYTES).is_some() && of.gicd.is_multiple_of(GICD_BYTES);
+        let version = self.header.flags;
+        let window = |gpa: u64, bytes| {
+            guest_range(gpa, bytes).is_some() && gpa.is_multiple_of(gic::alignment(version))
+        };
+        let gicd = window(of.gicd, gic::distributor_bytes(version));
         field.must(gicd, "gicd", of.gicd)?;
-        let gicr = guest_range(of.gicr, GICR_BYTES * vcpus as u64).is_some()
-            && of.gicr.is_multiple_of(GICD_BYTES);
+        let gicr = window(of.gicr, gic::interface_bytes(version, vcpus as u64));
         field.must(gicr, "gicr", of.gicr)?;
         match of.console_model {
             console_model::NONE => {}

@@ -5,7 +5,7 @@ use crate::message::{Form, Out, Show, put};
 use core::ops::ControlFlow;
 
 use super::super::payload::Payload;
-use super::super::record::{ANYWHERE, PartitionRecord, console_model};
+use super::super::record::{ANYWHERE, PartitionRecord, console_model, system_flags};
 use crate::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use crate::ids::PartitionId;
 use crate::stage2::{Extent, count_tables};
@@ -187,6 +187,10 @@ fn extents(
         for window in payload.windows(device) {
             show(window.gpa, window.size, false)?;
         }
+    }
+    if payload.header().flags & system_flags::GICV2 != 0 {
+        // The CPU interface is hardware; the distributor is emulated.
+        show(partition.gicr, PAGE_BYTES, false)?;
     }
     for (channel, side) in payload.channels_of(position) {
         let gpa = channel.sides.get(side).map_or(0, |side| side.gpa);

@@ -2,9 +2,10 @@
 //! about one of these would end in an exception at EL2 or in a system that says nothing.
 
 use super::super::payload::Payload;
+use super::super::record::system_flags;
 use super::mismatch::{El2Owned, Spi};
 use super::{Actual, each_register_of_el2};
-use crate::addr::Range;
+use crate::addr::{PAGE_BYTES, Range};
 use crate::board::{Board, GicVersion, Interrupt, Trigger};
 use crate::display_by_show;
 use crate::message::{Escaped, Form, Out, Show, put};
@@ -12,6 +13,8 @@ use crate::uart::Model;
 
 /// What the frames of a GICv3 are aligned to.
 const FRAME_BYTES: u64 = 1 << 16;
+/// Bytes of a GICv2's CPU interface: its last register lies in the second page.
+const INTERFACE_BYTES: u64 = 2 * PAGE_BYTES;
 
 /// Why EL2 cannot stand on what the tree says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,20 @@ pub enum Fault<'a> {
     FrameStart {
         /// First address.
         start: u64,
+        /// What it should be a multiple of, in KiB.
+        kib: u64,
+    },
+    /// The registers of the CPU interface of a GICv2 are too few.
+    InterfaceSize {
+        /// Where they are.
+        cpu: Range,
+    },
+    /// The table was made for another version of the GIC.
+    GicVersion {
+        /// The tree's.
+        tree: u32,
+        /// The table's.
+        table: u32,
     },
     /// The table was made for a UART that EL2 knows, and the tree has no console.
     NoConsole {
@@ -94,21 +111,49 @@ pub(super) fn check<'a>(
             });
         }
     });
+    let (tree, table) = (board.gic.version.number(), table_version(payload));
+    if tree != table {
+        report(Fault::GicVersion { tree, table });
+    }
     check_frames(board, report);
     check_console(payload, board, report);
 }
 
-/// Checks where the frames of a GICv3 lie.
+/// Returns the version of the GIC that the table was made for.
+fn table_version(payload: &Payload<'_>) -> u32 {
+    match payload.header().flags & system_flags::GICV2 {
+        0 => 3,
+        _ => 2,
+    }
+}
+
+/// Checks where the frames of the GIC lie.
 fn check_frames<'a>(board: &Board<'a>, report: &mut dyn FnMut(Fault<'a>)) {
-    let GicVersion::V3 { redistributors, .. } = &board.gic.version else {
-        return;
-    };
     let distributor = board.gic.distributor;
-    for frame in redistributors.iter().copied().chain([distributor]) {
-        if frame.start() % FRAME_BYTES != 0 {
-            let start = frame.start();
-            report(Fault::FrameStart { start });
+    let mut aligned = |frame: Range, bytes: u64| {
+        if !frame.start().is_multiple_of(bytes) {
+            let (start, kib) = (frame.start(), bytes >> 10);
+            report(Fault::FrameStart { start, kib });
         }
+    };
+    let redistributors = match &board.gic.version {
+        GicVersion::V3 { redistributors, .. } => redistributors,
+        GicVersion::V2 {
+            cpu,
+            hypervisor,
+            virtual_cpu,
+        } => {
+            for frame in [distributor, *cpu, *hypervisor, *virtual_cpu] {
+                aligned(frame, PAGE_BYTES);
+            }
+            if cpu.size() < INTERFACE_BYTES {
+                report(Fault::InterfaceSize { cpu: *cpu });
+            }
+            return;
+        }
+    };
+    for frame in redistributors.iter().copied().chain([distributor]) {
+        aligned(frame, FRAME_BYTES);
     }
     for redistributors in redistributors.iter().copied() {
         if redistributors.overlaps(distributor) {
@@ -180,10 +225,20 @@ impl Show for Fault<'_> {
                 "the device tree has the GIC's distributor at {}, among the redistributors at {}",
                 &[distributor, redistributors],
             ),
-            Self::FrameStart { start } => put(
+            Self::FrameStart { start, kib } => put(
                 out,
-                "the device tree has registers of the GIC at {x}, which is not on a multiple of 64 KiB",
-                &[start],
+                "the device tree has registers of the GIC at {x}, which is not on a multiple of {} KiB",
+                &[start, kib],
+            ),
+            Self::InterfaceSize { cpu } => put(
+                out,
+                "the device tree has the GIC's CPU interface at {}, and it needs 8 KiB",
+                &[cpu],
+            ),
+            Self::GicVersion { tree, table } => put(
+                out,
+                "the board has a GICv{}, the table was made for a GICv{}",
+                &[tree, table],
             ),
             Self::NoConsole { model, table } => put(
                 out,

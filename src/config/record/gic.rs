@@ -1,0 +1,32 @@
+//! The windows in which a guest sees its interrupt controller; `flags` are those of the header.
+
+use super::system_flags;
+use crate::addr::PAGE_BYTES;
+
+/// vCPUs that a partition can have at most with GICv2.
+pub const MAX_V2_VCPUS: usize = 8;
+
+/// Returns the bytes of the virtual distributor.
+pub const fn distributor_bytes(flags: u32) -> u64 {
+    match flags & system_flags::GICV2 {
+        0 => 0x1_0000,
+        _ => PAGE_BYTES,
+    }
+}
+
+/// Returns the bytes of the virtual redistributors, or of the CPU interface: a page that is hardware, and one that has
+/// `GICC_DIR` alone.
+pub const fn interface_bytes(flags: u32, vcpus: u64) -> u64 {
+    match flags & system_flags::GICV2 {
+        0 => 0x2_0000 * vcpus,
+        _ => 2 * PAGE_BYTES,
+    }
+}
+
+/// Returns what both windows are aligned to.
+pub const fn alignment(flags: u32) -> u64 {
+    match flags & system_flags::GICV2 {
+        0 => 0x1_0000,
+        _ => PAGE_BYTES,
+    }
+}
