@@ -78,7 +78,9 @@ fn enter(home: &'static Home) -> ! {
     write::cntvoff_el2(0);
     write::cnthctl_el2(controls::CNTHCTL_EL2);
     write::hstr_el2(controls::HSTR_EL2);
-    write::icc_sre_el2(controls::ICC_SRE_EL2);
+    if !hw::gic::is_memory_mapped() {
+        write::icc_sre_el2(controls::ICC_SRE_EL2);
+    }
     write::cptr_el2(controls::CPTR_GUEST | controls::CPTR_TFP);
     let fine_grained = read::id_aa64mmfr0_el1() >> 56 & 0xf;
     if fine_grained >= 1 {

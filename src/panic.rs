@@ -6,7 +6,7 @@ use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::crash::{Backtrace, CrashFrame};
 use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::sysreg::read;
-use crate::hw::{gicv3, uart::Uart};
+use crate::hw::{gic, uart::Uart};
 use bulkhead::addr::HypVirtAddr;
 use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::trap::syndrome;
@@ -160,7 +160,7 @@ fn enter() {
         cpu::park();
     }
     if GIC_RUNS.load(Ordering::Relaxed) {
-        gicv3::send_to_others(gicv3::HALT);
+        gic::send_to_others(gic::HALT);
     }
     // Leaves a line that the console service may have begun.
     let mut polled = Polled::new();

@@ -4,7 +4,7 @@ use crate::arch::aarch64::switch::Features;
 use crate::arch::aarch64::sysreg::read;
 use crate::arch::aarch64::{id, mmu::Window, percpu};
 use crate::errata;
-use crate::hw::gicv3::Redistributor;
+use crate::hw::gic::{self, Redistributor};
 use crate::hw::list_registers::{Interface, Shape};
 use crate::system::{Mailbox, Partition, System};
 use bulkhead::addr::{PAGE_BYTES, Range};
@@ -48,7 +48,7 @@ impl Quirks {
     pub const SIBLING: Self = Self(1 << 2);
     /// Budgets or time windows hold on its pCPU.
     pub const LIMITED: Self = Self(1 << 3);
-    /// The virtual interface has more active-priority registers than one for each group.
+    /// The virtual interface is not GICv3's with one active-priority register for each group.
     pub const DEEP: Self = Self(1 << 4);
     /// It has not come to its pCPU since its start.
     pub const FRESH: Self = Self(1 << 5);
@@ -175,7 +175,10 @@ impl EmulatedPages {
         let page = |range: Range| range.start() / PAGE_BYTES;
         Self {
             uart: partition.uart.map_or(u64::MAX, page),
-            distributor: page(partition.distributor),
+            distributor: match gic::is_memory_mapped() {
+                false => page(partition.distributor),
+                true => u64::MAX,
+            },
         }
     }
 }
@@ -282,6 +285,15 @@ impl Home {
         unsafe { (*self.0.get()).redistributor }
     }
 
+    /// Returns the mailbox, before the pCPU settles.
+    ///
+    /// # Safety
+    /// As for [`Self::redistributor`].
+    pub unsafe fn mailbox(&self) -> &'static Mailbox {
+        // SAFETY: the caller's claim: nobody borrows the state yet.
+        unsafe { (*self.0.get()).mailbox }
+    }
+
     /// Returns the GIC's priority levels, before the pCPU settles.
     ///
     /// # Safety
@@ -317,7 +329,8 @@ impl Pcpu {
         self.shape.count = models;
         self.features = Features::of_this_pcpu();
         self.mitigations = errata::mitigations(self.system.firmware);
-        if self.shape.active_priorities > 1 {
+        // The short way from one to another knows the plainest interface of GICv3 alone.
+        if self.shape.active_priorities > 1 || self.shape.is_memory_mapped() {
             self.vcpus
                 .iter_mut()
                 .for_each(|vcpu| vcpu.quirks.insert(Quirks::DEEP));

@@ -108,6 +108,9 @@ pub fn start() -> ! {
     let Some(pcpu) = (unsafe { Home::this() }) else {
         unreachable!("scheduling started before the pCPU was set up")
     };
+    if pcpu.shape.is_memory_mapped() {
+        pcpu.claim_interrupts();
+    }
     pcpu.mailbox
         .online
         .store(true, core::sync::atomic::Ordering::SeqCst);

@@ -5,7 +5,7 @@
 //! [`System::triggers`] and the console's queue of events. No pCPU holds two at a time, so there is no order among them,
 //! and none is held while a guest runs. The longest hold is a refill of the list registers.
 
-use crate::hw::gicv3::{self, Distributor};
+use crate::hw::gic::{self, Address, Distributor};
 use crate::run::channels::Shared;
 use bulkhead::addr::{HostPhysAddr, Range};
 use bulkhead::config::payload::Payload;
@@ -230,7 +230,7 @@ impl Partition {
 /// What other pCPUs tell one pCPU.
 pub struct Mailbox {
     /// Who it is to the GIC and to PSCI.
-    pub mpidr: Mpidr,
+    pub address: Address,
     /// What it is told.
     pub mail: Mail,
     /// The table uses the pCPU.
@@ -245,7 +245,7 @@ impl Mailbox {
     /// Makes an empty mailbox.
     pub const fn new(mpidr: Mpidr, used: bool) -> Self {
         Self {
-            mpidr,
+            address: Address::new(mpidr),
             used,
             mail: Mail::new(),
             online: AtomicBool::new(false),
@@ -270,7 +270,7 @@ impl Mailbox {
     /// Calls the pCPU. One that does not run our code yet looks when it does.
     fn call(&self) {
         if self.online.load(Ordering::SeqCst) {
-            gicv3::send(gicv3::KICK, self.mpidr);
+            gic::send(gic::KICK, &self.address);
         }
     }
 }

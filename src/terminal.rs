@@ -12,7 +12,7 @@ mod shared;
 use crate::arch::aarch64::cpu;
 use crate::events::Event;
 use crate::hw::uart::Uart;
-use crate::hw::{gicv3, timer};
+use crate::hw::{gic, timer};
 use crate::pcpu::Pcpu;
 use crate::report::{Cursor, Next, Piece, Speech};
 use crate::system::{Partition, System};
@@ -186,7 +186,7 @@ impl Pcpu {
     pub fn take_console_interrupt(&mut self, intid: u32) {
         if self.gate.heard.console() {
             self.take_console_turn();
-            gicv3::deactivate(intid);
+            gic::deactivate(intid);
         } else if let Some(server) = self.console.as_mut() {
             server.due = true;
             server.interrupted = true;
@@ -216,7 +216,7 @@ impl Pcpu {
             server.deadline = NEVER; // nobody is spoken to
         }
         if core::mem::take(&mut server.interrupted) {
-            gicv3::deactivate(server.intid);
+            gic::deactivate(server.intid);
         }
         self.console = Some(server);
         self.arm_for_console();

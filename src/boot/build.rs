@@ -12,7 +12,7 @@ use crate::arch::aarch64::mmu::{self, Tables, Window};
 use crate::arch::aarch64::probe;
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
-use crate::hw::gicv3::{self, Distributor};
+use crate::hw::gic::{self as controller, Distributor};
 use crate::hw::list_registers::Shape;
 use crate::hw::timer;
 use crate::hw::uart::Uart;
@@ -27,7 +27,8 @@ use crate::{panic, terminal};
 use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, PAGE_BYTES, Range};
 use bulkhead::board::{Conduit, Trigger};
 use bulkhead::config::record::{
-    PartitionRecord, VcpuRecord, channel_flags, console_model, on_panic, partition_flags,
+    PartitionRecord, VcpuRecord, channel_flags, console_model, gic as gic_windows, on_panic,
+    partition_flags,
 };
 use bulkhead::config::verify::{console_pcpu, pcpu_of};
 use bulkhead::device::pl011::{Overflow, Pl011, UartRing};
@@ -43,10 +44,6 @@ use bulkhead::sync::Lock;
 use bulkhead::vgic::{CpuInterface, SpiBank, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Bytes of a virtual distributor.
-const GICD_BYTES: u64 = 0x1_0000;
-/// Bytes of a virtual redistributor.
-const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of an emulated UART.
 const UART_BYTES: u64 = 0x1000;
 /// PPI of the virtual timer, with the physical one behind it; PPI of the emulated physical timer.
@@ -57,8 +54,8 @@ const PHYSICAL_TIMER: u16 = 30;
 pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'static Home> {
     let mut arena = Arena::new(tables, plan.pool, plan.pool_bytes);
     let distributor = gic::distributor(tables, &inputs.board.gic);
-    let kept = [distributor.start(), gicv3::start_cpu_interface()];
-    let whole_masks = distributor.has_two_states() && gicv3::takes_whole_masks();
+    let kept = [distributor.start(), controller::start_cpu_interface()];
+    let whole_masks = distributor.has_two_states() && controller::takes_whole_masks();
     let levels = Levels::from_read_back(&kept).map(|it| it.with_whole_masks(whole_masks));
     let Some(levels) = levels else {
         refuse(
@@ -104,6 +101,10 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
     });
     if !system.random.lock().is_seeded() {
         system.console.record(Event::NoSeed);
+    }
+    let own = mailboxes.get(usize::from(plan.here.0));
+    if let Some(mailbox) = own.filter(|_| controller::is_memory_mapped()) {
+        mailbox.address.settle(distributor.banked());
     }
     configure_interrupts(system, distributor, inputs);
     let homes = pcpus::homes(tables, &mut arena, system, inputs, plan, &mut rings);
@@ -188,6 +189,7 @@ fn partition(
         Overflow::Wait
     };
     let managed = payload.is_managed(index);
+    let version = payload.header().flags;
     let state = State {
         vgic: vgic(arena, inputs, index, record),
         uart: Pl011::new(overflow),
@@ -208,8 +210,11 @@ fn partition(
         vcpus: arena.slice(vcpus, |vcpu| {
             place(inputs, (index, vcpu), records.get(vcpu), levels)
         }),
-        distributor: range(record.gicd, GICD_BYTES),
-        redistributors: range(record.gicr, GICR_BYTES * vcpus as u64),
+        distributor: range(record.gicd, gic_windows::distributor_bytes(version)),
+        redistributors: range(
+            record.gicr,
+            gic_windows::interface_bytes(version, vcpus as u64),
+        ),
         uart: has_uart.then(|| range(record.console_gpa, UART_BYTES)),
         doorbells: doorbells(inputs, index),
         manager: (record.manages != 0).then(|| {
@@ -319,6 +324,12 @@ fn stage2(
         // No TLB can hold any of it: VMIDs are used after all TLBs were dropped.
         let _ = mapped.unwrap_or_else(|error| fail(error));
     }
+    if let Some(interface) = gic::guest_interface(&inputs.board.gic) {
+        let gpa = GuestPhysAddr(record.gicr);
+        let mapped = stage2.map(arena, gpa, interface, PAGE_BYTES, Attributes::device());
+        // As above.
+        let _ = mapped.unwrap_or_else(|error| fail(error));
+    }
     for ((channel, _, side), end) in sides(inputs, index).zip(channels) {
         let cached = channel.flags & channel_flags::CACHED != 0;
         let attributes = Attributes::shared(side.access, cached);
@@ -370,7 +381,11 @@ fn vgic(
     let banks = highest.map_or(0, |intid| (intid / 32) as usize);
     let cpus = arena.slice(inputs.payload.vcpus(record).len(), |_| CpuInterface::new());
     let spis = arena.slice(banks, |_| SpiBank::new());
-    let mut vgic = Vgic::new(cpus, spis, Shape::of_this_pcpu().count.into());
+    let shape = Shape::of_this_pcpu();
+    let mut vgic = Vgic::new(cpus, spis, shape.count.into());
+    if shape.is_memory_mapped() {
+        vgic = vgic.into_gicv2();
+    }
     vgic.own_ppi(VIRTUAL_TIMER, true);
     vgic.own_ppi(PHYSICAL_TIMER, false);
     if let Some(intid) = console {
@@ -418,7 +433,7 @@ fn configure_interrupts(system: &System, distributor: Distributor, inputs: &Inpu
         for interrupt in inputs.payload.interrupts(partition.record) {
             distributor.configure(interrupt.intid, interrupt.edge != 0);
             if let Some((place, mailbox)) = first {
-                distributor.route(interrupt.intid, mailbox.mpidr, place.priority);
+                distributor.route(interrupt.intid, &mailbox.address, place.priority);
             }
         }
     }
@@ -433,7 +448,7 @@ fn configure_interrupts(system: &System, distributor: Distributor, inputs: &Inpu
         let pcpu = system.console.pcpu();
         let priority = console_priority(inputs, pcpu);
         let priority = interrupt_priority(inputs, pcpu, priority, system.levels);
-        distributor.route(interrupt.intid, mailbox.mpidr, priority);
+        distributor.route(interrupt.intid, &mailbox.address, priority);
         distributor.enable(interrupt.intid / 32, 1 << (interrupt.intid % 32));
     }
 }
@@ -448,4 +463,4 @@ pub fn range(start: u64, size: u64) -> Range {
 
 /// The GIC's interrupts that every pCPU takes for itself: kick, halt, maintenance, its timer, and the virtual timer.
 pub const PRIVATE_INTERRUPTS: u32 =
-    1 << gicv3::KICK | 1 << gicv3::HALT | 1 << 25 | 1 << 26 | 1 << VIRTUAL_TIMER;
+    1 << controller::KICK | 1 << controller::HALT | 1 << 25 | 1 << 26 | 1 << VIRTUAL_TIMER;

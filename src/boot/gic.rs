@@ -3,35 +3,107 @@
 use super::refuse;
 use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::mmu::{self, Kind, Tables, Window};
-use crate::hw::gicv3::{Distributor, PIDR2, Redistributor, frame_type, is_gicv3};
-use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use crate::hw::gic::{Distributor, PAGE, Redistributor};
+use crate::hw::gicv3::{PIDR2, frame_type, is_gicv3};
+use crate::hw::{gich, gicv2};
+use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES, Range};
 use bulkhead::board::{Gic, GicVersion};
 use bulkhead::ids::Mpidr;
 
 /// Offset of the SGI and PPI frame in a redistributor.
 const PRIVATE_FRAME: u64 = 0x1_0000;
+/// Bytes through which some boards repeat a page of GICv2's.
+const MIRRORED_BYTES: u64 = 0x1_0000;
 /// Redistributors that are looked at, so that a broken `GICR_TYPER.Last` cannot keep us.
 const MOST: usize = 512;
 
-/// Maps the distributor.
+/// Maps the distributor, and with GICv2 the interfaces, which all pCPUs have at the same places.
 pub fn distributor(tables: &mut Tables, gic: &Gic<'_>) -> Distributor {
     let hpa = HostPhysAddr(gic.distributor.start());
-    let (base, registers) = map(tables, hpa);
-    // SAFETY: mapped just now.
-    if !unsafe { is_gicv3(HypVirtAddr(base.0 + PIDR2)) } {
-        refuse(
-            "no GICv3 distributor answers at {}, where the device tree has it",
-            &[&hpa],
-        );
+    match &gic.version {
+        GicVersion::V3 { .. } => {
+            let (base, registers) = map(tables, hpa);
+            // SAFETY: mapped just now.
+            if !unsafe { is_gicv3(HypVirtAddr(base.0 + PIDR2)) } {
+                refuse(
+                    "no GICv3 distributor answers at {}, where the device tree has it",
+                    &[&hpa],
+                );
+            }
+            // SAFETY: mapped just now, for good.
+            Distributor::new(unsafe { Registers::new(base) }, Some(registers))
+        }
+        GicVersion::V2 {
+            cpu, hypervisor, ..
+        } => {
+            let (base, registers) = map(tables, hpa);
+            // SAFETY: mapped just now; of the identification registers.
+            let answers = unsafe { gicv2::is_distributor(base) };
+            if !answers {
+                refuse(
+                    "no GICv2 distributor answers at {}, where the device tree has it",
+                    &[&hpa],
+                );
+            }
+            interfaces(tables, base, *cpu, *hypervisor);
+            Distributor::new(registers, None)
+        }
     }
-    Distributor::new(registers)
 }
 
-/// Finds and maps the redistributor of a CPU.
+/// Maps GICv2's interfaces and has all pCPUs use them.
+fn interfaces(tables: &mut Tables, distributor: HypVirtAddr, cpu: Range, hypervisor: Range) {
+    let mut at = HostPhysAddr(cpu.start());
+    let mut page = map_frame(tables, at, PAGE);
+    // SAFETY: mapped just now.
+    let seen = unsafe { gicv2::identify_interface(page) };
+    if seen.is_none() {
+        refuse(
+            "no GICv2 CPU interface answers at {}, where the device tree has it",
+            &[&at],
+        );
+    }
+    if cpu.size() >= 2 * MIRRORED_BYTES {
+        // Where each 4 KiB page is repeated through 64 KiB, the last copy has the second page behind it.
+        let last = HostPhysAddr(at.0 + (MIRRORED_BYTES - PAGE_BYTES));
+        let copy = map_frame(tables, last, PAGE);
+        // SAFETY: mapped just now.
+        if unsafe { gicv2::identify_interface(copy) } == seen {
+            (at, page) = (last, copy);
+        }
+    }
+    let deactivation = map_frame(tables, HostPhysAddr(at.0 + PAGE_BYTES), PAGE);
+    let control = HostPhysAddr(hypervisor.start());
+    let frame = map_frame(tables, control, PAGE);
+    // SAFETY: mapped just now; a read of its type changes nothing.
+    if !unsafe { gich::answers(frame) } {
+        refuse(
+            "no GICv2 virtual interface answers at {}, where the device tree has it",
+            &[&control],
+        );
+    }
+    // SAFETY: all are mapped for good, and this pCPU is the only one that runs.
+    unsafe {
+        gich::use_frame(frame);
+        gicv2::use_frames(distributor, page, deactivation);
+    }
+}
+
+/// Returns where the board has the CPU interface that guests use, when that is memory: a page that holds all of it but
+/// `GICV_DIR`, which EL2 emulates.
+pub fn guest_interface(gic: &Gic<'_>) -> Option<HostPhysAddr> {
+    match &gic.version {
+        GicVersion::V3 { .. } => None,
+        GicVersion::V2 { virtual_cpu, .. } => Some(HostPhysAddr(virtual_cpu.start())),
+    }
+}
+
+/// Finds and maps the redistributor of a CPU; with GICv2 it is a part of the distributor.
 pub fn redistributor(
     tables: &mut Tables,
     window: &mut Window,
     gic: &Gic<'_>,
+    distributor: Distributor,
     mpidr: Mpidr,
 ) -> Redistributor {
     let GicVersion::V3 {
@@ -39,7 +111,7 @@ pub fn redistributor(
         stride,
     } = &gic.version
     else {
-        refuse("the board has no GICv3", &[]);
+        return distributor.banked();
     };
     for region in redistributors {
         if !mmu::is_physical(HostPhysAddr(region.last())) {
@@ -74,7 +146,7 @@ pub fn redistributor(
             if found.mpidr == mpidr {
                 let (_, control) = map(tables, HostPhysAddr(frame));
                 let (_, private) = map(tables, HostPhysAddr(frame + PRIVATE_FRAME));
-                return Redistributor::new(control, private);
+                return Redistributor::new(Some(control), private);
             }
             if found.last {
                 break;

@@ -9,7 +9,7 @@ use super::{enter, gic, limits, refuse};
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmu::{Kind, Tables};
 use crate::arch::aarch64::switch::Features;
-use crate::hw::gicv3::{self, Redistributor};
+use crate::hw::gic::{self as controller, Redistributor};
 use crate::hw::list_registers::{Interface, Shape};
 use crate::hw::timer;
 use crate::panic::say;
@@ -160,7 +160,13 @@ fn pcpu(
     let mut window = tables
         .window()
         .unwrap_or_else(|error| refuse("no copy window: {}", &[&error]));
-    let redistributor = gic::redistributor(tables, &mut window, &inputs.board.gic, mailbox.mpidr);
+    let redistributor = gic::redistributor(
+        tables,
+        &mut window,
+        &inputs.board.gic,
+        system.distributor,
+        mailbox.address.mpidr(),
+    );
     let residents = residents(system, id);
     let console_priority = console_priority(inputs, id);
     let vcpus = arena.slice(residents.len(), |slot| {
@@ -342,7 +348,7 @@ fn start_other(tables: &Tables, system: &System, id: PcpuId, start: &'static Sec
         cpu::smc(
             CPU_ON,
             [
-                mailbox.mpidr.raw(),
+                mailbox.address.mpidr().raw(),
                 entry.0,
                 core::ptr::from_ref(start) as u64,
             ],
@@ -357,6 +363,10 @@ extern "C" fn secondary_start(start: &'static SecondaryStart) -> ! {
     let redistributor = unsafe { start.home.redistributor() };
     // SAFETY: as above.
     let levels = unsafe { start.home.levels() };
+    // SAFETY: as above.
+    unsafe { start.home.mailbox() }
+        .address
+        .settle(redistributor);
     start_interrupts(redistributor, levels);
     enter(start.home)
 }
@@ -364,7 +374,7 @@ extern "C" fn secondary_start(start: &'static SecondaryStart) -> ! {
 /// Turns on what this pCPU takes for itself.
 fn start_interrupts(redistributor: Redistributor, levels: Levels) {
     let kept = redistributor.start(PRIVATE_INTERRUPTS, levels::OWN);
-    let kept = kept & gicv3::start_cpu_interface();
+    let kept = kept & controller::start_cpu_interface();
     // The vCPUs' levels were made for the GIC as the pCPU that started the system sees it.
     assert!(
         levels.fit(kept),

@@ -6,7 +6,7 @@ use crate::arch::aarch64::mmu;
 use crate::arch::aarch64::sysreg::read;
 use crate::panic::say;
 use bulkhead::addr::{HostPhysAddr, Range};
-use bulkhead::board::{Conduit, GicVersion};
+use bulkhead::board::Conduit;
 use bulkhead::config::placement::{self, Ground};
 use bulkhead::config::verify::{Actual, console_pcpu, pcpu_of, verify};
 use bulkhead::ids::{MAX_PCPUS, Mpidr, PcpuId};
@@ -16,7 +16,7 @@ use heapless::Vec;
 
 /// Most pieces of memory that one system can have, EL2's pool included.
 const MAX_PLACES: usize = 160;
-/// INTIDs that GICv3's distributor can have at most.
+/// INTIDs that a distributor can have at most.
 const INTID_END: u32 = 1020;
 
 /// What start-up decided.
@@ -50,12 +50,6 @@ pub fn make(inputs: &Inputs) -> Plan {
             &[&mpidr],
         );
     };
-    if !matches!(board.gic.version, GicVersion::V3 { .. }) {
-        refuse(
-            "the board has a GICv2; this version of bulkhead needs a GICv3 (QEMU: -machine virt,gic-version=3)",
-            &[],
-        );
-    }
     let actual = Actual {
         board,
         tree,

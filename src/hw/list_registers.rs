@@ -1,7 +1,9 @@
-//! The virtual CPU interface's hardware: list registers, active priorities and the guest's own controls.
+//! The virtual CPU interface's hardware: list registers, active priorities and the guest's own controls. This is GICv3's,
+//! by system registers; a [`Shape`] leads to whichever is there.
 //!
 //! Source: Arm IHI 0069, register pages `ICH_*_EL2`.
 
+use super::{gic, gich};
 use crate::arch::aarch64::sysreg::{read, write};
 
 /// `ICH_HCR_EL2.En`: the virtual interface signals.
@@ -14,13 +16,27 @@ pub struct Shape {
     pub count: u8,
     /// Number of active-priority registers a group: 1, 2 or 4.
     pub active_priorities: u8,
-    /// `ICH_HCR_EL2.TDIR` exists.
-    pub traps_deactivate: bool,
+    /// Whose it is.
+    pub kind: Kind,
+}
+
+/// Whose virtual interface there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// GICv3's, which cannot trap `ICC_DIR_EL1` alone.
+    Plain,
+    /// GICv3's with `ICH_HCR_EL2.TDIR`.
+    TrapsDeactivate,
+    /// GICv2's, which is memory: [`gich`].
+    Memory,
 }
 
 impl Shape {
     /// Reads the shape of this pCPU's interface.
     pub fn of_this_pcpu() -> Self {
+        if gic::is_memory_mapped() {
+            return gich::shape();
+        }
         let vtr = read::ich_vtr_el2();
         let preemption_bits = (vtr >> 26 & 0x7) + 1;
         Self {
@@ -30,7 +46,70 @@ impl Shape {
                 6 => 2,
                 _ => 4,
             },
-            traps_deactivate: vtr & 1 << 19 != 0,
+            kind: match vtr & 1 << 19 {
+                0 => Kind::Plain,
+                _ => Kind::TrapsDeactivate,
+            },
+        }
+    }
+
+    /// Says whether it is GICv2's.
+    #[inline(always)]
+    pub const fn is_memory_mapped(self) -> bool {
+        matches!(self.kind, Kind::Memory)
+    }
+
+    /// Reads `ICH_HCR_EL2`.
+    #[inline(always)]
+    pub fn control(self) -> u64 {
+        match self.is_memory_mapped() {
+            false => read::ich_hcr_el2(),
+            true => gich::control(),
+        }
+    }
+
+    /// Writes `ICH_HCR_EL2`.
+    #[inline(always)]
+    pub fn set_control(self, value: u64) {
+        match self.is_memory_mapped() {
+            false => write::ich_hcr_el2(value),
+            true => gich::set_control(value),
+        }
+    }
+
+    /// Reads `ICH_VMCR_EL2`.
+    #[inline(always)]
+    pub fn vmcr(self) -> u64 {
+        match self.is_memory_mapped() {
+            false => read::ich_vmcr_el2(),
+            true => gich::vmcr(),
+        }
+    }
+
+    /// Reads list register `index`; one that does not exist reads as zero.
+    #[inline(always)]
+    pub fn read_list_register(self, index: u8) -> u64 {
+        match self.is_memory_mapped() {
+            false => read_list_register(index),
+            true => gich::read_list_register(index),
+        }
+    }
+
+    /// Writes the list registers that a mask names.
+    #[inline(always)]
+    pub fn write_list_registers(self, mask: u16, values: &[u64; 16]) {
+        match self.is_memory_mapped() {
+            false => write_list_registers(mask, values),
+            true => gich::write_list_registers(mask, values),
+        }
+    }
+
+    /// Returns the list registers that hold nothing, as a mask.
+    #[inline(always)]
+    pub fn empty_list_registers(self) -> u16 {
+        match self.is_memory_mapped() {
+            false => read::ich_elrsr_el2() as u16,
+            true => gich::empty(),
         }
     }
 }
@@ -65,6 +144,9 @@ impl Interface {
 
     /// Reads the interface out of the hardware.
     pub fn save(&mut self, shape: Shape) {
+        if shape.is_memory_mapped() {
+            return gich::save(self);
+        }
         self.save_shallow();
         if shape.active_priorities >= 2 {
             self.active_group0[1] = read::ich_ap0r1_el2();
@@ -79,22 +161,26 @@ impl Interface {
     }
 
     /// Returns the controls and the active priorities of both groups, as far as they decide what is signalled. `live` says
-    /// that they are in the hardware.
+    /// that they are in the hardware, of a shape.
     #[inline(always)]
-    pub fn as_signals(&self, live: bool) -> (u32, u32, u32) {
+    pub fn as_signals(&self, live: Option<Shape>) -> (u32, u32, u32) {
         let (vmcr, active0, active1) = match live {
-            true => (
+            Some(shape) if shape.is_memory_mapped() => (gich::vmcr(), gich::active(), 0),
+            Some(_) => (
                 read::ich_vmcr_el2(),
                 read::ich_ap0r0_el2(),
                 read::ich_ap1r0_el2(),
             ),
-            false => (self.vmcr, self.active_group0[0], self.active_group1[0]),
+            None => (self.vmcr, self.active_group0[0], self.active_group1[0]),
         };
         (vmcr as u32, active0 as u32, active1 as u32)
     }
 
     /// Writes the interface into the hardware.
     pub fn restore(&self, shape: Shape) {
+        if shape.is_memory_mapped() {
+            return gich::restore(self);
+        }
         self.restore_shallow();
         if shape.active_priorities >= 2 {
             write::ich_ap0r1_el2(self.active_group0[1]);
@@ -110,7 +196,7 @@ impl Interface {
 }
 
 /// `ICH_LR<n>_EL2.State`.
-const STATE: u64 = 3 << 62;
+pub const STATE: u64 = 3 << 62;
 
 /// Writes list register `index` unless it holds an interrupt, pending or active, and says whether it did. Knows the first
 /// four: what lies beyond them is not worth the instructions, and goes the long way.

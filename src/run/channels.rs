@@ -82,7 +82,7 @@ impl Pcpu {
         match vcpu.map(|vcpu| (vcpu.activity, &vcpu.interface)) {
             Some((Activity::Ready, _)) if rung.is_power_of_two() => (None, 0),
             Some((Activity::Waiting, interface)) if rung.is_power_of_two() => {
-                let (vmcr, active0, active1) = interface.as_signals(false);
+                let (vmcr, active0, active1) = interface.as_signals(None);
                 let wakes = vgic.would_signal(id, vmcr, active0, active1);
                 (wakes.then_some(slot), 0)
             }

@@ -2,7 +2,7 @@
 
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::cpu;
-use crate::hw::gicv3;
+use crate::hw::gic;
 use crate::pcpu::{Activity, Pcpu, Quirks};
 use crate::system::{NO_OWNER, Partition};
 use bulkhead::ids::VcpuId;
@@ -20,18 +20,18 @@ impl Pcpu {
     /// Takes the interrupts that the mask lets through, a bounded number at a time; more of them trap again at once. One
     /// that may change who runs is the last: the others may be less urgent than who runs next.
     pub fn take_interrupts(&mut self) {
-        self.take_interrupts_from(gicv3::acknowledge());
+        self.take_interrupts_from(gic::acknowledge());
     }
 
     /// [`Pcpu::take_interrupts`] when one is acknowledged already.
     pub fn take_interrupts_from(&mut self, first: u32) {
-        let mut intid = first;
+        let mut taken = first;
         for turn in 1..=AT_ONCE {
-            let last = turn == AT_ONCE || self.is_of_console(intid);
-            if !self.take_acknowledged(intid) || self.reschedule || last {
+            let last = turn == AT_ONCE || self.is_of_console(taken);
+            if !self.take_acknowledged(taken) || self.reschedule || last {
                 return;
             }
-            intid = gicv3::acknowledge();
+            taken = gic::acknowledge();
         }
     }
 
@@ -43,39 +43,40 @@ impl Pcpu {
 
     /// Takes the most urgent interrupt that the mask lets through. Returns false when there is none.
     pub fn take_next(&mut self) -> bool {
-        self.take_acknowledged(gicv3::acknowledge())
+        self.take_acknowledged(gic::acknowledge())
     }
 
     #[inline(always)]
-    fn take_acknowledged(&mut self, intid: u32) -> bool {
-        let exists = intid < gicv3::SPECIAL;
+    fn take_acknowledged(&mut self, acknowledged: u32) -> bool {
+        let exists = gic::intid(acknowledged) < gic::SPECIAL;
         if exists {
-            gicv3::drop_priority(intid);
-            self.take(intid);
+            gic::drop_priority(acknowledged);
+            self.take(acknowledged);
         }
         exists
     }
 
     /// Takes one acknowledged interrupt, whose priority has been dropped and which is still active.
-    fn take(&mut self, intid: u32) {
+    fn take(&mut self, acknowledged: u32) {
+        let intid = gic::intid(acknowledged);
         match intid {
             _ if intid == u32::from(VIRTUAL_TIMER) => self.take_virtual_timer(),
             HYPERVISOR_TIMER => {
                 self.timer_fired();
-                gicv3::deactivate(intid);
+                gic::deactivate(intid);
             }
             // Its reason is looked up when the list registers are folded.
             MAINTENANCE => {
                 self.fold();
                 self.silence_maintenance();
-                gicv3::deactivate(intid);
+                gic::deactivate(intid);
             }
-            gicv3::KICK => {
-                gicv3::deactivate(intid);
+            gic::KICK => {
+                gic::deactivate(acknowledged);
                 self.read_mail();
                 self.reschedule |= self.mailbox.mail.has(self.gate.heard);
             }
-            gicv3::HALT => cpu::park(),
+            gic::HALT => cpu::park(),
             _ => self.take_shared(intid),
         }
     }
@@ -83,16 +84,16 @@ impl Pcpu {
     /// EL2's timer fired and was acknowledged: it is to be chosen anew.
     #[inline(always)]
     pub fn take_hypervisor_timer(&mut self) {
-        gicv3::drop_priority(HYPERVISOR_TIMER);
+        gic::drop_priority(HYPERVISOR_TIMER);
         self.timer_fired();
-        gicv3::deactivate(HYPERVISOR_TIMER);
+        gic::deactivate(HYPERVISOR_TIMER);
     }
 
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.
     fn take_virtual_timer(&mut self) {
         // It may have been high for the vCPU that left, its fall still on the way when the interrupt was acknowledged.
         let Some((partition, id)) = self.current_identity().filter(|_| line_is_high()) else {
-            gicv3::deactivate(VIRTUAL_TIMER.into());
+            gic::deactivate(VIRTUAL_TIMER.into());
             return;
         };
         let mut state = partition.state.lock();
@@ -112,7 +113,7 @@ impl Pcpu {
 
     /// Turns the maintenance conditions off until the next refill, so that the level falls before it is deactivated.
     fn silence_maintenance(&mut self) {
-        crate::arch::aarch64::sysreg::write::ich_hcr_el2(0);
+        self.shape.set_control(0);
         cpu::isb();
     }
 
@@ -167,7 +168,7 @@ impl Pcpu {
         self.system
             .distributor
             .disable(intid / 32, 1 << (intid % 32));
-        gicv3::deactivate(intid);
+        gic::deactivate(intid);
     }
 
     /// An SError came while a guest ran. It is that guest's, or of the one that left while it was on its way: that one

@@ -105,7 +105,7 @@ impl Pcpu {
             return;
         };
         let (partition, id, activity) = (vcpu.partition, vcpu.id, vcpu.activity);
-        let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded);
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded.then_some(self.shape));
         let mut state = partition.state.lock();
         let kick = if loaded {
             self.fold_into(&mut state.vgic, id)
@@ -313,7 +313,7 @@ impl Pcpu {
             self.system.set_trigger(record.intid, record.edge != 0);
             self.system
                 .distributor
-                .route(record.intid, mailbox.mpidr, place.priority);
+                .route(record.intid, &mailbox.address, place.priority);
         }
         which.end < records.len()
     }

@@ -17,6 +17,9 @@ pub const UART_FLAGS: u64 = 0x18;
 const UART_BUSY: u64 = 1 << 3;
 const UART_TRANSMIT_FULL: u64 = 1 << 5;
 const UART_RECEIVE_EMPTY: u64 = 1 << 4;
+/// GICv2's `GICC_DIR`, and the INTID that is written there: the sender of an SGI, beside it, says nothing new.
+const GICC_DIR: u64 = 0x1000;
+const GICC_DIR_INTID: u64 = 0x3ff;
 /// Bytes of one redistributor: its control and its private frame.
 const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
 
@@ -33,6 +36,10 @@ impl Pcpu {
             self.access_distributor(partition, at - partition.distributor.start(), access);
         } else if partition.redistributors.holds(at) {
             let offset = at - partition.redistributors.start();
+            if self.shape.is_memory_mapped() {
+                self.access_interface(offset, access);
+                return true;
+            }
             let vcpu = VcpuId((offset / REDISTRIBUTOR_BYTES) as u8);
             self.access_redistributor(partition, vcpu, offset % REDISTRIBUTOR_BYTES, access);
         } else if partition.doorbells.is_some_and(|range| range.holds(at)) {
@@ -104,6 +111,9 @@ impl Pcpu {
         offset: u64,
         access: MmioAccess,
     ) {
+        if self.shape.is_memory_mapped() {
+            return self.access_banked(partition, offset, access);
+        }
         if Vgic::wants_fold(offset) {
             self.fold();
         }
@@ -125,6 +135,46 @@ impl Pcpu {
         }
         drop(state);
         self.finish_load(access, raw);
+    }
+
+    /// Carries out an access of GICv2's distributor.
+    #[inline(never)]
+    fn access_banked(&mut self, partition: &'static Partition, offset: u64, access: MmioAccess) {
+        let Some((_, id)) = self.current_identity() else {
+            return;
+        };
+        if Vgic::banked_wants_fold(offset) {
+            self.fold();
+            self.sample_virtual_timer(partition, id);
+        }
+        let bytes = access.width.bytes() as u8;
+        if access.write {
+            let value = self.stored(access);
+            let mut state = partition.state.lock();
+            let effects = state.vgic.banked_write(id, offset, bytes, value);
+            drop(state);
+            self.apply(partition, effects);
+            return;
+        }
+        let state = partition.state.lock();
+        let mut raw = state.vgic.banked_read(id, offset, bytes);
+        if let Some((first, mask)) = state.vgic.physical_pending_bits(offset) {
+            raw |= u64::from(self.system.distributor.pending(u32::from(first / 32)) & mask);
+        }
+        drop(state);
+        self.finish_load(access, raw);
+    }
+
+    /// Carries out an access of GICv2's CPU interface that stage 2 does not let through: its second page, where `GICC_DIR`
+    /// is all there is.
+    #[inline(never)]
+    fn access_interface(&mut self, offset: u64, access: MmioAccess) {
+        if !access.write {
+            self.finish_load(access, 0);
+        } else if offset == GICC_DIR && access.width.bytes() == 4 {
+            let value = self.stored(access);
+            self.deactivate_virtual(value & GICC_DIR_INTID);
+        }
     }
 
     fn access_redistributor(

@@ -5,7 +5,7 @@
 //! deactivate it, by register or by taking it over, and raise it again. So from the first one on, interrupts of that vCPU
 //! are silent when they are deactivated or routed to it, until it is heard again.
 
-use crate::hw::gicv3;
+use crate::hw::gic;
 use crate::pcpu::Pcpu;
 use crate::system::{Partition, State};
 use bulkhead::ids::VcpuId;
@@ -35,8 +35,8 @@ impl Pcpu {
         let Some(vcpu) = state.vgic.spi_target(intid) else {
             // It waits in the GIC until somebody takes it: raised and taken back again and again, it would disturb whoever
             // runs where it was routed before.
-            let gic = self.system.distributor;
-            gic.set_priority(intid.into(), gicv3::SILENT);
+            let distributor = self.system.distributor;
+            distributor.set_priority(intid.into(), gic::SILENT);
             return;
         };
         if let Some(place) = partition.place(vcpu)
@@ -44,10 +44,38 @@ impl Pcpu {
         {
             let priority = match state.is_heard(vcpu) {
                 true => place.priority,
-                false => gicv3::SILENT,
+                false => gic::SILENT,
             };
-            let gic = self.system.distributor;
-            gic.route(intid.into(), mailbox.mpidr, priority);
+            let distributor = self.system.distributor;
+            distributor.route(intid.into(), &mailbox.address, priority);
+        }
+    }
+
+    /// Sends here what belongs here, with GICv2: nobody knew this pCPU's CPU interface before it came up.
+    pub fn claim_interrupts(&self) {
+        let (distributor, address) = (self.system.distributor, &self.mailbox.address);
+        for partition in self.system.partitions {
+            let state = partition.state.lock();
+            for bank in 0.. {
+                let Some(spis) = state.vgic.hardware_spis(bank) else {
+                    break;
+                };
+                for bit in (0..32u16).filter(|bit| spis & 1 << bit != 0) {
+                    let intid = (bank as u16 + 1) * 32 + bit;
+                    let vcpu = state.vgic.spi_target(intid);
+                    let place = vcpu.and_then(|vcpu| partition.place(vcpu));
+                    if place.is_some_and(|place| place.pcpu == self.id) {
+                        distributor.retarget(intid.into(), address);
+                    }
+                }
+            }
+        }
+        if let Some(console) = self
+            .console
+            .as_ref()
+            .filter(|it| it.intid() >= gic::FIRST_SHARED)
+        {
+            distributor.retarget(console.intid(), address);
         }
     }
 
@@ -60,8 +88,8 @@ impl Pcpu {
                 let intid = bank * 32 + bit;
                 let vcpu = state.vgic.spi_target(intid as u16);
                 if vcpu.is_some_and(|vcpu| !state.is_heard(vcpu)) {
-                    let gic = self.system.distributor;
-                    gic.set_priority(intid, gicv3::SILENT);
+                    let distributor = self.system.distributor;
+                    distributor.set_priority(intid, gic::SILENT);
                 }
             }
         }

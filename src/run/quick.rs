@@ -16,7 +16,7 @@
 use super::mmio::{UART_DATA, UART_FLAGS};
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::sysreg::{read, write};
-use crate::hw::{gicv3, list_registers};
+use crate::hw::{gic, gich, gicv2, gicv3, list_registers};
 use crate::pcpu::{Home, Vcpu};
 use bulkhead::ids::VcpuId;
 use bulkhead::smccc::{self, Errand};
@@ -59,6 +59,43 @@ pub unsafe extern "C" fn quick_synchronous(vcpu: *mut Vcpu) -> Answer {
     let vcpu = unsafe { &mut *vcpu };
     match exception_class(esr) {
         ec::SYSTEM_REGISTER => quick_sgi(vcpu, esr),
+        class => quick_call_of(vcpu, esr, class),
+    }
+}
+
+/// [`quick_synchronous`] with GICv2, by vectors of their own: a guest has no interrupt controller in system registers.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quick_synchronous_by_memory(vcpu: *mut Vcpu) -> Answer {
+    let esr = read::esr_el2();
+    if exception_class(esr) == ec::DATA_ABORT_LOWER {
+        // SAFETY: the caller's claim.
+        return unsafe { quick_access(vcpu, esr) };
+    }
+    // SAFETY: the caller's claim; nothing below borrows the pCPU.
+    let vcpu = unsafe { &mut *vcpu };
+    quick_call_of(vcpu, esr, exception_class(esr))
+}
+
+/// [`quick_synchronous`] by whichever interfaces there are, for vectors that need not be fast.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+pub unsafe fn quick_synchronous_by_either(vcpu: *mut Vcpu) -> Answer {
+    match gic::is_memory_mapped() {
+        // SAFETY: the caller's claim.
+        false => unsafe { quick_synchronous(vcpu) },
+        // SAFETY: the caller's claim.
+        true => unsafe { quick_synchronous_by_memory(vcpu) },
+    }
+}
+
+/// Answers a call, if the exception is one.
+#[inline(always)]
+fn quick_call_of(vcpu: &mut Vcpu, esr: u64, class: u32) -> Answer {
+    match class {
         class @ (ec::HVC64 | ec::SMC64) => quick_call(vcpu, esr, class == ec::SMC64),
         _ => Answer::General,
     }
@@ -81,7 +118,7 @@ pub unsafe extern "C" fn quick_interrupt(vcpu: *mut Vcpu) -> u64 {
     let direct = match intid {
         // It may have been high for the vCPU that left, its fall still on the way when it was acknowledged.
         TIMER if line_is_high() => again(vcpu, VIRTUAL_TIMER, true),
-        gicv3::FIRST_SHARED..gicv3::SPECIAL => again(vcpu, intid as u16, true),
+        gic::FIRST_SHARED..gic::SPECIAL => again(vcpu, intid as u16, true),
         _ => Direct::Long,
     };
     match direct {
@@ -102,6 +139,48 @@ fn deliver_elsewhere(vcpu: &mut Vcpu, intid: u32) -> u64 {
         return 0;
     }
     u64::from(intid) + ACKNOWLEDGED
+}
+
+/// [`quick_interrupt`] with GICv2's interfaces, by vectors of their own.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quick_interrupt_by_memory(vcpu: *mut Vcpu) -> u64 {
+    const TIMER: u32 = VIRTUAL_TIMER as u32;
+    // SAFETY: the caller's claim.
+    let vcpu = unsafe { &mut *vcpu };
+    // An SGI is never below, whoever sent it.
+    let acknowledged = gicv2::acknowledge();
+    let known = match acknowledged {
+        TIMER => line_is_high(),
+        gic::FIRST_SHARED..gic::SPECIAL => true,
+        _ => false,
+    };
+    if known && watched(vcpu, acknowledged as u16) {
+        gicv2::drop_priority(acknowledged);
+        return 0;
+    }
+    u64::from(acknowledged) + ACKNOWLEDGED
+}
+
+/// Delivers a physical interrupt of the running vCPU with GICv2.
+fn watched(vcpu: &Vcpu, intid: u16) -> bool {
+    let vgic = &mut vcpu.partition.state.lock().vgic;
+    vgic.deliver_watched(vcpu.id, intid, AnyInMemory)
+}
+
+/// [`quick_interrupt`] by whichever interfaces there are, for vectors that need not be fast.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+pub unsafe fn quick_interrupt_by_either(vcpu: *mut Vcpu) -> u64 {
+    match gic::is_memory_mapped() {
+        // SAFETY: the caller's claim.
+        false => unsafe { quick_interrupt(vcpu) },
+        // SAFETY: the caller's claim.
+        true => unsafe { quick_interrupt_by_memory(vcpu) },
+    }
 }
 
 /// Says whether the trapped instruction is stepped over by [`step`].
@@ -332,7 +411,7 @@ fn anywhere(vcpu: &Vcpu, intid: u16, physical: bool) -> bool {
     vgic.deliver_anywhere(vcpu.id, intid, physical, Any)
 }
 
-/// The first list registers, in few instructions.
+/// GICv3's first list registers, in few instructions.
 struct FirstFour;
 
 impl Present for FirstFour {
@@ -342,13 +421,22 @@ impl Present for FirstFour {
     }
 }
 
-/// All list registers.
+/// All of GICv3's list registers.
 #[derive(Clone, Copy)]
 struct Any;
 
 impl Present for Any {
     fn present(self, slot: usize, value: u64) -> bool {
         list_registers::fill(slot, value)
+    }
+}
+
+/// All of GICv2's list registers.
+struct AnyInMemory;
+
+impl Present for AnyInMemory {
+    fn present(self, slot: usize, value: u64) -> bool {
+        gich::fill(slot, value)
     }
 }
 

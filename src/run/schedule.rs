@@ -7,7 +7,7 @@
 
 use super::stays;
 use crate::arch::aarch64::cpu;
-use crate::hw::{gicv3, timer};
+use crate::hw::{gic, timer};
 use crate::pcpu::{Activity, Pcpu, Quirks, Vcpu};
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Gate, Slot};
@@ -107,7 +107,7 @@ impl Pcpu {
             self.held_back |= gate.mask > self.gate.mask;
             self.gate = gate;
             self.held_back |= self.unheard & gate.heard.slots != 0;
-            gicv3::set_mask(gate.mask);
+            gic::set_mask(gate.mask);
             self.mailbox.mail.publish(gate.heard);
             if self.mailbox.mail.has(gate.heard) {
                 return false;

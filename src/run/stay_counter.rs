@@ -12,7 +12,7 @@
 //! the longest, and how many there are of each power of two of ticks.
 
 use super::guest_serror;
-use super::quick::{Answer, quick_interrupt, quick_synchronous};
+use super::quick::{Answer, quick_interrupt_by_either, quick_synchronous_by_either};
 use crate::arch::aarch64::sysreg::read;
 use crate::arch::aarch64::{counting, cpu};
 use crate::pcpu::{Home, Vcpu};
@@ -125,7 +125,7 @@ fn open_here(begun: u64, kind: u64) {
 unsafe extern "C" fn counted_quick_synchronous(vcpu: *mut Vcpu, begun: u64) -> Answer {
     open_here(begun, exception_class(read::esr_el2()).into());
     // SAFETY: the caller's claim.
-    let answer = unsafe { quick_synchronous(vcpu) };
+    let answer = unsafe { quick_synchronous_by_either(vcpu) };
     if answer == Answer::Done {
         close_stay();
     }
@@ -140,7 +140,7 @@ unsafe extern "C" fn counted_quick_synchronous(vcpu: *mut Vcpu, begun: u64) -> A
 unsafe extern "C" fn counted_quick_interrupt(vcpu: *mut Vcpu, begun: u64) -> u64 {
     open_here(begun, INTERRUPT);
     // SAFETY: the caller's claim.
-    let left = unsafe { quick_interrupt(vcpu) };
+    let left = unsafe { quick_interrupt_by_either(vcpu) };
     if left == 0 {
         close_stay();
     }

@@ -25,7 +25,11 @@ impl Pcpu {
     /// Carries out a trapped access of the current vCPU.
     pub fn system_register(&mut self, access: SysRegAccess, esr: u64) {
         let action = policy(access.register, access.write);
-        if action == SysRegAction::Undefined {
+        let of_gicv3 = matches!(
+            action,
+            SysRegAction::Sgi(_) | SysRegAction::Deactivate | SysRegAction::Interface(_)
+        );
+        if action == SysRegAction::Undefined || of_gicv3 && self.shape.is_memory_mapped() {
             self.inject(Exception::Undefined);
             return;
         }
@@ -98,11 +102,14 @@ impl Pcpu {
         self.apply(partition, effects);
     }
 
-    /// A trapped `ICC_DIR_EL1`: deactivates an interrupt that may have been spilled.
-    fn deactivate_virtual(&mut self, value: u64) {
+    /// A trapped `ICC_DIR_EL1` or `GICC_DIR`: deactivates an interrupt that may have been spilled.
+    pub fn deactivate_virtual(&mut self, value: u64) {
         let Some((partition, id)) = self.current_identity() else {
             return;
         };
+        if self.shape.is_memory_mapped() && self.shape.vmcr() & VEOIM == 0 {
+            return; // of no meaning
+        }
         self.fold();
         let effects = partition
             .state

@@ -87,7 +87,7 @@ impl Pcpu {
         if !plain || !virtual_timer_is_due(&vcpu.context.system, now) {
             return false;
         }
-        let (vmcr, active0, active1) = vcpu.interface.as_signals(false);
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(None);
         let mut state = vcpu.partition.state.lock();
         let vgic = &mut state.vgic;
         let signals = vgic.due(vcpu.id, VIRTUAL_TIMER, vmcr, active0, active1);
@@ -131,7 +131,7 @@ impl Pcpu {
             // This vCPU's own, which is looked after here: there is nobody to kick.
             let _ = vgic.set_line(PHYSICAL_TIMER, Some(id), true);
         }
-        let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded);
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded.then_some(self.shape));
         let signals = match virtual_due {
             true => vgic.due(id, VIRTUAL_TIMER, vmcr, active0, active1),
             false => vgic.would_signal(id, vmcr, active0, active1),

@@ -4,11 +4,12 @@
 //! do not even that. A trap is recorded by vectors of its own ([`trace_traps`]), around the handlers that all traps have.
 
 use super::guest_serror;
-use super::quick::{Answer, quick_interrupt, quick_synchronous};
+use super::quick::{Answer, quick_interrupt_by_either, quick_synchronous_by_either};
 use super::timers::VIRTUAL_TIMER;
 use crate::arch::aarch64::sysreg::read;
 use crate::arch::aarch64::vectors;
-use crate::hw::list_registers;
+use crate::hw::list_registers::{self, Shape};
+use crate::hw::{gic, gich};
 use crate::pcpu::{Home, Pcpu, Vcpu};
 use bulkhead::sched::Slot;
 use bulkhead::trace::{UNKNOWN, What, Writer, bits, call};
@@ -21,6 +22,8 @@ pub fn trace_traps() {
     let traces = unsafe { Home::this() }.is_some_and(|pcpu| pcpu.trace.is_some());
     if traces {
         vectors::use_traced();
+    } else if gic::is_memory_mapped() {
+        vectors::use_memory_mapped();
     }
     super::stays::count_stays();
 }
@@ -41,7 +44,7 @@ unsafe extern "C" fn traced_quick_synchronous(vcpu: *mut Vcpu) -> Answer {
     let syndrome = esr as u32;
     note_trap(What::Trap { syndrome, call });
     // SAFETY: the caller's claim.
-    let answer = unsafe { quick_synchronous(vcpu) };
+    let answer = unsafe { quick_synchronous_by_either(vcpu) };
     if answer == Answer::Done {
         note_entry();
     }
@@ -54,11 +57,11 @@ unsafe extern "C" fn traced_quick_synchronous(vcpu: *mut Vcpu) -> Answer {
 /// As for that.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn traced_quick_interrupt(vcpu: *mut Vcpu) -> u64 {
-    let intid = read::icc_hppir1_el1() as u16;
+    let intid = gic::intid(gic::highest_pending()) as u16;
     let late = lateness(intid);
     note_trap(What::Interrupt { intid, late });
     // SAFETY: the caller's claim.
-    let left = unsafe { quick_interrupt(vcpu) };
+    let left = unsafe { quick_interrupt_by_either(vcpu) };
     if left == 0 {
         note_entry();
     }
@@ -76,10 +79,13 @@ extern "C" fn traced_serror(context: *mut Context) -> *mut Context {
 fn note_trap(what: What) {
     // SAFETY: a trap's entry; the borrow ends before the handler takes its own.
     if let Some(pcpu) = unsafe { Home::this() } {
-        let (current, used) = (pcpu.current, used(pcpu.shape.count));
+        let (current, shape) = (pcpu.current, pcpu.shape);
         if let Some(writer) = &mut pcpu.trace {
             writer.put(now(), what.word(current));
-            writer.leave(current, used, list_register);
+            match shape.is_memory_mapped() {
+                false => writer.leave(current, used(shape), list_register),
+                true => writer.leave(current, used(shape), gich::read_list_register),
+            }
         }
     }
 }
@@ -93,11 +99,11 @@ extern "C" fn note_entry() {
     }
 }
 
-/// Returns which list registers hold something, of `count`.
+/// Returns which list registers hold something.
 #[inline(always)]
-fn used(count: u8) -> u16 {
-    let there = u32::MAX >> (32 - u32::from(count.clamp(1, 16)));
-    !read::ich_elrsr_el2() as u16 & there as u16
+fn used(shape: Shape) -> u16 {
+    let there = u32::MAX >> (32 - u32::from(shape.count.clamp(1, 16)));
+    !shape.empty_list_registers() & there as u16
 }
 
 /// Reads a list register.
@@ -136,7 +142,7 @@ impl Pcpu {
     #[inline(always)]
     pub fn trace_awake(&mut self) {
         if self.trace.is_some() {
-            let intid = read::icc_hppir1_el1() as u16;
+            let intid = gic::intid(gic::highest_pending()) as u16;
             self.record_turn(What::Awake { intid }.word(None));
         }
     }
@@ -146,8 +152,8 @@ impl Pcpu {
         let (Some(slot), Some(writer)) = (self.current, &mut self.trace) else {
             return;
         };
-        for index in bits(used(self.shape.count)) {
-            let value = list_register(index);
+        for index in bits(used(self.shape)) {
+            let value = self.shape.read_list_register(index);
             if let Some(intid) = writer.newly_pending(slot, index, value) {
                 let late = lateness(intid);
                 let what = What::Inject { intid, late };

@@ -4,9 +4,8 @@
 //! looks at the model; [`Pcpu::refill`] writes those that changed, right before the guest is entered. A trap that asks
 //! nothing of the model does neither.
 
-use crate::arch::aarch64::sysreg::{read, write};
-use crate::hw::list_registers::Shape;
-use crate::hw::{gicv3, list_registers};
+use crate::hw::list_registers::{self, Kind, Shape};
+use crate::hw::{gic, gich};
 use crate::pcpu::Pcpu;
 use crate::system::Partition;
 use bulkhead::ids::VcpuId;
@@ -39,12 +38,16 @@ impl Pcpu {
             return 0;
         }
         self.held = vgic.used_list_registers(id);
-        vgic.fold(
-            id,
-            ends_of_spilled(),
-            |index| list_registers::read_list_register(index as u8),
-            |intid| gicv3::deactivate(intid.into()),
-        )
+        let eois = ends_of_spilled(self.shape);
+        match self.shape.is_memory_mapped() {
+            false => vgic.fold(
+                id,
+                eois,
+                |index| list_registers::read_list_register(index as u8),
+                |intid| gic::deactivate(intid.into()),
+            ),
+            true => fold_memory(vgic, id, eois),
+        }
     }
 
     /// Writes the current vCPU's list registers as the model wants them, before the guest is entered. Returns false when
@@ -54,7 +57,7 @@ impl Pcpu {
         let Some((partition, id)) = self.current_identity() else {
             return true;
         };
-        let vmcr = read::ich_vmcr_el2() as u32;
+        let vmcr = self.shape.vmcr() as u32;
         let mut state = partition.state.lock();
         let refill = state.vgic.refill(id, vmcr);
         if refill.unfinished {
@@ -65,9 +68,10 @@ impl Pcpu {
         self.folded = false;
         let changed = u32::from(refill.changed) & ((1 << self.shape.count) - 1);
         let registers = state.vgic.list_registers(id);
-        list_registers::write_list_registers(changed as u16, registers);
+        self.shape.write_list_registers(changed as u16, registers);
         drop(state);
-        write::ich_hcr_el2(interface_control(self.shape, refill.hcr));
+        self.shape
+            .set_control(interface_control(self.shape, refill.hcr));
         self.kick_late(partition, refill.kick);
         true
     }
@@ -75,19 +79,15 @@ impl Pcpu {
     /// Says whether the current vCPU would be signalled an interrupt, whatever its PSTATE.
     pub fn current_would_be_signalled(&mut self) -> bool {
         self.fold();
-        let Some((partition, id)) = self.current_identity() else {
+        let Some(vcpu) = self.current.and_then(|slot| self.vcpus.get(slot.index())) else {
             return false;
         };
-        let (vmcr, active0, active1) = (
-            read::ich_vmcr_el2(),
-            read::ich_ap0r0_el2(),
-            read::ich_ap1r0_el2(),
-        );
-        partition
+        let (vmcr, active0, active1) = vcpu.interface.as_signals(Some(self.shape));
+        vcpu.partition
             .state
             .lock()
             .vgic
-            .would_signal(id, vmcr as u32, active0 as u32, active1 as u32)
+            .would_signal(vcpu.id, vmcr, active0, active1)
     }
 
     /// Tells vCPUs of something while a guest is about to be entered: those that live here are told by an interrupt, since
@@ -192,6 +192,15 @@ impl Pcpu {
     }
 }
 
+/// Takes GICv2's list registers into the model.
+#[cold]
+#[inline(never)]
+fn fold_memory(vgic: &mut Vgic<'static>, id: VcpuId, eois: u32) -> u16 {
+    let read = |index| gich::read_list_register(index as u8);
+    let deactivate = |intid: u16| gic::deactivate(intid.into());
+    vgic.fold(id, eois, read, deactivate)
+}
+
 /// Returns `ICH_HCR_EL2` for what the model asks for.
 #[inline(always)]
 pub const fn interface_control(shape: Shape, wanted: u32) -> u64 {
@@ -199,18 +208,21 @@ pub const fn interface_control(shape: Shape, wanted: u32) -> u64 {
         return list_registers::HCR_ENABLE;
     }
     let control = list_registers::HCR_ENABLE | wanted as u64;
-    if wanted & hcr::TDIR != 0 && !shape.traps_deactivate {
-        return control & !(hcr::TDIR as u64) | TC;
+    let traps = wanted & hcr::TDIR != 0;
+    match shape.kind {
+        Kind::Plain if traps => control & !(hcr::TDIR as u64) | TC,
+        // A guest's GICC_DIR always traps: stage 2 has no page there.
+        Kind::Memory => control & !(hcr::TDIR as u64),
+        _ => control,
     }
-    control
 }
 
 /// Returns how many interrupts outside of the list registers the guest has ended. With the guest's EOImode at 1 an end
 /// only drops the priority, though some implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
 #[inline(always)]
-pub fn ends_of_spilled() -> u32 {
-    let count = (read::ich_hcr_el2() >> EOI_COUNT_SHIFT) as u32;
-    if count != 0 && read::ich_vmcr_el2() & VEOIM != 0 {
+pub fn ends_of_spilled(shape: Shape) -> u32 {
+    let count = (shape.control() as u32) >> EOI_COUNT_SHIFT;
+    if count != 0 && shape.vmcr() & VEOIM != 0 {
         0
     } else {
         count

@@ -11,14 +11,15 @@ use super::timers::{VIRTUAL_TIMER, next_deadline, virtual_timer_is_due};
 use super::vgic::{ends_of_spilled, interface_control};
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, cpu, fp, switch, tlb};
-use crate::hw::{gicv3, list_registers, timer};
+use crate::hw::list_registers::Shape;
+use crate::hw::{gic, gich, gicv3, list_registers, timer};
 use crate::pcpu::{Pcpu, Quirks, Vcpu};
 use crate::system::Partition;
 use bulkhead::ids::{MAX_PARTITIONS, Mpidr, VcpuId};
 use bulkhead::sched::Slot;
 use bulkhead::trap::{controls, policy};
 use bulkhead::vcpu::Context;
-use bulkhead::vgic::{Coming, Leaving, Vgic};
+use bulkhead::vgic::{Coming, Leaving, MAX_LIST_REGISTERS, Vgic};
 
 /// `HCR_EL2.TWI`: WFI traps.
 const HCR_TWI: u64 = policy::HCR_EL2.mask("TWI");
@@ -70,12 +71,12 @@ impl Pcpu {
             return;
         };
         let (partition, id) = (vcpu.partition, vcpu.id);
-        let left = leave(partition, id, self.folded);
+        let left = leave(partition, id, self.folded, self.shape);
         if !self.folded {
             self.held = left.held;
         }
         self.folded = true;
-        write::ich_hcr_el2(0);
+        self.shape.set_control(0);
         vcpu.interface.save(self.shape);
         switch::save(&mut vcpu.context.system, self.features);
         save_seldom_used(vcpu);
@@ -115,7 +116,7 @@ impl Pcpu {
         self.current = Some(slot);
         self.folded = false;
         let partition = vcpu.partition;
-        let coming = come(vcpu, self.held);
+        let coming = come(vcpu, self.held, self.shape);
         if coming.unfinished {
             self.current = None;
             self.kick(partition, coming.kick);
@@ -129,7 +130,8 @@ impl Pcpu {
             self.redistributor.activate(VIRTUAL_TIMER.into());
             cpu::dsb_sy(); // before the timer's line rises
         }
-        write::ich_hcr_el2(interface_control(self.shape, coming.hcr));
+        self.shape
+            .set_control(interface_control(self.shape, coming.hcr));
         write::mdscr_el1(vcpu.debug.mdscr());
         restore_seldom_used(vcpu);
         switch::restore(&vcpu.context.system, self.features);
@@ -151,7 +153,7 @@ impl Pcpu {
 
 /// Takes the list registers of the vCPU that leaves into the model, unless that was done already.
 #[inline(always)]
-fn leave(partition: &Partition, id: VcpuId, folded: bool) -> Leaving {
+fn leave(partition: &Partition, id: VcpuId, folded: bool, shape: Shape) -> Leaving {
     let mut state = partition.state.lock();
     let vgic = &mut state.vgic;
     if folded {
@@ -160,35 +162,42 @@ fn leave(partition: &Partition, id: VcpuId, folded: bool) -> Leaving {
             ..Leaving::default()
         };
     }
-    vgic.leave(
-        id,
-        VIRTUAL_TIMER,
-        ends_of_spilled(),
-        list_register,
-        deactivate,
-    )
+    let eois = ends_of_spilled(shape);
+    match shape.is_memory_mapped() {
+        false => vgic.leave(
+            id,
+            VIRTUAL_TIMER,
+            eois,
+            |index| list_registers::read_list_register(index as u8),
+            |intid| gic::deactivate(intid.into()),
+        ),
+        true => leave_memory(vgic, id, eois),
+    }
 }
 
-/// [`leave`] of a vCPU whose list registers are in the hardware, and that has ended nothing else.
+/// [`leave`] of a vCPU whose list registers are in GICv3's hardware, and that has ended nothing else.
 #[inline(always)]
 pub fn leave_as_is(vcpu: &Vcpu) -> Leaving {
     let mut state = vcpu.partition.state.lock();
+    let read = |index| list_registers::read_list_register(index as u8);
+    let deactivate = |intid: u16| gicv3::deactivate(intid.into());
     state
         .vgic
-        .leave(vcpu.id, VIRTUAL_TIMER, 0, list_register, deactivate)
+        .leave(vcpu.id, VIRTUAL_TIMER, 0, read, deactivate)
 }
 
-fn list_register(index: usize) -> u64 {
-    list_registers::read_list_register(index as u8)
-}
-
-fn deactivate(intid: u16) {
-    gicv3::deactivate(intid.into());
+/// [`leave`] with GICv2's list registers.
+#[cold]
+#[inline(never)]
+fn leave_memory(vgic: &mut Vgic, id: VcpuId, eois: u32) -> Leaving {
+    let read = |index| gich::read_list_register(index as u8);
+    let deactivate = |intid: u16| gic::deactivate(intid.into());
+    vgic.leave(id, VIRTUAL_TIMER, eois, read, deactivate)
 }
 
 /// Writes the list registers of the vCPU that comes, and empties those that `held` something of the one that left.
 #[inline(always)]
-fn come(vcpu: &Vcpu, held: u16) -> Coming {
+fn come(vcpu: &Vcpu, held: u16, shape: Shape) -> Coming {
     let due = virtual_timer_is_due(&vcpu.context.system, timer::now());
     let mut state = vcpu.partition.state.lock();
     let vgic = &mut state.vgic;
@@ -196,19 +205,34 @@ fn come(vcpu: &Vcpu, held: u16) -> Coming {
         // The vCPU is about to run here: there is nobody else to tell.
         let _ = vgic.physical_pending(VIRTUAL_TIMER, vcpu.id);
     }
-    come_in(vgic, vcpu, held)
+    match shape.is_memory_mapped() {
+        false => come_in(vgic, vcpu, held, list_registers::write_list_registers),
+        true => come_to_memory(vgic, vcpu, held),
+    }
 }
 
-/// [`come`] without a look at the virtual timer: one that is due interrupts the guest at once.
+/// [`come`] with GICv2's list registers.
+#[cold]
+#[inline(never)]
+fn come_to_memory(vgic: &mut Vgic, vcpu: &Vcpu, held: u16) -> Coming {
+    come_in(vgic, vcpu, held, gich::write_list_registers)
+}
+
+/// [`come`] without a look at the virtual timer, which interrupts the guest at once if it is due, and with GICv3.
 #[inline(always)]
 pub fn come_as_is(vcpu: &Vcpu, held: u16) -> Coming {
-    come_in(&mut vcpu.partition.state.lock().vgic, vcpu, held)
+    let vgic = &mut vcpu.partition.state.lock().vgic;
+    come_in(vgic, vcpu, held, list_registers::write_list_registers)
 }
 
 #[inline(always)]
-fn come_in(vgic: &mut Vgic, vcpu: &Vcpu, held: u16) -> Coming {
+fn come_in(
+    vgic: &mut Vgic,
+    vcpu: &Vcpu,
+    held: u16,
+    write: impl FnOnce(u16, &[u64; MAX_LIST_REGISTERS]),
+) -> Coming {
     let (id, vmcr) = (vcpu.id, vcpu.interface.vmcr as u32);
-    let write = |mask, values: &_| list_registers::write_list_registers(mask, values);
     vgic.come(id, VIRTUAL_TIMER, vmcr, held, write)
 }
 

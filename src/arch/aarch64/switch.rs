@@ -84,8 +84,9 @@ macro_rules! each_comparator {
     )+};
 }
 
-/// What this pCPU has beyond the base architecture and a guest may use.
+/// What this pCPU has beyond the base architecture and a guest may use. Aligned, so that one load asks for all of it.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(8))]
 pub struct Features {
     /// Pointer authentication keys exist.
     pub pointer_authentication: bool,

@@ -131,6 +131,8 @@ global_asm!(
 
     .section .text.vectors, "ax"
     vectors exception_vectors, quick_synchronous, synchronous, quick_interrupt, interrupt, error
+    // The same with short ways by GICv2's interfaces.
+    vectors memory_mapped_vectors, quick_synchronous_by_memory, synchronous, quick_interrupt_by_memory, interrupt, error
     // The same around functions that record the trap, for a pCPU that traces.
     vectors traced_vectors, traced_quick_synchronous, traced_synchronous, traced_quick_interrupt, traced_interrupt, traced_error
 "#,
@@ -222,6 +224,7 @@ emergency_top:
 
 unsafe extern "C" {
     static traced_vectors: u8;
+    static memory_mapped_vectors: u8;
 
     /// Enters the guest whose context is given; never returns here, the next trap starts on a fresh stack.
     ///
@@ -235,5 +238,12 @@ unsafe extern "C" {
 pub fn use_traced() {
     // SAFETY: both tables lead to the same handlers, by the same registers and stack.
     unsafe { write::vbar_el2(&raw const traced_vectors as u64) };
+    cpu::isb();
+}
+
+/// Lets this pCPU take its exceptions by the vectors whose short ways are made for GICv2.
+pub fn use_memory_mapped() {
+    // SAFETY: as above.
+    unsafe { write::vbar_el2(&raw const memory_mapped_vectors as u64) };
     cpu::isb();
 }
