@@ -1,11 +1,35 @@
-//! The GICv3: distributor, this vCPU's redistributor, CPU interface by system registers.
+//! The interrupt controller, as the device tree has it: a GICv3 (distributor, this vCPU's redistributor, CPU interface by
+//! system registers) or a GICv2 (distributor and CPU interface in memory, SGIs with senders). With GICv2 a vCPU's number is
+//! its affinity, and all interrupts are in group 0.
 //!
 //! # Source
-//! Arm IHI 0069 (GICv3/v4), "Programmers' model": register pages of the names used here.
+//! Arm IHI 0069 (GICv3/v4), "Programmers' model", and Arm IHI 0048 (GICv2): register pages of the names used here.
 
 use crate::mmio::Mmio;
 use crate::sysreg::isb;
-use crate::{layout, sysreg, timer};
+use crate::{gicv2, layout, sysreg, timer};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// The version that was found: 0 before anybody looked.
+static VERSION: AtomicU8 = AtomicU8::new(0);
+
+/// Looks which version there is, and returns it: 2 or 3. What depends on it is a GICv3's before somebody has looked.
+pub fn version() -> u8 {
+    match VERSION.load(Ordering::Relaxed) {
+        0 => {
+            let found = gicv2::find_version();
+            VERSION.store(found, Ordering::Relaxed);
+            found
+        }
+        found => found,
+    }
+}
+
+/// Says whether it is a GICv2.
+#[inline(always)]
+pub fn is_v2() -> bool {
+    VERSION.load(Ordering::Relaxed) == 2
+}
 
 /// Distributor: control.
 pub const GICD_CTLR: usize = 0x0000;
@@ -52,11 +76,16 @@ pub fn redistributor_at(position: usize) -> Mmio {
     unsafe { Mmio::new(layout::GICR + position * layout::GICR_STRIDE) }
 }
 
-/// Lists the affinity fields that the redistributors name, in their order, up to the last one.
+/// Lists the affinity fields that the redistributors name, in their order, up to the last one; with GICv2 those of its CPUs.
 pub fn redistributor_affinities() -> impl Iterator<Item = u64> {
+    let last = (version() == 2).then(gicv2::last_cpu);
     let mut position = Some(0);
     core::iter::from_fn(move || {
         let at = position?;
+        if let Some(last) = last {
+            position = (at < last).then_some(at + 1);
+            return Some(at as u64);
+        }
         let typer = redistributor_at(at).read64(GICR_TYPER);
         position = (typer & 1 << 4 == 0).then_some(at + 1);
         let affinity = typer >> 32;
@@ -76,6 +105,9 @@ pub fn redistributor() -> Mmio {
 
 /// Sets the distributor up: affinity routing, group 1 on, every SPI in group 1 and disabled.
 pub fn init_distributor() {
+    if version() == 2 {
+        return gicv2::init_distributor();
+    }
     DISTRIBUTOR.write32(GICD_CTLR, 0);
     DISTRIBUTOR.write32(GICD_CTLR, 0x10);
     let words = (DISTRIBUTOR.read32(GICD_TYPER) as usize & 0x1f) + 1;
@@ -89,6 +121,9 @@ pub fn init_distributor() {
 /// Sets this vCPU's redistributor and CPU interface up: awake, SGIs and PPIs in group 1, disabled and
 /// inactive, nothing masked.
 pub fn init_cpu() {
+    if version() == 2 {
+        return gicv2::init_cpu();
+    }
     let frame = redistributor();
     frame.write32(GICR_WAKER, frame.read32(GICR_WAKER) & !2);
     timer::wait_until(10_000_000, || frame.read32(GICR_WAKER) & 4 == 0);
@@ -119,7 +154,7 @@ pub fn init() {
 
 /// Returns the block that holds the registers of this interrupt, its offset included, for registers laid out alike.
 pub fn bank(intid: u32) -> Mmio {
-    if intid < 32 {
+    if intid < 32 && !is_v2() {
         let frame = redistributor();
         // SAFETY: the second frame of the same redistributor.
         unsafe { Mmio::new(frame.base() + SGI_FRAME) }
@@ -130,7 +165,94 @@ pub fn bank(intid: u32) -> Mmio {
 
 /// Writes this interrupt's bit to the register of bits that starts at `register`.
 pub fn write_bit(register: usize, intid: u32) {
-    bank(intid).write32(register + (intid / 32) as usize * 4, 1 << (intid % 32));
+    write_bits(register, intid & !31, 1 << (intid % 32));
+}
+
+/// Writes bits to the register that starts at `register`, of the 32 interrupts from `first` on. With GICv2 an SGI is pended
+/// and taken back as one that this vCPU sent.
+pub fn write_bits(register: usize, first: u32, bits: u32) {
+    if first == 0 && is_v2() && (register == ISPENDR || register == ICPENDR) {
+        gicv2::change_sgis(register == ISPENDR, bits & 0xffff);
+    }
+    bank(first).write32(register + (first / 32) as usize * 4, bits);
+}
+
+/// Returns the priority of what runs on this vCPU, 0xff when nothing does.
+pub fn running_priority() -> u64 {
+    match is_v2() {
+        false => read_sysreg!("icc_rpr_el1"),
+        true => gicv2::INTERFACE.read32(gicv2::GICC_RPR).into(),
+    }
+}
+
+/// Returns the most urgent pending interrupt of this vCPU without acknowledging it.
+pub fn highest_pending() -> u64 {
+    match is_v2() {
+        false => read_sysreg!("icc_hppir1_el1"),
+        true => (gicv2::INTERFACE.read32(gicv2::GICC_HPPIR) & SPURIOUS).into(),
+    }
+}
+
+/// Returns the priority mask.
+pub fn mask() -> u64 {
+    match is_v2() {
+        false => read_sysreg!("icc_pmr_el1"),
+        true => gicv2::INTERFACE.read32(gicv2::GICC_PMR).into(),
+    }
+}
+
+/// Returns the binary point of the group in use.
+pub fn binary_point() -> u64 {
+    match is_v2() {
+        false => read_sysreg!("icc_bpr1_el1"),
+        true => gicv2::INTERFACE.read32(gicv2::GICC_BPR).into(),
+    }
+}
+
+/// Sets the binary point of the group in use.
+pub fn set_binary_point(point: u64) {
+    if is_v2() {
+        return gicv2::INTERFACE.write32(gicv2::GICC_BPR, point as u32);
+    }
+    // SAFETY: the CPU interface changes no memory.
+    unsafe { write_sysreg!("icc_bpr1_el1", point) };
+    isb();
+}
+
+/// Says whether [`split_end`] was chosen.
+pub fn ends_are_split() -> bool {
+    match is_v2() {
+        false => read_sysreg!("icc_ctlr_el1") & 2 != 0,
+        true => gicv2::INTERFACE.read32(gicv2::GICC_CTLR) & gicv2::SPLIT_END != 0,
+    }
+}
+
+/// Says whether the group in use is on at this vCPU's CPU interface.
+pub fn is_on() -> bool {
+    match is_v2() {
+        false => read_sysreg!("icc_igrpen1_el1") & 1 != 0,
+        true => gicv2::INTERFACE.read32(gicv2::GICC_CTLR) & 1 != 0,
+    }
+}
+
+/// Turns the group in use on or off at this vCPU's CPU interface.
+pub fn turn(on: bool) {
+    if is_v2() {
+        return gicv2::INTERFACE.write32(gicv2::GICC_CTLR, on.into());
+    }
+    // SAFETY: the CPU interface changes no memory; interrupts are masked or have a handler.
+    unsafe { write_sysreg!("icc_igrpen1_el1", u64::from(on)) };
+    isb();
+}
+
+/// Turns the group in use on or off at the distributor.
+pub fn turn_distributor(on: bool) {
+    let value = match (is_v2(), on) {
+        (true, on) => u32::from(on),
+        (false, true) => 0x12,
+        (false, false) => 0x10,
+    };
+    DISTRIBUTOR.write32(GICD_CTLR, value);
 }
 
 /// Reads this interrupt's bit from the register of bits that starts at `register`.
@@ -159,12 +281,18 @@ pub fn disable(intid: u32) {
 
 /// Routes an SPI to the vCPU with these affinity fields.
 pub fn route(intid: u32, affinity: u64) {
+    if is_v2() {
+        return gicv2::route(intid, affinity);
+    }
     DISTRIBUTOR.write64(IROUTER + intid as usize * 8, affinity);
 }
 
 /// Acknowledges the most urgent pending interrupt; [`SPURIOUS`] when there is none.
 #[inline(always)]
 pub fn acknowledge() -> u32 {
+    if is_v2() {
+        return gicv2::acknowledge();
+    }
     let intid = read_sysreg!("icc_iar1_el1") as u32 & 0xff_ffff;
     sysreg::dsb();
     intid
@@ -173,6 +301,9 @@ pub fn acknowledge() -> u32 {
 /// Ends an interrupt: drops its priority, and deactivates it too unless [`split_end`] was chosen.
 #[inline(always)]
 pub fn end(intid: u32) {
+    if is_v2() {
+        return gicv2::end(intid);
+    }
     // SAFETY: the CPU interface changes no memory.
     unsafe { write_sysreg!("icc_eoir1_el1", u64::from(intid)) };
     isb();
@@ -181,6 +312,9 @@ pub fn end(intid: u32) {
 /// Deactivates an interrupt that was ended with [`split_end`] on.
 #[inline(always)]
 pub fn deactivate(intid: u32) {
+    if is_v2() {
+        return gicv2::deactivate(intid);
+    }
     // SAFETY: the CPU interface changes no memory.
     unsafe { write_sysreg!("icc_dir_el1", u64::from(intid)) };
     isb();
@@ -188,6 +322,9 @@ pub fn deactivate(intid: u32) {
 
 /// Chooses on this vCPU whether ending an interrupt leaves deactivating it to [`deactivate`] (EOImode 1).
 pub fn split_end(split: bool) {
+    if is_v2() {
+        return gicv2::split_end(split);
+    }
     // SAFETY: the CPU interface changes no memory.
     unsafe { write_sysreg!("icc_ctlr_el1", if split { 2 } else { 0 }) };
     isb();
@@ -195,6 +332,9 @@ pub fn split_end(split: bool) {
 
 /// Masks interrupts on this vCPU that are not more urgent than `mask`.
 pub fn set_mask(mask: u64) {
+    if is_v2() {
+        return gicv2::set_mask(mask as u32);
+    }
     // SAFETY: the CPU interface changes no memory.
     unsafe { write_sysreg!("icc_pmr_el1", mask) };
     isb();
@@ -214,9 +354,12 @@ pub fn send_sgi_to_others(intid: u32) {
     write_sgi1r(1 << 40 | u64::from(intid & 15) << 24);
 }
 
-/// Writes `ICC_SGI1R_EL1` as it is.
+/// Writes `ICC_SGI1R_EL1` as it is; with GICv2 what comes to the same.
 #[inline(always)]
 pub fn write_sgi1r(value: u64) {
+    if is_v2() {
+        return gicv2::write_sgi1r(value);
+    }
     sysreg::dsb();
     // SAFETY: an interrupt goes to the installed handler.
     unsafe { write_sysreg!("icc_sgi1r_el1", value) };

@@ -5,6 +5,8 @@
 
 /// First byte of the GICv3 distributor (64 KiB).
 pub const GICD: usize = 0x0800_0000;
+/// First byte of the GICv2 CPU interface (two pages), where that is what there is.
+pub const GICC: usize = 0x0801_0000;
 /// First byte of the first vCPU's redistributor (two 64 KiB frames a vCPU, one vCPU after the other).
 pub const GICR: usize = 0x080a_0000;
 /// Distance from one vCPU's redistributor to the next one's, in bytes.

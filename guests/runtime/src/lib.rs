@@ -37,6 +37,8 @@ pub mod exception;
 #[cfg(target_os = "none")]
 pub mod gic;
 #[cfg(target_os = "none")]
+pub mod gicv2;
+#[cfg(target_os = "none")]
 pub mod layout;
 #[cfg(target_os = "none")]
 pub mod made;
