@@ -1,6 +1,7 @@
 //! The interrupt controller over world switches: settings, the timer's interrupt in every state, deadlines.
 
 use crate::{ROUNDS, spin, wait};
+use guest_runtime::gicv2::{GICC_BPR, GICC_CTLR, GICC_PMR, INTERFACE, SPLIT_END};
 use guest_runtime::random::{below, random};
 use guest_runtime::smccc::{self, Conduit};
 use guest_runtime::suite::{Outcome, Verdict};
@@ -17,7 +18,12 @@ const YIELD: u32 = 0x8600_0001;
 pub fn settings_survive() -> Outcome {
     let frame = gic::bank(0);
     for _ in 0..ROUNDS / 10 {
-        let (enabled, priorities) = (random() as u32 & 0xffff, random() as u32 & 0xf8f8_f8f8);
+        // With GICv2 SGIs are enabled for good.
+        let for_good = if gic::is_v2() { 0xffff } else { 0 };
+        let (enabled, priorities) = (
+            random() as u32 & 0xffff | for_good,
+            random() as u32 & 0xf8f8_f8f8,
+        );
         frame.write32(gic::ICENABLER, 0xffff);
         frame.write32(gic::ISENABLER, enabled);
         frame.write32(gic::IPRIORITYR + 4, priorities);
@@ -38,10 +44,12 @@ pub fn settings_survive() -> Outcome {
         );
     }
     gic::init_cpu();
+    gic::enable(TIMER, crate::PRIORITY); // for the tests that follow
     Ok(())
 }
 
-/// `ICC_PMR_EL1`, `ICC_BPR1_EL1`, `ICC_CTLR_EL1.EOImode`, `ICC_IGRPEN0_EL1`.
+/// `ICC_PMR_EL1`, `ICC_BPR1_EL1`, `ICC_CTLR_EL1.EOImode`, `ICC_IGRPEN0_EL1`; of a GICv2 its mask, binary point, EOImode, and
+/// the group that is not in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interface([u64; 4]);
 
@@ -53,6 +61,13 @@ impl Interface {
 
     fn write(self) {
         let [mask, point, end, group0] = self.0;
+        if gic::is_v2() {
+            INTERFACE.write32(GICC_PMR, mask as u32);
+            INTERFACE.write32(GICC_BPR, point as u32);
+            let split = if end != 0 { SPLIT_END } else { 0 };
+            INTERFACE.write32(GICC_CTLR, split | (group0 as u32) << 1 | 1);
+            return;
+        }
         // SAFETY: interrupts are masked at the CPU; nothing is active.
         unsafe {
             write_sysreg!("icc_pmr_el1", mask);
@@ -64,6 +79,15 @@ impl Interface {
     }
 
     fn read() -> Self {
+        if gic::is_v2() {
+            let control = INTERFACE.read32(GICC_CTLR);
+            return Self([
+                gic::mask(),
+                gic::binary_point(),
+                if control & SPLIT_END != 0 { 2 } else { 0 },
+                (control >> 1 & 1).into(),
+            ]);
+        }
         Self([
             read_sysreg!("icc_pmr_el1"),
             read_sysreg!("icc_bpr1_el1"),

@@ -24,6 +24,9 @@ const WAIT_NS: u64 = 50_000;
 /// How many turns of a loop a round runs when it does not wait.
 const SPINS: u64 = 100_000;
 
+/// Priority of the timer's interrupt: more urgent than every mask that is tried.
+const PRIORITY: u8 = 0x40;
+
 const TESTS: &[Test] = tests![
     a9_system_registers_survive_waits,
     a9_system_registers_survive_running,
@@ -45,7 +48,7 @@ fn main() -> ! {
     mmu::enable();
     gic::init();
     // Its level ends a WFI; the interrupt itself stays masked for good.
-    gic::enable(layout::VIRTUAL_TIMER_INTID, 0x40);
+    gic::enable(layout::VIRTUAL_TIMER_INTID, PRIORITY);
     suite::run(&[TESTS])
 }
 
