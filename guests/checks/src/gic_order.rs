@@ -1,9 +1,7 @@
 //! Who comes first: priorities, masks, preemption, and more interrupts than list registers.
 
 use guest_runtime::suite::{Outcome, Test};
-use guest_runtime::{
-    expect, expect_eq, gic, read_sysreg, recorder, sysreg, tests, timer, write_sysreg,
-};
+use guest_runtime::{expect, expect_eq, gic, gicv2, read_sysreg, recorder, sysreg, tests, timer};
 
 const MS: u64 = 1_000_000;
 
@@ -36,7 +34,7 @@ fn enable_all() {
 
 /// Pends all sixteen SGIs with one write.
 fn pend_all() {
-    gic::bank(0).write32(gic::ISPENDR, 0xffff);
+    gic::write_bits(gic::ISPENDR, 0, 0xffff);
 }
 
 fn b2_sixteen_pending_come_in_order_of_priority() -> Outcome {
@@ -93,7 +91,7 @@ fn b2_pending_behind_many_active_comes_when_more_urgent() -> Outcome {
     enable_all();
     gic::split_end(true);
     // Fifteen that were acknowledged and ended, but not deactivated: more than any GIC has list registers for.
-    gic::bank(0).write32(gic::ISPENDR, 0x7fff);
+    gic::write_bits(gic::ISPENDR, 0, 0x7fff);
     recorder::wait(15, timer::PATIENCE_NS);
     let before = recorder::taken();
     gic::write_bit(gic::ISPENDR, 15);
@@ -176,7 +174,7 @@ fn b13_sixteen_nested_end_in_reverse() -> Outcome {
         "GICR_ISACTIVER0 after all ends"
     );
     expect_eq!(
-        read_sysreg!("icc_rpr_el1"),
+        gic::running_priority(),
         0xff,
         "running priority after all ends"
     );
@@ -187,11 +185,7 @@ fn b14_priority_mask_holds_back_what_is_not_more_urgent() -> Outcome {
     crate::fresh_gic();
     gic::enable(1, 0x80);
     gic::set_mask(0x80);
-    expect_eq!(
-        read_sysreg!("icc_pmr_el1"),
-        0x80,
-        "ICC_PMR_EL1 as read back"
-    );
+    expect_eq!(gic::mask(), 0x80, "ICC_PMR_EL1 as read back");
     gic::write_bit(gic::ISPENDR, 1);
     recorder::settle();
     let held = recorder::taken();
@@ -240,33 +234,37 @@ fn b14_equal_priority_does_not_preempt() -> Outcome {
 
 fn b14_binary_point_stops_preemption_within_a_group() -> Outcome {
     crate::fresh_gic();
-    // SAFETY: the CPU interface changes no memory.
-    unsafe { write_sysreg!("icc_bpr1_el1", 7) };
-    sysreg::isb();
-    let point = read_sysreg!("icc_bpr1_el1");
+    gic::set_binary_point(7);
+    let point = gic::binary_point();
     let first = first_to_end(0xb0, 0x90);
-    // SAFETY: as above.
-    unsafe { write_sysreg!("icc_bpr1_el1", 0) };
+    gic::set_binary_point(0);
     expect_eq!(point, 7, "ICC_BPR1_EL1 as read back");
     expect_eq!(first, 1, "INTID that ended first");
     expect_eq!(recorder::taken(), 2, "interrupts taken");
     Ok(())
 }
 
+/// Returns the rest of the CPU interface's controls: whether the group that is not in use is on.
+fn other_group() -> u64 {
+    match gic::is_v2() {
+        false => read_sysreg!("icc_igrpen0_el1"),
+        true => gicv2::INTERFACE.read32(gicv2::GICC_CTLR).into(),
+    }
+}
+
 fn b14_settings_survive_a_wait() -> Outcome {
     crate::fresh_gic();
     gic::set_mask(0xa0);
     gic::split_end(true);
-    // SAFETY: the CPU interface changes no memory.
-    unsafe { write_sysreg!("icc_bpr1_el1", 5) };
+    gic::set_binary_point(5);
     gic::enable(guest_runtime::layout::VIRTUAL_TIMER_INTID, 0x80);
     let read = || {
         [
-            read_sysreg!("icc_pmr_el1"),
-            read_sysreg!("icc_bpr1_el1"),
-            read_sysreg!("icc_ctlr_el1"),
-            read_sysreg!("icc_igrpen1_el1"),
-            read_sysreg!("icc_igrpen0_el1"),
+            gic::mask(),
+            gic::binary_point(),
+            gic::ends_are_split().into(),
+            gic::is_on().into(),
+            other_group(),
         ]
     };
     let before = read();
@@ -288,13 +286,9 @@ fn b14_settings_survive_a_wait() -> Outcome {
 fn b2_highest_pending_shows_without_acknowledging() -> Outcome {
     crate::fresh_gic();
     enable_all();
-    gic::bank(0).write32(gic::ISPENDR, 1 << 3 | 1 << 9 | 1 << 6);
-    expect_eq!(read_sysreg!("icc_hppir1_el1"), 9, "ICC_HPPIR1_EL1");
-    expect_eq!(
-        read_sysreg!("icc_hppir1_el1"),
-        9,
-        "ICC_HPPIR1_EL1, read again"
-    );
+    gic::write_bits(gic::ISPENDR, 0, 1 << 3 | 1 << 9 | 1 << 6);
+    expect_eq!(gic::highest_pending(), 9, "ICC_HPPIR1_EL1");
+    expect_eq!(gic::highest_pending(), 9, "ICC_HPPIR1_EL1, read again");
     expect!(read_sysreg!("isr_el1") & 0x80 != 0, "ISR_EL1 shows no IRQ");
     for wanted in [9, 6, 3] {
         let intid = gic::acknowledge();
@@ -302,7 +296,7 @@ fn b2_highest_pending_shows_without_acknowledging() -> Outcome {
         expect_eq!(intid, wanted, "acknowledged INTID");
     }
     expect_eq!(
-        read_sysreg!("icc_hppir1_el1"),
+        gic::highest_pending(),
         1023,
         "ICC_HPPIR1_EL1 when nothing is pending"
     );

@@ -3,7 +3,6 @@
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{
     console, expect, expect_eq, gic, layout, read_sysreg, recorder, skip, sysreg, tests, timer,
-    write_sysreg,
 };
 
 const UART: u32 = layout::UART_INTID;
@@ -53,6 +52,9 @@ fn b1_disabled_while_active_ends_and_comes_again() -> Outcome {
 
 fn b3_pended_while_disabled_comes_when_enabled() -> Outcome {
     for intid in [SGI, UART] {
+        if gic::is_v2() && intid == SGI {
+            continue; // enabled for good
+        }
         crate::fresh_gic();
         pend(intid);
         expect!(
@@ -116,7 +118,7 @@ fn b3_registers_show_pending_then_active() -> Outcome {
         gic::read_bit(gic::ISPENDR, SGI),
         gic::read_bit(gic::ISACTIVER, SGI),
     );
-    let priority = read_sysreg!("icc_rpr_el1");
+    let priority = gic::running_priority();
     gic::end(SGI);
     expect!(
         !pending && active,
@@ -124,7 +126,7 @@ fn b3_registers_show_pending_then_active() -> Outcome {
     );
     expect_eq!(priority, 0x80, "running priority");
     expect!(!gic::read_bit(gic::ISACTIVER, SGI), "active after its end");
-    expect_eq!(read_sysreg!("icc_rpr_el1"), 0xff, "idle running priority");
+    expect_eq!(gic::running_priority(), 0xff, "idle running priority");
     expect_eq!(
         gic::acknowledge(),
         gic::SPURIOUS,
@@ -175,9 +177,7 @@ fn b3_active_set_by_register_holds_it_back() -> Outcome {
 
 fn b4_nothing_comes_before_the_cpu_interface_is_on() -> Outcome {
     crate::fresh_gic();
-    // SAFETY: the CPU interface changes no memory.
-    unsafe { write_sysreg!("icc_igrpen1_el1", 0) };
-    sysreg::isb();
+    gic::turn(false);
     gic::enable(SGI, 0x80);
     pend(SGI);
     recorder::settle();
@@ -187,8 +187,7 @@ fn b4_nothing_comes_before_the_cpu_interface_is_on() -> Outcome {
         0,
         "IRQ in ISR_EL1 with the group off"
     );
-    // SAFETY: as above; the interrupt has a handler.
-    unsafe { write_sysreg!("icc_igrpen1_el1", 1) };
+    gic::turn(true);
     expect!(
         recorder::wait(1, timer::PATIENCE_NS),
         "it did not come when the group was turned on"
@@ -198,12 +197,12 @@ fn b4_nothing_comes_before_the_cpu_interface_is_on() -> Outcome {
 
 fn b4_nothing_comes_before_the_distributor_is_on() -> Outcome {
     crate::fresh_gic();
-    gic::DISTRIBUTOR.write32(gic::GICD_CTLR, 0x10);
+    gic::turn_distributor(false);
     gic::enable(SGI, 0x80);
     pend(SGI);
     recorder::settle();
     let early = recorder::taken();
-    gic::DISTRIBUTOR.write32(gic::GICD_CTLR, 0x12);
+    gic::turn_distributor(true);
     expect_eq!(early, 0, "interrupts with the distributor's group off");
     expect!(
         recorder::wait(1, timer::PATIENCE_NS),
@@ -302,12 +301,12 @@ fn b13_split_end_leaves_active_until_deactivated() -> Outcome {
     crate::fresh_gic();
     gic::enable(SGI, 0x80);
     gic::split_end(true);
-    expect_eq!(read_sysreg!("icc_ctlr_el1") & 2, 2, "EOImode as read back");
+    expect!(gic::ends_are_split(), "EOImode as read back");
     pend(SGI);
     let acknowledged = gic::acknowledge();
     gic::end(SGI);
     let active = gic::read_bit(gic::ISACTIVER, SGI);
-    let priority = read_sysreg!("icc_rpr_el1");
+    let priority = gic::running_priority();
     pend(SGI);
     recorder::settle();
     let taken = recorder::taken();

@@ -18,6 +18,7 @@ mod gic_model;
 mod gic_order;
 mod gic_space;
 mod gic_state;
+mod gic_v2;
 mod sysregs;
 mod timers;
 mod tree;
@@ -27,9 +28,19 @@ use guest_runtime::{entry, gic, mmu, recorder, suite};
 
 entry!(main);
 
+/// No tests.
+const NONE: &[suite::Test] = &[];
+
 fn main() -> ! {
     mmu::enable();
+    let (interface, space, accesses) = match gic::version() {
+        2 => (gic_v2::TESTS, NONE, NONE),
+        _ => (contract::V3_TESTS, gic_space::V3_TESTS, accesses::V3_TESTS),
+    };
     suite::run(&[
+        interface,
+        space,
+        accesses,
         contract::TESTS,
         features::TESTS,
         tree::TESTS,

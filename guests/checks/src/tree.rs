@@ -132,7 +132,11 @@ fn c_device_tree_names_psci_timers_and_console() -> Outcome {
         console == Some(layout::UART as u64),
         "the console's address is {console:x?}"
     );
-    let frames = of_compatible("arm,gic-v3", "reg").and_then(|reg| reg.long(0));
+    let compatible = match gic::is_v2() {
+        false => "arm,gic-v3",
+        true => "arm,cortex-a15-gic",
+    };
+    let frames = of_compatible(compatible, "reg").and_then(|reg| reg.long(0));
     expect!(
         frames == Some(layout::GICD as u64),
         "the distributor's address is {frames:x?}"

@@ -8,17 +8,28 @@
 // An index names a vCPU here, not a place in one array.
 #![allow(clippy::needless_range_loop)]
 
+mod gic_v2;
 mod interrupts;
 mod memory;
 mod power;
 mod team;
 
-use guest_runtime::{entry, mmu, suite};
+use guest_runtime::{entry, gic, mmu, suite};
 
 entry!(main);
 
 fn main() -> ! {
     mmu::enable();
     team::init();
-    suite::run(&[power::TESTS, interrupts::TESTS, memory::TESTS, power::LAST])
+    let of_version = match gic::version() {
+        2 => gic_v2::TESTS,
+        _ => interrupts::V3_TESTS,
+    };
+    suite::run(&[
+        power::TESTS,
+        interrupts::TESTS,
+        of_version,
+        memory::TESTS,
+        power::LAST,
+    ])
 }
