@@ -123,7 +123,7 @@ pub struct Machine {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
     /// Version of the interrupt controller
-    #[arg(long, value_name = "2|3", value_parser = clap::value_parser!(u8).range(2..=3))]
+    #[arg(long, value_name = "2|3|4", value_parser = clap::value_parser!(u8).range(2..=4))]
     pub gic: Option<u8>,
     /// The QEMU to use [default: qemu-system-aarch64]
     #[arg(long, value_name = "PATH")]
