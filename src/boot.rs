@@ -23,7 +23,8 @@
 //! | the tree is another board's than the table's | refused, each mismatch in a line of its own (`start-other-board`) |
 //! | the tree invents memory, or has it where the image is not | refused: memory is tried before it is used (`start-bad-tree`) |
 //! | nothing answers at the GIC's registers, or no GICv3 | refused (`start-bad-tree`) |
-//! | the console is of an unknown kind, or does not answer | refused, at the table's UART (`start-bad-tree`) |
+//! | the console does not answer, or is of an unknown kind though the table was made for one that is known | refused, at the table's UART (`start-bad-tree`) |
+//! | the board has no console that EL2 drives, and the table was made for that | starts, silent: what partitions print is dropped, what EL2 says is in `MEMORY_LOG` alone (`start-silent`) |
 //! | the loader enters below EL2 | refused (`start-other-board`) |
 //! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server, or at once where that one is missing; its vCPUs do not run, the others do, and their partitions stop and start without them (`start-missing-cpu`) |
 //! | nobody runs for long | the start-up table is shown all the same (`late-window`) |

@@ -8,6 +8,7 @@ use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::sysreg::read;
 use crate::hw::{gic, uart::Uart};
 use bulkhead::addr::HypVirtAddr;
+use bulkhead::console::log::MemoryLog;
 use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::trap::syndrome;
 use bulkhead::uart::{Driver, Model};
@@ -16,6 +17,14 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Polls of a full FIFO before the rest of the report is given up.
 const POLLS: u32 = 50_000_000;
+
+/// Bytes of EL2's own lines that are kept in memory.
+const LOG_BYTES: usize = 4096;
+
+/// What EL2 said by polling, at start-up and as last words, and on a board whose UART nobody drives all else too: for a
+/// debugger, by this name.
+#[unsafe(no_mangle)]
+pub static MEMORY_LOG: MemoryLog<LOG_BYTES> = MemoryLog::new();
 
 /// Where the console UART is mapped, once `MODEL` says that there is one.
 static UART: AtomicU64 = AtomicU64::new(0);
@@ -77,6 +86,7 @@ impl Out for Polled {
     // Not inlined: it has many callers.
     #[inline(never)]
     fn bytes(&mut self, bytes: &[u8]) {
+        MEMORY_LOG.append(bytes);
         for byte in bytes {
             if *byte == b'\n' {
                 self.send(b'\r');

@@ -208,12 +208,10 @@ impl Pcpu {
             return;
         };
         server.due = false;
-        if let Some(uart) = self.system.console.uart {
-            self.receive(server, uart);
-            speak(server, self.system);
-            self.transmit(server, uart);
-        } else {
-            server.deadline = NEVER; // nobody is spoken to
+        match self.system.console.uart {
+            // A driver of its own: a turn looks at the UART once a byte.
+            Uart::Pl011(uart) => self.converse(server, uart),
+            uart => self.converse_slowly(server, uart),
         }
         if core::mem::take(&mut server.interrupted) {
             gic::deactivate(server.intid);
@@ -254,25 +252,23 @@ impl Pcpu {
         }
     }
 
-    /// Sends what fits, and arranges for the next turn.
+    /// Receives, speaks and transmits by a driver.
     #[inline(always)]
-    fn transmit(&mut self, server: &mut Server, uart: Uart) {
-        match uart {
-            // A driver of its own: a turn looks at the UART once a byte.
-            Uart::Pl011(uart) => self.transmit_by(server, uart),
-            uart => self.transmit_slowly(server, uart),
-        }
+    fn converse<D: Driver>(&mut self, server: &mut Server, uart: D) {
+        self.receive(server, uart);
+        speak(server, self.system);
+        self.transmit(server, uart);
     }
 
-    /// [`Self::transmit_by`] any driver.
+    /// [`Self::converse`] by any driver.
     #[inline(never)]
-    fn transmit_slowly(&mut self, server: &mut Server, uart: Uart) {
-        self.transmit_by(server, uart);
+    fn converse_slowly(&mut self, server: &mut Server, uart: Uart) {
+        self.converse(server, uart);
     }
 
     /// Sends what fits by a driver, and arranges for the next turn.
     #[inline(always)]
-    fn transmit_by<D: Driver>(&mut self, server: &mut Server, uart: D) {
+    fn transmit<D: Driver>(&mut self, server: &mut Server, uart: D) {
         let shared = &self.system.console;
         let lines = Lines {
             system: self.system,

@@ -58,8 +58,22 @@ const ROLES: [(&[u8], Role); 24] = [
     (b"xlnx,xuartps", Role::Uart(UartKind::Cadence)),
 ];
 
+/// Bit n: some of them have n bytes. Most strings of a tree have another length than any.
+const LENGTHS: u64 = {
+    let (mut lengths, mut rest) = (0, ROLES.as_slice());
+    while let Some((first, others)) = rest.split_first() {
+        lengths |= 1 << first.0.len();
+        rest = others;
+    }
+    lengths
+};
+
 /// Returns the role that a `compatible` string gives.
 fn role_of(name: &[u8]) -> Role {
+    let length = 1u64.checked_shl(name.len() as u32).unwrap_or(0);
+    if LENGTHS & length == 0 {
+        return Role::None;
+    }
     let known = ROLES.iter().find(|known| known.0 == name);
     known.map_or(Role::None, |known| known.1)
 }

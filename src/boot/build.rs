@@ -415,10 +415,11 @@ fn owners(arena: &mut Arena, inputs: &Inputs) -> &'static [u8] {
 
 fn console(inputs: &Inputs) -> terminal::Shared {
     let header = inputs.payload.header();
-    // SAFETY: a mapped page of UART registers; the polled console is the other user, for last words alone.
-    let uart = inputs
-        .uart
-        .map(|(model, at)| Uart::new(model, unsafe { Registers::new(at) }));
+    let uart = match inputs.uart {
+        // SAFETY: a mapped page of UART registers; the polled console is the other user, for last words alone.
+        Some((model, at)) => Uart::new(model, unsafe { Registers::new(at) }),
+        None => Uart::Silent,
+    };
     let pcpu = console_pcpu(&inputs.board, &inputs.payload).unwrap_or(PcpuId(0));
     terminal::Shared::new(uart, pcpu, header.focus)
 }

@@ -121,6 +121,11 @@ fn image_range(inputs: &Inputs) -> Option<Range> {
 fn silent_console(inputs: &Inputs) -> usize {
     let console = inputs.board.console.as_ref();
     let Some((console, model)) = console.and_then(|it| Some((it, it.model()?))) else {
+        let compatible = console.map_or("there is none", |console| console.compatible);
+        say(
+            "warning: the console is of no kind that bulkhead drives ({}): it stays silent, MEMORY_LOG holds what is said",
+            &[&compatible],
+        );
         return 0;
     };
     if inputs.uart.is_some() {

@@ -2,7 +2,6 @@
 
 use super::Server;
 use crate::hw::timer;
-use crate::hw::uart::Uart;
 use crate::pcpu::Pcpu;
 use bulkhead::console::keyboard::InputAction;
 use bulkhead::ids::PartitionId;
@@ -32,7 +31,8 @@ impl Pcpu {
     /// Hands received bytes to whom they are meant for, as long as there is room. A partition without room holds the
     /// keyboard up, so that nothing is lost; one that has not read for a second loses what is typed at it, or the
     /// escape key would never be heard again.
-    pub(super) fn receive(&mut self, server: &mut Server, uart: Uart) {
+    #[inline(always)]
+    pub(super) fn receive<D: Driver>(&mut self, server: &mut Server, uart: D) {
         if let Some(kept) = server.kept.take() {
             let now = timer::now();
             if self.deliver(kept.partition, kept.byte) {

@@ -3,6 +3,7 @@
 use crate::events::{Event, Queue};
 use crate::hw::timer;
 use crate::hw::uart::Uart;
+use crate::panic::MEMORY_LOG;
 use crate::report::Speech;
 use crate::system::Partition;
 use bulkhead::console::sender::{IDLE, SENDING, WAITING};
@@ -16,8 +17,8 @@ const LOG_BYTES: usize = 2048;
 
 /// What all pCPUs share of the console.
 pub struct Shared {
-    /// The UART, when the board has one that we know.
-    pub(super) uart: Option<Uart>,
+    /// The UART; silent when the board has none that we know.
+    pub(super) uart: Uart,
     /// Who serves it.
     pub(super) pcpu: PcpuId,
     /// What EL2 says.
@@ -41,7 +42,7 @@ pub struct Shared {
 
 impl Shared {
     /// Makes the shared half.
-    pub fn new(uart: Option<Uart>, pcpu: PcpuId, focus: u32) -> Self {
+    pub fn new(uart: Uart, pcpu: PcpuId, focus: u32) -> Self {
         Self {
             uart,
             pcpu,
@@ -61,6 +62,9 @@ impl Shared {
     // Not inlined: every kind of piece would have a copy.
     #[inline(never)]
     pub(super) fn say(&self, bytes: &[u8]) {
+        if let Uart::Silent = self.uart {
+            MEMORY_LOG.append(bytes);
+        }
         self.log.push_all(bytes);
     }
 

@@ -218,3 +218,13 @@ fn models_survive_as_numbers_and_others_are_refused() {
     assert_eq!(Model::ns16550(2, 2), None);
     assert_eq!(Model::ns16550(0, 4), None);
 }
+
+#[test]
+fn a_uart_without_a_driver_takes_every_byte_and_calls_nobody() {
+    let uart: Uart<&Fake> = Uart::Silent;
+    uart.start();
+    uart.listen(true, true);
+    assert!(uart.has_room() && uart.try_send(b'x'));
+    assert!(!uart.has_risen() && !uart.may_miss());
+    assert_eq!(uart.try_receive(), None);
+}

@@ -12,6 +12,7 @@ mod patient;
 mod payloads;
 mod places;
 mod serror;
+mod silent;
 mod trees;
 mod uboot;
 
@@ -72,6 +73,11 @@ pub fn all() -> Vec<Case> {
             "start-deaf-console",
             "a UART that never drains holds up nobody but who waits for it",
             deaf::goes_on,
+        ),
+        case(
+            "start-silent",
+            "a board whose UART nobody drives starts, and says so in a log in memory",
+            silent::logs,
         ),
         case(
             "start-missing-cpu",
