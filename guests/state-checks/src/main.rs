@@ -28,14 +28,16 @@ const SPINS: u64 = 100_000;
 const PRIORITY: u8 = 0x40;
 
 const TESTS: &[Test] = tests![
-    a9_system_registers_survive_waits,
-    a9_system_registers_survive_running,
-    a25_general_and_fp_registers_survive_waits,
-    a25_general_and_fp_registers_survive_running,
     b14_gic_settings_survive_waits,
     b12_an_active_timer_interrupt_stays_this_vcpus_own,
     b8_deadlines_that_pass_while_others_run_come_once,
-    // Whoever has used breakpoints is switched the long way from then on.
+    a25_general_and_fp_registers_survive_waits,
+    a25_general_and_fp_registers_survive_running,
+    a9_system_registers_survive_waits,
+    a9_system_registers_survive_running,
+    // Whoever has used the performance monitors or breakpoints is switched the long way from then on.
+    a9_monitors_too_survive_waits,
+    a9_monitors_too_survive_running,
     a3_breakpoints_survive_waits,
     a3_breakpoints_survive_running,
 ];
@@ -74,11 +76,19 @@ fn spin() {
 }
 
 fn a9_system_registers_survive_waits() -> Outcome {
-    registers::survive(wait)
+    registers::survive(wait, false)
 }
 
 fn a9_system_registers_survive_running() -> Outcome {
-    registers::survive(spin)
+    registers::survive(spin, false)
+}
+
+fn a9_monitors_too_survive_waits() -> Outcome {
+    registers::survive(wait, true)
+}
+
+fn a9_monitors_too_survive_running() -> Outcome {
+    registers::survive(spin, true)
 }
 
 fn a25_general_and_fp_registers_survive_waits() -> Outcome {
