@@ -24,6 +24,8 @@ const ADDRESS: u64 = 0xffff_ffff_f000;
 const INVALID: u64 = 2;
 /// Descriptors that are looked at together, to pass by empty ones.
 pub const GROUP: usize = 16;
+/// Groups of them likewise, in descriptors.
+const PART: usize = 4 * GROUP;
 
 /// Neighbouring pages or blocks with the same rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +63,9 @@ impl Run {
     }
 }
 
-/// Says whether a group has no entry at all.
+/// Says whether a group, or some of them, have no entry at all.
 #[inline(always)]
-pub fn is_empty(group: &[u64; GROUP]) -> bool {
+pub fn is_empty<const N: usize>(group: &[u64; N]) -> bool {
     group.iter().fold(0, |bits, descriptor| bits | descriptor) == 0
 }
 
@@ -102,14 +104,26 @@ impl<'a> Walk<'a> {
 
     /// Takes descriptors of pages or blocks of `bytes` bytes each, the first for `va`. Those that are invalid map nothing.
     pub fn leaves(&mut self, va: HypVirtAddr, bytes: u64, descriptors: &[u64; ENTRIES]) {
-        for (index, group) in (0..).zip(descriptors.as_chunks().0) {
+        for (index, part) in (0..).zip(descriptors.as_chunks().0) {
+            if is_empty::<PART>(part) {
+                self.end();
+            } else {
+                self.part(va, index * PART as u64, bytes, part);
+            }
+        }
+    }
+
+    /// Takes a part of a table; its first descriptor is number `first` behind `va`.
+    #[inline(never)]
+    fn part(&mut self, va: HypVirtAddr, first: u64, bytes: u64, part: &[u64; PART]) {
+        for (index, group) in (0..).zip(part.as_chunks().0) {
             // Most groups are empty, and most others go on with the one before.
             if is_empty(group) {
                 self.end();
             } else if is_row(group, self.next, bytes) {
                 self.grow(GROUP as u64, bytes);
             } else {
-                self.group(va, index * GROUP as u64, bytes, group);
+                self.group(va, first + index * GROUP as u64, bytes, group);
             }
         }
     }

@@ -217,7 +217,7 @@ impl Tables {
         let mut walk = Walk::new(each);
         // SAFETY: the table is this value's to write, which is borrowed.
         let blocks: &[u64; ENTRIES] = unsafe { &*(&raw const level2_table).cast() };
-        for (group, descriptors) in blocks.as_chunks().0.iter().enumerate() {
+        for (group, descriptors) in blocks.as_chunks::<{ stage1::GROUP }>().0.iter().enumerate() {
             if stage1::is_empty(descriptors) {
                 walk.end();
             } else {
