@@ -123,7 +123,7 @@ impl Pcpu {
 
     /// Looks after somebody in the background whose deadline is over, if nobody more urgent runs there.
     pub fn wake_background(&mut self, now: u64) -> bool {
-        let Some(limits) = &self.limits else {
+        let Some(limits) = &mut self.limits else {
             return false;
         };
         let behind = |slot: Slot| {

@@ -1,7 +1,9 @@
 //! Deadlines of the slots of one pCPU, in a tree of fixed shape over ranks: the earliest of all, of each group of eight
 //! slots, of each slot. What setting one costs does not depend on how many there are; the most urgent are found first.
 //!
-//! A slot's deadline changes twice in a period of its timer: when it goes to sleep, and when it wakes.
+//! A slot's deadline changes twice in a period of its timer: when it goes to sleep, and when it wakes. One that becomes
+//! later leaves what is kept of its group as it is: too early. That is found out by whoever looks next, when the one that
+//! woke has run, so a wake-up is not delayed by it.
 
 use super::{MAX_SLOTS, Slot};
 
@@ -14,8 +16,12 @@ const _: () = assert!(MAX_SLOTS == WIDTH * WIDTH);
 
 /// The earliest wake-up of each slot, in counter ticks.
 pub struct Deadlines {
+    /// Not later than any of [`Self::groups`].
     earliest: u64,
+    /// Not later than any slot of the group.
     groups: [u64; WIDTH],
+    /// Groups whose entry may be too early, as a mask.
+    stale: u8,
     slots: [[u64; WIDTH]; WIDTH],
 }
 
@@ -24,6 +30,7 @@ impl Default for Deadlines {
         Self {
             earliest: NEVER,
             groups: [NEVER; WIDTH],
+            stale: 0,
             slots: [[NEVER; WIDTH]; WIDTH],
         }
     }
@@ -33,26 +40,21 @@ impl Deadlines {
     /// Sets a slot's deadline; [`NEVER`] takes it out.
     #[inline(always)]
     pub fn set(&mut self, slot: Slot, deadline: u64) {
-        if self.of(slot) != deadline {
-            self.replace(slot, deadline);
-        }
-    }
-
-    /// [`Self::set`] for one that is not the same.
-    #[inline(never)]
-    fn replace(&mut self, slot: Slot, deadline: u64) {
         let (group, place) = place_of(slot);
         let (Some(slots), Some(least)) = (self.slots.get_mut(group), self.groups.get_mut(group))
         else {
             return;
         };
-        if let Some(own) = slots.get_mut(place) {
+        if let Some(own) = slots.get_mut(place)
+            && *own != deadline
+        {
             *own = deadline;
-        }
-        let earliest = earliest_of(slots);
-        if *least != earliest {
-            *least = earliest;
-            self.earliest = earliest_of(&self.groups);
+            if deadline < *least {
+                *least = deadline;
+                self.earliest = self.earliest.min(deadline);
+            } else {
+                self.stale |= 1 << group;
+            }
         }
     }
 
@@ -67,10 +69,15 @@ impl Deadlines {
             .unwrap_or(NEVER)
     }
 
-    /// Returns the earliest deadline of all.
+    /// Says whether a deadline may not be later than `now`: [`Self::expired`] knows. If not, none is.
     #[inline(always)]
+    pub fn may_be_over(&self, now: u64) -> bool {
+        self.earliest <= now
+    }
+
+    /// Returns the earliest deadline of all.
     pub fn earliest(&self) -> u64 {
-        self.earliest
+        self.find_before(Slot(MAX_SLOTS as u8))
     }
 
     /// Returns the earliest deadline among the ranks before `slot`, which are at least as urgent.
@@ -85,33 +92,46 @@ impl Deadlines {
 
     #[inline(never)]
     fn find_before(&self, slot: Slot) -> u64 {
-        if slot.index() >= MAX_SLOTS {
-            return self.earliest;
+        let (group, place) = (slot.index() / WIDTH, slot.index() % WIDTH);
+        let mut earliest = NEVER;
+        for ((bound, slots), index) in self.groups.iter().zip(&self.slots).zip(0..group) {
+            let stale = self.stale >> index & 1 != 0;
+            let least = if stale { earliest_of(slots) } else { *bound };
+            earliest = earliest.min(least);
         }
-        let (group, place) = place_of(slot);
         let slots = self.slots.get(group).map_or(&[][..], |slots| &slots[..]);
-        let groups = self.groups.iter().take(group);
-        groups
-            .chain(slots.iter().take(place))
-            .fold(NEVER, |earliest, deadline| earliest.min(*deadline))
+        let before = slots.iter().take(place);
+        before.fold(earliest, |earliest, deadline| earliest.min(*deadline))
     }
 
     /// Returns the most urgent slot whose deadline is not later than `now`.
     #[inline(always)]
-    pub fn expired(&self, now: u64) -> Option<Slot> {
-        match self.earliest <= now {
-            true => self.find_expired(now),
-            false => None,
+    pub fn expired(&mut self, now: u64) -> Option<Slot> {
+        if !self.may_be_over(now) {
+            return None;
+        }
+        let [[first, ..], ..] = &self.slots;
+        match *first <= now {
+            true => Some(Slot(0)),
+            false => self.find_expired(now),
         }
     }
 
-    /// [`Self::expired`] when there is one.
-    #[inline(always)]
-    fn find_expired(&self, now: u64) -> Option<Slot> {
-        let is_over = |deadline: &u64| *deadline <= now;
-        let group = self.groups.iter().position(is_over)?;
-        let place = self.slots.get(group)?.iter().position(is_over)?;
-        Some(Slot((group * WIDTH + place) as u8))
+    /// [`Self::expired`] when there may be one. Puts right what it finds to be too early.
+    #[inline(never)]
+    fn find_expired(&mut self, now: u64) -> Option<Slot> {
+        for ((bound, slots), group) in self.groups.iter_mut().zip(&self.slots).zip(0..) {
+            if *bound > now {
+                continue;
+            }
+            if let Some(place) = slots.iter().position(|deadline| *deadline <= now) {
+                return Some(Slot((group * WIDTH + place) as u8));
+            }
+            *bound = earliest_of(slots);
+            self.stale &= !(1 << group);
+        }
+        self.earliest = earliest_of(&self.groups);
+        None
     }
 }
 
@@ -138,7 +158,7 @@ mod tests {
 
     #[test]
     fn nothing_is_due_at_first() {
-        let deadlines = Deadlines::default();
+        let mut deadlines = Deadlines::default();
         assert_eq!(deadlines.earliest(), NEVER);
         assert_eq!(deadlines.expired(NEVER - 1), None);
     }
@@ -170,6 +190,8 @@ mod tests {
                 prop_assert_eq!(deadlines.earliest(), *model.iter().min().unwrap());
                 let before = model[..probe as usize].iter().min().copied().unwrap_or(NEVER);
                 prop_assert_eq!(deadlines.earliest_before(Slot(probe)), before);
+                let over = deadlines.may_be_over(40);
+                prop_assert!(over || model.iter().all(|at| *at > 40));
                 let expired = model.iter().position(|at| *at <= 40).map(|slot| Slot(slot as u8));
                 prop_assert_eq!(deadlines.expired(40), expired);
             }

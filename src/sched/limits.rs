@@ -283,7 +283,7 @@ impl<'a> Limits<'a> {
 
     /// Returns a slot of the background that is to be woken: of the most urgent one's equals, itself among them, or of those
     /// before them. `behind` gives the slot behind the equals of one.
-    pub fn expired(&self, now: u64, behind: impl FnOnce(Slot) -> Slot) -> Option<Slot> {
+    pub fn expired(&mut self, now: u64, behind: impl FnOnce(Slot) -> Slot) -> Option<Slot> {
         let end = self.most_urgent().map(behind);
         self.deadlines
             .expired(now)
