@@ -162,6 +162,13 @@ pub struct EmulatedPages {
 }
 
 impl Vcpu {
+    /// Says whether nobody on its pCPU has its priority but itself.
+    #[inline(always)]
+    pub const fn is_alone_in_rank(&self) -> bool {
+        let (first, behind) = self.equals;
+        behind.0.wrapping_sub(first.0) == 1
+    }
+
     /// Settles [`Self::own_deadline`] after a change of what it depends on.
     pub fn settle_own_deadline(&mut self) {
         let timer = self.physical_timer.deadline().unwrap_or(NEVER);
@@ -180,6 +187,31 @@ impl EmulatedPages {
                 true => u64::MAX,
             },
         }
+    }
+}
+
+/// Who has something, if anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder(u8);
+
+impl Holder {
+    /// Nobody.
+    pub const NOBODY: Self = Self(u8::MAX);
+
+    /// Returns the one that is in a slot.
+    pub const fn of(slot: Slot) -> Self {
+        Self(slot.0)
+    }
+
+    /// Says whether it is the one in a slot.
+    #[inline(always)]
+    pub const fn is(self, slot: Slot) -> bool {
+        self.0 == slot.0
+    }
+
+    /// Returns the slot: one that no vCPU has, where it is nobody.
+    pub const fn slot(self) -> Slot {
+        Slot(self.0)
     }
 }
 
@@ -228,7 +260,7 @@ pub struct Pcpu {
     /// Who left while a physical SError was pending, which is thus its own.
     pub serror_of: Option<Slot>,
     /// Whose FP registers are in the hardware.
-    pub fp_owner: Option<Slot>,
+    pub fp_owner: Holder,
     /// By partition: which vCPU of it ran here last, so that siblings do not see each other's translations.
     pub last_ran: [u8; bulkhead::ids::MAX_PARTITIONS],
     /// The way into guest memory while a partition is loaded.
@@ -337,7 +369,7 @@ impl Pcpu {
         }
         self.injection =
             inject::Features::from_id_registers(read::id_aa64mmfr1_el1(), id::read(4, 1));
-        if self.features.pmu {
+        if self.features.has_pmu() {
             self.event_counters = (read::pmcr_el0() >> 11 & 0x1f) as u8;
         }
     }
@@ -348,30 +380,40 @@ impl Pcpu {
         self.vcpus.get_mut(slot.index())
     }
 
-    /// Notes that a slot of this pCPU is to be looked at: before anybody is entered, or, when it is less urgent than who
-    /// runs, as soon as that one does not run any more.
-    fn point_at(&mut self, slot: Slot) {
-        let bit = 1u64.checked_shl(slot.0.into()).unwrap_or(0);
-        match self.gate.heard.slots & bit {
-            0 => self.mailbox.mail.keep(bit),
-            _ => self.attend |= bit,
-        }
-    }
-
     /// Tells vCPUs of a partition, by a mask, that something changed for them, wherever they live.
     pub fn kick(&mut self, partition: &Partition, vcpus: u16) {
-        let mut left = vcpus;
-        while left != 0 {
-            let index = left.trailing_zeros() as u8;
-            left &= left - 1;
-            let Some(place) = partition.place(VcpuId(index)) else {
-                return;
-            };
-            if place.pcpu == self.id {
-                self.point_at(place.slot);
-            } else if let Some(mailbox) = self.system.mailboxes.get(usize::from(place.pcpu.0)) {
+        let here = (self.id, self.mailbox, self.gate.heard.slots);
+        kick_from(here, self.system, &mut self.attend, partition, vcpus);
+    }
+}
+
+/// [`Pcpu::kick`] from a pCPU, by its mailbox and the slots that are heard there, while its vCPUs are borrowed. A slot of
+/// its own is looked at before anybody is entered, or, when it is less urgent than who runs, as soon as that one does not run
+/// any more.
+pub fn kick_from(
+    (id, mailbox, heard): (PcpuId, &Mailbox, u64),
+    system: &System,
+    attend: &mut u64,
+    partition: &Partition,
+    vcpus: u16,
+) {
+    let mut left = vcpus;
+    while left != 0 {
+        let index = left.trailing_zeros() as u8;
+        left &= left - 1;
+        let Some(place) = partition.place(VcpuId(index)) else {
+            return;
+        };
+        if place.pcpu != id {
+            if let Some(mailbox) = system.mailboxes.get(usize::from(place.pcpu.0)) {
                 mailbox.post(place.slot);
             }
+            continue;
+        }
+        let bit = 1u64.checked_shl(place.slot.0.into()).unwrap_or(0);
+        match heard & bit {
+            0 => mailbox.mail.keep(bit),
+            _ => *attend |= bit,
         }
     }
 }

@@ -54,9 +54,52 @@ use quick::Answer;
 extern "C" fn guest_synchronous(context: *mut Context, answer: Answer) -> *mut Context {
     match answer {
         Answer::General => answer_trap(context),
-        Answer::Yield => take(context, Pcpu::yield_current),
-        Answer::Signal => take(context, Pcpu::signal),
-        Answer::Done | Answer::Attend => take(context, |_| {}),
+        Answer::Yield => yield_turn(),
+        Answer::Save => save_and_answer(context),
+        Answer::Signal => signal_turn(context),
+        Answer::Done | Answer::Attend => attend_turn(context),
+    }
+}
+
+/// [`guest_synchronous`] for a call that rings a doorbell.
+#[inline(never)]
+fn signal_turn(context: *mut Context) -> *mut Context {
+    take(context, Pcpu::signal)
+}
+
+/// [`guest_synchronous`] when its work is done, and something came up.
+#[inline(never)]
+fn attend_turn(context: *mut Context) -> *mut Context {
+    take(context, |_| {})
+}
+
+/// [`guest_synchronous`] for a call that lets equals go first.
+#[inline(never)]
+fn yield_turn() -> *mut Context {
+    let pcpu = this();
+    if pcpu.limits.is_some() {
+        return yield_within_limits(pcpu);
+    }
+    pcpu.yield_plainly();
+    pcpu.resume()
+}
+
+/// [`yield_turn`] on a pCPU with budgets or windows.
+#[inline(never)]
+fn yield_within_limits(pcpu: &mut Pcpu) -> *mut Context {
+    pcpu.yield_elsewhere();
+    pcpu.resume()
+}
+
+/// [`guest_synchronous`] for an access by a register that the short way did not have at hand. Now all are saved.
+#[inline(never)]
+fn save_and_answer(context: *mut Context) -> *mut Context {
+    // SAFETY: the vectors' claim: the context is the first field of the vCPU whose registers are in the hardware, and nothing
+    // borrows it or its pCPU yet.
+    match unsafe { quick::saved_access(context.cast()) } {
+        Answer::Done => context,
+        Answer::Attend => attend_turn(context),
+        _ => answer_trap(context),
     }
 }
 
@@ -70,12 +113,24 @@ fn answer_trap(context: *mut Context) -> *mut Context {
 /// Called by the vectors for an interrupt while a guest ran; `first` is what [`quick`] acknowledged.
 #[unsafe(no_mangle)]
 extern "C" fn guest_interrupt(context: *mut Context, first: u64) -> *mut Context {
-    let intid = first.wrapping_sub(quick::ACKNOWLEDGED) as u32;
-    take(context, |pcpu| match intid {
-        // It is chosen anew at once.
-        HYPERVISOR_TIMER => pcpu.take_hypervisor_timer(),
-        _ => pcpu.take_interrupts_from(intid),
-    })
+    match first.wrapping_sub(quick::ACKNOWLEDGED) as u32 {
+        HYPERVISOR_TIMER => timer_turn(),
+        intid => other_interrupt(context, intid),
+    }
+}
+
+/// [`guest_interrupt`] for EL2's timer: it is chosen anew at once.
+#[inline(never)]
+fn timer_turn() -> *mut Context {
+    let pcpu = this();
+    pcpu.take_hypervisor_timer();
+    pcpu.resume()
+}
+
+/// [`guest_interrupt`] for any other.
+#[inline(never)]
+fn other_interrupt(context: *mut Context, intid: u32) -> *mut Context {
+    take(context, |pcpu| pcpu.take_interrupts_from(intid))
 }
 
 /// Called by the vectors for an SError while a guest ran.
@@ -88,10 +143,7 @@ extern "C" fn guest_serror(context: *mut Context) -> *mut Context {
 /// trapped, which is what [`Pcpu::resume_by_loop`] would come to.
 #[inline(always)]
 fn take(context: *mut Context, work: impl FnOnce(&mut Pcpu)) -> *mut Context {
-    // SAFETY: a trap's entry; the borrow of the short way has ended.
-    let Some(pcpu) = (unsafe { Home::this() }) else {
-        unreachable!("a guest ran before its pCPU was set up")
-    };
+    let pcpu = this();
     work(pcpu);
     if pcpu.reschedule {
         pcpu.resume()
@@ -100,6 +152,16 @@ fn take(context: *mut Context, work: impl FnOnce(&mut Pcpu)) -> *mut Context {
     } else {
         pcpu.resume_by_loop()
     }
+}
+
+/// Returns the pCPU's state, once in a trap.
+#[inline(always)]
+fn this() -> &'static mut Pcpu {
+    // SAFETY: a trap's entry; the borrow of the short way has ended.
+    let Some(pcpu) = (unsafe { Home::this() }) else {
+        unreachable!("a guest ran before its pCPU was set up")
+    };
+    pcpu
 }
 
 /// Starts scheduling on this pCPU, for good.

@@ -13,7 +13,7 @@ use crate::hw::gic::{self as controller, Redistributor};
 use crate::hw::list_registers::{Interface, Shape};
 use crate::hw::timer;
 use crate::panic::say;
-use crate::pcpu::{Activity, EmulatedPages, Home, Pcpu, Quirks, Vcpu};
+use crate::pcpu::{Activity, EmulatedPages, Holder, Home, Pcpu, Quirks, Vcpu};
 use crate::run::Fixed;
 use crate::run::NOBODY;
 use crate::system::{Partition, System};
@@ -216,7 +216,7 @@ fn pcpu(
         deaf_until: 0,
         slice_start: 0,
         serror_of: None,
-        fp_owner: None,
+        fp_owner: Holder::NOBODY,
         last_ran: [NOBODY; MAX_PARTITIONS],
         window,
         redistributor,

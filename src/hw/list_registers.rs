@@ -229,9 +229,24 @@ pub fn fill(index: usize, value: u64) -> bool {
     free
 }
 
-/// Writes the list registers that a mask names.
+/// Writes the list registers that a mask names; most often it is the first one.
 #[inline(always)]
 pub fn write_list_registers(mask: u16, values: &[u64; 16]) {
+    match mask {
+        1 => write_first(values[0]),
+        _ => write_several(mask, values),
+    }
+}
+
+/// Writes the first list register.
+#[inline(always)]
+pub fn write_first(value: u64) {
+    write::ich_lr0_el2(value);
+}
+
+/// [`write_list_registers`] of any.
+#[inline(never)]
+fn write_several(mask: u16, values: &[u64; 16]) {
     let [first, second, third, fourth, ..] = values;
     if mask & 1 != 0 {
         write::ich_lr0_el2(*first);

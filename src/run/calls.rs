@@ -4,7 +4,7 @@
 use super::timers::PHYSICAL_TIMER;
 use super::watchdog::kick_watchdog;
 use super::world::{FORMER_LIFE, NOBODY};
-use crate::pcpu::{Activity, Pcpu, Quirks, Vcpu};
+use crate::pcpu::{Activity, Holder, Pcpu, Quirks, Vcpu};
 use crate::system::{Partition, State, System};
 use bulkhead::addr::GuestPhysAddr;
 use bulkhead::config::record::access;
@@ -160,8 +160,8 @@ impl Pcpu {
     /// Gives a vCPU the registers of a start; its interrupts stay, but for that of the timer that EL2 keeps, which is off.
     pub fn restart_vcpu(&mut self, slot: bulkhead::sched::Slot, entry: Entry) {
         let stack_top = self.stack_top;
-        if self.fp_owner == Some(slot) {
-            self.fp_owner = None;
+        if self.fp_owner.is(slot) {
+            self.fp_owner = Holder::NOBODY;
         }
         if self.serror_of == Some(slot) {
             self.serror_of = Some(NO_SLOT); // of a former life: nobody's

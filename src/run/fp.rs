@@ -2,7 +2,7 @@
 
 use crate::arch::aarch64::sysreg::write;
 use crate::arch::aarch64::{cpu, fp};
-use crate::pcpu::Pcpu;
+use crate::pcpu::{Holder, Pcpu};
 use bulkhead::sched::Slot;
 use bulkhead::trap::controls;
 
@@ -18,9 +18,9 @@ impl Pcpu {
     pub fn take_fp(&mut self, slot: Slot) {
         write::cptr_el2(controls::CPTR_GUEST);
         cpu::isb();
-        if let Some(owner) = self.fp_owner.replace(slot)
-            && owner != slot
-            && let Some(vcpu) = self.vcpu(owner)
+        let owner = core::mem::replace(&mut self.fp_owner, Holder::of(slot));
+        if !owner.is(slot)
+            && let Some(vcpu) = self.vcpu(owner.slot())
         {
             fp::save(&mut vcpu.context.fp);
         }

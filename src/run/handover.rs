@@ -5,25 +5,27 @@
 //!
 //! * It is taken only when nothing is there that the loop looks after first: mail that is heard, slots to attend, an interrupt
 //!   or an SError that is pending, a deadline that is over of somebody who would go first, a register write that is half
-//!   done, the console's turn. Where one of them is, nothing was done that the loop would not do: somebody was told that its
-//!   deadline is over, the mask was lowered for who comes. The loop does the rest.
+//!   done, the console's turn. Where one of them is, nothing was done that the loop would not do: the mask was lowered for
+//!   who comes. The loop does the rest.
 //! * Who comes is an equal of who leaves, or more urgent by a level: the mask holds nothing back that it is to let through
-//!   now.
+//!   now. It is ready, or it waits for its virtual timer, which is due: it wakes as part of coming. Where that is not all
+//!   that it would hear, nobody is here, and the loop chooses anew.
 //! * Neither has a quirk ([`crate::pcpu::Quirks`]), so what a world switch does for such a one is left out. `HCR_EL2` and
 //!   `MDCR_EL2` are then the same for both, and no sibling's translations are here.
 //! * `ICH_HCR_EL2` is that of a vCPU for which nothing waits outside of its list registers. It stays so, unless who comes
 //!   wants more.
 
-use super::timers::{VIRTUAL_TIMER, next_deadline};
+use super::timers::{VIRTUAL_TIMER, next_deadline, waits_for_this};
 use super::tracing::note_turn;
 use super::vgic::interface_control;
-use super::world::{come_as_is, confine_plainly, leave_as_is};
+use super::world::{come_as_is, come_for_timer, confine_plainly, leave_as_is};
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cpu, switch};
 use crate::hw::{gicv3, list_registers, timer};
-use crate::pcpu::{Activity, Pcpu};
+use crate::pcpu::{Activity, Pcpu, kick_from};
 use bulkhead::sched::Slot;
 use bulkhead::sched::deadlines::NEVER;
+use bulkhead::trace::What;
 use bulkhead::trap::controls;
 use bulkhead::vcpu::Context;
 
@@ -36,7 +38,10 @@ impl Pcpu {
     pub fn resume(&mut self) -> *mut Context {
         match self.hand_over() {
             Some(context) => context,
-            None => self.resume_by_loop(),
+            None => {
+                self.reschedule = true;
+                self.resume_by_loop()
+            }
         }
     }
 
@@ -44,38 +49,51 @@ impl Pcpu {
     #[inline(always)]
     fn hand_over(&mut self) -> Option<*mut Context> {
         let from = self.current?;
-        if self.unfinished != 0
-            || self.limits.is_some()
-            || self.console_is_due()
-            || self.is_pressed()
-        {
+        let pressed = self.attend | self.unfinished != 0 || self.folded;
+        if pressed || self.limits.is_some() || self.console_is_due() {
             return None;
         }
         let now = timer::now();
-        let over = self.wake_expired(self.queue.most_urgent(), now);
-        let context = self.hand_over_at(now, from, over);
-        if context.is_none() && over {
-            // That was work enough for one stay.
-            self.look_for_interrupts();
-        }
-        context
+        let (to, wakes) = self.next_turn(now)?;
+        self.hand_over_to(now, from, to, wakes)
     }
 
-    /// [`Pcpu::hand_over`] of a vCPU at a time; `over` says that somebody's deadline was, who has been told.
+    /// Returns who comes, and whether it waits for a deadline that is over: it is more urgent than all that are ready.
     #[inline(always)]
-    fn hand_over_at(&mut self, now: u64, from: Slot, over: bool) -> Option<*mut Context> {
-        let to = self.queue.most_urgent()?;
-        // Who is over may have been told of much, or be the one that is here.
-        if self.is_pressed() {
-            return None;
+    fn next_turn(&mut self, now: u64) -> Option<(Slot, bool)> {
+        let ready = self.queue.most_urgent();
+        let Some(due) = self.deadlines.expired(now) else {
+            return Some((ready?, false));
+        };
+        let Some(ready) = ready else {
+            return Some((due, true));
+        };
+        let (first, behind) = self.vcpus.get(ready.index())?.equals;
+        match due {
+            _ if due >= behind => Some((ready, false)),
+            _ if due < first => Some((due, true)),
+            _ => None,
         }
+    }
+
+    /// [`Pcpu::hand_over`] from one vCPU to another, which `wakes` for that.
+    #[inline(always)]
+    fn hand_over_to(
+        &mut self,
+        now: u64,
+        from: Slot,
+        to: Slot,
+        wakes: bool,
+    ) -> Option<*mut Context> {
         let both = [from.index(), to.index()];
         let [out, next] = self.vcpus.get_disjoint_mut(both).ok()?;
         let quirks = out.quirks.or(next.quirks);
-        if !quirks.are_none() || next.activity != Activity::Ready {
-            return None;
-        }
-        if over && self.deadlines.earliest_before(next.equals.1) <= now {
+        let comes = match wakes {
+            // The deadline of an equal may be over, too.
+            true => next.is_alone_in_rank() && waits_for_this(next, now),
+            false => next.activity == Activity::Ready,
+        };
+        if !quirks.are_none() || !comes {
             return None;
         }
         let gate = next.gate;
@@ -95,21 +113,49 @@ impl Pcpu {
             return None;
         }
         if let Some(writer) = &mut self.trace {
+            if wakes {
+                writer.put(now, What::Wake.word(Some(to)));
+            }
             note_turn(writer, to);
         }
         let left = leave_as_is(out);
+        if left.kick != 0 {
+            let here = (self.id, self.mailbox, self.gate.heard.slots);
+            kick_from(
+                here,
+                self.system,
+                &mut self.attend,
+                out.partition,
+                left.kick,
+            );
+        }
         out.interface.save_shallow();
         switch::save(&mut out.context.system, self.features);
         cpu::isb(); // the timer's line is low from here on
         self.redistributor.deactivate(VIRTUAL_TIMER.into());
         let deadline = next_deadline(out, left.in_flight);
         self.deadlines.set(from, deadline);
-        let coming = come_as_is(next, left.held);
+        let coming = match wakes {
+            true => come_for_timer(next, left.held),
+            false => come_as_is(next, left.held),
+        };
+        if coming.kick != 0 {
+            let here = (self.id, self.mailbox, self.gate.heard.slots);
+            kick_from(
+                here,
+                self.system,
+                &mut self.attend,
+                next.partition,
+                coming.kick,
+            );
+        }
         if coming.unfinished {
             self.held = left.held;
-            self.current = None;
-            write::ich_hcr_el2(0);
-            return Some(self.tell_after_switch([(from, left.kick), (to, coming.kick)]));
+            return Some(self.resume_without());
+        }
+        if wakes {
+            next.activity = Activity::Ready;
+            self.queue.make_ready_here(to);
         }
         self.held = coming.held;
         (self.current, self.chosen) = (Some(to), to);
@@ -123,7 +169,7 @@ impl Pcpu {
         if coming.hcr != 0 {
             write::ich_hcr_el2(interface_control(self.shape, coming.hcr));
         }
-        let trap = match self.fp_owner == Some(to) {
+        let trap = match self.fp_owner.is(to) {
             true => 0,
             false => controls::CPTR_TFP,
         };
@@ -137,27 +183,18 @@ impl Pcpu {
         };
         let others = self.deadlines.earliest_before(next.equals.0);
         timer::arm(own.min(others).min(console));
-        if left.kick | coming.kick != 0 {
-            return Some(self.tell_after_switch([(from, left.kick), (to, coming.kick)]));
+        if self.attend != 0 {
+            return Some(self.resume_by_loop());
         }
         Some(core::ptr::from_mut(next).cast())
     }
 
-    /// Says whether somebody is to be looked after, or list registers are in the model.
-    #[inline(always)]
-    fn is_pressed(&self) -> bool {
-        self.attend != 0 || self.folded
-    }
-
-    /// Ends [`Pcpu::hand_over`] when others are to be told of something, or half of it is done.
+    /// Ends [`Pcpu::hand_over`] when half of it is done: nobody is here.
     #[cold]
     #[inline(never)]
-    fn tell_after_switch(&mut self, kicks: [(Slot, u16); 2]) -> *mut Context {
-        for (slot, vcpus) in kicks {
-            if let Some(vcpu) = self.vcpus.get(slot.index()) {
-                self.kick(vcpu.partition, vcpus);
-            }
-        }
+    fn resume_without(&mut self) -> *mut Context {
+        self.current = None;
+        write::ich_hcr_el2(0);
         self.resume_by_loop()
     }
 }

@@ -2,12 +2,13 @@
 
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::cpu;
-use crate::hw::gic;
+use crate::hw::{gic, timer};
 use crate::pcpu::{Activity, Pcpu, Quirks};
 use crate::system::{NO_OWNER, Partition};
 use bulkhead::ids::VcpuId;
 use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
+use bulkhead::sched::deadlines::NEVER;
 
 /// EL2's own timer.
 pub const HYPERVISOR_TIMER: u32 = 26;
@@ -62,8 +63,10 @@ impl Pcpu {
         match intid {
             _ if intid == u32::from(VIRTUAL_TIMER) => self.take_virtual_timer(),
             HYPERVISOR_TIMER => {
-                self.timer_fired();
+                timer::arm(NEVER);
                 gic::deactivate(intid);
+                self.reschedule = true;
+                self.look_for_late_console();
             }
             // Its reason is looked up when the list registers are folded.
             MAINTENANCE => {
@@ -81,12 +84,13 @@ impl Pcpu {
         }
     }
 
-    /// EL2's timer fired and was acknowledged: it is to be chosen anew.
+    /// EL2's timer fired and was acknowledged: it is chosen anew at once.
     #[inline(always)]
     pub fn take_hypervisor_timer(&mut self) {
         gic::drop_priority(HYPERVISOR_TIMER);
-        self.timer_fired();
+        timer::arm(NEVER);
         gic::deactivate(HYPERVISOR_TIMER);
+        self.look_for_late_console();
     }
 
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.

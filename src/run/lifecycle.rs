@@ -7,7 +7,7 @@ use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::hw::timer;
-use crate::pcpu::{Activity, Pcpu};
+use crate::pcpu::{Activity, Holder, Pcpu};
 use crate::system::Partition;
 use bulkhead::device::doorbell::Presence;
 use bulkhead::ids::VcpuId;
@@ -163,8 +163,8 @@ impl Pcpu {
         if self.current == Some(slot) {
             self.unload();
         }
-        if self.fp_owner == Some(slot) {
-            self.fp_owner = None;
+        if self.fp_owner.is(slot) {
+            self.fp_owner = Holder::NOBODY;
         }
         self.unfinished &= !1u64.checked_shl(slot.0.into()).unwrap_or(0);
         if let Some(vcpu) = self.vcpu(slot) {

@@ -39,6 +39,8 @@ pub enum Answer {
     Yield = 3,
     /// A call that rings a doorbell: nothing was done but to step over it.
     Signal = 4,
+    /// A plain access by a register that is not at hand: nothing was done.
+    Save = 5,
 }
 
 /// Added to an INTID that was acknowledged and is still to be served, in the answer of `quick_interrupt`.
@@ -115,6 +117,9 @@ pub unsafe extern "C" fn quick_interrupt(vcpu: *mut Vcpu) -> u64 {
     // SAFETY: the caller's claim.
     let vcpu = unsafe { &mut *vcpu };
     let intid = gicv3::acknowledge();
+    if intid < TIMER {
+        return u64::from(intid) + ACKNOWLEDGED;
+    }
     let direct = match intid {
         // It may have been high for the vCPU that left, its fall still on the way when it was acknowledged.
         TIMER if line_is_high() => again(vcpu, VIRTUAL_TIMER, true),
@@ -246,6 +251,9 @@ unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
     if !steps_plainly(esr) {
         return Answer::General;
     }
+    if !quick::is_at_hand(access.register) {
+        return Answer::Save;
+    }
     let (offset, register) = (access.offset, access.register);
     // SAFETY: the caller's claim. The functions that borrow the pCPU get the pointer, and this borrow is not used any more.
     let owner = unsafe { &mut *vcpu };
@@ -264,6 +272,35 @@ unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
     } else {
         Answer::General
     }
+}
+
+/// [`quick_access`] of a store by a register that was not at hand, when the context has all of them, PC and PSTATE too.
+///
+/// # Safety
+/// As for [`quick_synchronous`].
+pub unsafe fn saved_access(vcpu: *mut Vcpu) -> Answer {
+    let access = quick::access(read::esr_el2(), read::hpfar_el2(), read::far_el2());
+    let Some(access) = access.filter(|access| access.write) else {
+        return Answer::General;
+    };
+    // SAFETY: the caller's claim; the borrow ends before the pointer goes on.
+    let emulated = unsafe { (*vcpu).emulated };
+    let answer = match access.page {
+        // SAFETY: the caller's claim.
+        page if page == emulated.uart => unsafe {
+            write_uart(vcpu, access.offset, access.register)
+        },
+        // SAFETY: the caller's claim.
+        page if page == emulated.distributor && access.is_word => unsafe {
+            write_distributor(vcpu, access.offset, access.register)
+        },
+        _ => Answer::General,
+    };
+    if answer != Answer::General {
+        // SAFETY: the caller's claim. The step went to the register, and the context goes there later.
+        unsafe { (*vcpu).context.pc = read::elr_el2() };
+    }
+    answer
 }
 
 /// Ends an access.

@@ -220,21 +220,30 @@ impl Pcpu {
         self.rotate(slot);
     }
 
-    /// [`Pcpu::yield_current`], for those that need not be fast.
+    /// Lets the equals of the current vCPU go first.
     #[inline(never)]
     pub fn yield_elsewhere(&mut self) {
-        self.yield_current();
-    }
-
-    /// Lets the equals of the current vCPU go first.
-    #[inline(always)]
-    pub fn yield_current(&mut self) {
         if let Some(slot) = self.current {
             self.rotate(slot);
-            if let Some(vcpu) = self.vcpu(slot) {
-                vcpu.slice_left = vcpu.time_slice;
-            }
+            self.begin_slice(slot);
             self.reschedule = true;
+        }
+    }
+
+    /// [`Pcpu::yield_elsewhere`] on a pCPU without limits, when it is chosen anew at once.
+    #[inline(always)]
+    pub fn yield_plainly(&mut self) {
+        if let Some(slot) = self.current {
+            self.queue.rotate(slot);
+            self.begin_slice(slot);
+        }
+    }
+
+    /// Gives a vCPU a whole time slice.
+    #[inline(always)]
+    fn begin_slice(&mut self, slot: Slot) {
+        if let Some(vcpu) = self.vcpu(slot) {
+            vcpu.slice_left = vcpu.time_slice;
         }
     }
 

@@ -203,7 +203,7 @@ impl Pcpu {
     /// runs again. A read of a vCPU that never wrote gives 0.
     fn adopt_pmu(&mut self, access: SysRegAccess) -> bool {
         let counters = self.event_counters;
-        let has_pmu = self.features.pmu;
+        let has_pmu = self.features.has_pmu();
         let Some(vcpu) = self.current_vcpu() else {
             return false;
         };
@@ -218,7 +218,7 @@ impl Pcpu {
     }
 
     fn write_pmu_control(&mut self, value: u64) {
-        let (counters, has_pmu) = (self.event_counters, self.features.pmu);
+        let (counters, has_pmu) = (self.event_counters, self.features.has_pmu());
         let Some(vcpu) = self.current_vcpu() else {
             return;
         };

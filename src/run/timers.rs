@@ -9,7 +9,6 @@ use crate::pcpu::{Activity, Pcpu, Vcpu};
 use crate::system::Partition;
 use bulkhead::ids::VcpuId;
 use bulkhead::sched::Slot;
-use bulkhead::sched::deadlines::NEVER;
 use bulkhead::vcpu::SystemRegisters;
 
 /// The PPI of the virtual timer, physical and virtual alike.
@@ -25,15 +24,11 @@ const ALL: u64 = 0b111;
 const FIRES: u64 = 0b101;
 
 impl Pcpu {
-    /// EL2's timer fired: somebody is due, whom the choice that follows wakes.
-    pub fn timer_fired(&mut self) {
-        timer::arm(NEVER);
-        self.reschedule = true;
-        let now = timer::now();
-        if self
-            .console
-            .as_ref()
-            .is_some_and(|console| console.deadline() <= now)
+    /// EL2's timer fired: somebody is due, whom the choice that follows wakes, or the console is, who is served.
+    #[inline(always)]
+    pub fn look_for_late_console(&mut self) {
+        if let Some(console) = &self.console
+            && console.deadline() <= timer::now()
         {
             self.serve_late_console();
         }
@@ -50,7 +45,7 @@ impl Pcpu {
     /// whether there was one.
     #[inline(always)]
     pub fn wake_expired(&mut self, running: Option<Slot>, now: u64) -> bool {
-        self.deadlines.earliest() <= now && self.wake_first_expired(running, now)
+        self.deadlines.may_be_over(now) && self.wake_first_expired(running, now)
     }
 
     /// [`Pcpu::wake_expired`] when somebody's deadline is over.
@@ -69,33 +64,8 @@ impl Pcpu {
                     pcpu.expire(slot, now);
                 }
             });
-        } else if !self.expire_plainly(slot, now) {
+        } else {
             self.expire(slot, now);
-        }
-        true
-    }
-
-    /// [`Pcpu::expire`] of a vCPU that waits off the hardware for its virtual timer, on a pCPU without limits. Returns false,
-    /// with nothing changed, when it is not that. Every guest has the timer, so its interrupt is on its way afterwards.
-    #[inline(always)]
-    fn expire_plainly(&mut self, slot: Slot, now: u64) -> bool {
-        let Some(vcpu) = self.vcpus.get_mut(slot.index()) else {
-            return false;
-        };
-        let waits = vcpu.activity == Activity::Waiting && self.current != Some(slot);
-        let plain = waits && vcpu.own_deadline > now;
-        if !plain || !virtual_timer_is_due(&vcpu.context.system, now) {
-            return false;
-        }
-        let (vmcr, active0, active1) = vcpu.interface.as_signals(None);
-        let mut state = vcpu.partition.state.lock();
-        let vgic = &mut state.vgic;
-        let signals = vgic.due(vcpu.id, VIRTUAL_TIMER, vmcr, active0, active1);
-        drop(state);
-        self.deadlines.set(slot, vcpu.own_deadline);
-        if signals {
-            vcpu.activity = Activity::Ready;
-            self.wake(slot);
         }
         true
     }
@@ -184,6 +154,13 @@ impl Pcpu {
 #[inline(always)]
 pub fn virtual_timer_is_due(system: &SystemRegisters, now: u64) -> bool {
     system.cntv_ctl & ENABLE_AND_MASK == ENABLED && system.cntv_cval <= now
+}
+
+/// Says whether all that a vCPU waits for, off the hardware, is its virtual timer, which is due.
+#[inline(always)]
+pub fn waits_for_this(vcpu: &Vcpu, now: u64) -> bool {
+    let waits = vcpu.activity == Activity::Waiting && vcpu.own_deadline > now;
+    waits && virtual_timer_is_due(&vcpu.context.system, now)
 }
 
 /// Returns when a vCPU next wants to be looked at: for its emulated timer, its watchdog, and its virtual timer unless the

@@ -13,7 +13,7 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, cpu, fp, switch, tlb};
 use crate::hw::list_registers::Shape;
 use crate::hw::{gic, gich, gicv3, list_registers, timer};
-use crate::pcpu::{Pcpu, Quirks, Vcpu};
+use crate::pcpu::{Holder, Pcpu, Quirks, Vcpu};
 use crate::system::Partition;
 use bulkhead::ids::{MAX_PARTITIONS, Mpidr, VcpuId};
 use bulkhead::sched::Slot;
@@ -80,9 +80,9 @@ impl Pcpu {
         vcpu.interface.save(self.shape);
         switch::save(&mut vcpu.context.system, self.features);
         save_seldom_used(vcpu);
-        if vcpu.fp_eager && self.fp_owner == Some(slot) {
+        if vcpu.fp_eager && self.fp_owner.is(slot) {
             save_fp(vcpu);
-            self.fp_owner = None;
+            self.fp_owner = Holder::NOBODY;
         }
         vcpu.serror = read::hcr_el2() & HCR_VSE != 0;
         // An SError of what it did last is taken when the next guest is entered, but is still its own.
@@ -136,7 +136,7 @@ impl Pcpu {
         restore_seldom_used(vcpu);
         switch::restore(&vcpu.context.system, self.features);
         let deadline = next_deadline(vcpu, true);
-        let owns_fp = self.fp_owner == Some(slot);
+        let owns_fp = self.fp_owner.is(slot);
         if vcpu.fp_eager && !owns_fp {
             self.take_fp(slot);
         } else {
@@ -223,6 +223,29 @@ fn come_to_memory(vgic: &mut Vgic, vcpu: &Vcpu, held: u16) -> Coming {
 pub fn come_as_is(vcpu: &Vcpu, held: u16) -> Coming {
     let vgic = &mut vcpu.partition.state.lock().vgic;
     come_in(vgic, vcpu, held, list_registers::write_list_registers)
+}
+
+/// [`come_as_is`] of a vCPU that waits for its virtual timer, which is due, and for nothing else. Unfinished, with nothing done,
+/// when it would hear something else as well, or not even that.
+#[inline(always)]
+pub fn come_for_timer(vcpu: &Vcpu, held: u16) -> Coming {
+    let (vmcr, active0, active1) = vcpu.interface.as_signals(None);
+    let mut state = vcpu.partition.state.lock();
+    let vgic = &mut state.vgic;
+    let shown = match active0 | active1 {
+        0 => vgic.come_for_one(vcpu.id, VIRTUAL_TIMER, vmcr, held),
+        _ => None,
+    };
+    drop(state);
+    if let Some(value) = shown {
+        list_registers::write_first(value);
+    }
+    Coming {
+        held: 1,
+        in_flight: true,
+        unfinished: shown.is_none(),
+        ..Coming::default()
+    }
 }
 
 #[inline(always)]

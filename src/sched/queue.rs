@@ -87,7 +87,14 @@ impl RunQueue {
     }
 
     /// Adds a slot behind its equals; a slot that is there already stays where it is.
+    #[inline(never)]
     pub fn make_ready(&mut self, slot: Slot) {
+        self.make_ready_here(slot);
+    }
+
+    /// [`Self::make_ready`] for the one caller that must be fast.
+    #[inline(always)]
+    pub fn make_ready_here(&mut self, slot: Slot) {
         let Some(node) = self.nodes.get_mut(slot.index()) else {
             return;
         };

@@ -4,6 +4,7 @@
 //! test goes both ways.
 
 use super::bank::{Irq, put};
+use super::list_register::{Link, ListRegister};
 use super::queue::flag;
 use super::{CpuInterface, MAX_LIST_REGISTERS, Vgic};
 use crate::ids::VcpuId;
@@ -97,7 +98,21 @@ impl Vgic<'_> {
             return Coming::default();
         };
         if cpu.stage.must_choose() {
-            return self.come_by_choice(vcpu, intid, vmcr, stale, write);
+            // Taken apart, so that the short way's lies in registers.
+            let Coming {
+                held,
+                in_flight,
+                hcr,
+                kick,
+                unfinished,
+            } = self.come_by_choice(vcpu, intid, vmcr, stale, write);
+            return Coming {
+                held,
+                in_flight,
+                hcr,
+                kick,
+                unfinished,
+            };
         }
         cpu.come(intid, slots, stale, write)
     }
@@ -132,46 +147,56 @@ impl Vgic<'_> {
     /// [`Vgic::physical_pending`], unless it is in flight. Says whether the vCPU [`Vgic::would_signal`] then; the other
     /// arguments are as there.
     pub fn due(&mut self, vcpu: VcpuId, intid: u16, vmcr: u32, active0: u32, active1: u32) -> bool {
-        let nothing_active = active0 | active1 == 0;
-        match self.present_due(vcpu, intid) {
-            // Nothing else needs to be looked at: one that is signalled is enough.
-            Some((urgency, group)) if nothing_active && self.passes(vmcr, urgency, group) => true,
-            _ => self.would_signal(vcpu, vmcr, active0, active1),
+        let cpu = self.cpus.get(usize::from(vcpu.0));
+        if cpu.is_some_and(|cpu| !cpu.has_in_flight(intid)) {
+            // The vCPU is looked after by who asks: there is nobody to kick.
+            let _ = self.physical_pending(intid, vcpu);
         }
+        self.would_signal(vcpu, vmcr, active0, active1)
     }
 
-    /// Makes a private interrupt pending; returns its priority and group when it went straight into a list register.
-    #[inline(always)]
-    fn present_due(&mut self, vcpu: VcpuId, intid: u16) -> Option<(u8, u8)> {
+    /// [`Vgic::due`], true, and [`Vgic::come`] in one, of a vCPU for which nothing else is pending or active: returns what the
+    /// first list register is to hold, the only one to be written. `None`, with nothing changed, when there is more to it.
+    #[inline(never)]
+    pub fn come_for_one(&mut self, vcpu: VcpuId, intid: u16, vmcr: u32, stale: u16) -> Option<u64> {
+        const FIRST: u16 = 1;
         let irq = Irq {
             vcpu: vcpu.0,
             intid,
         };
-        let (groups, slots, bit) = (self.groups, self.slots, irq.bit());
+        let (bit, index) = (irq.bit(), irq.index());
         let cpu = self.cpus.get_mut(usize::from(vcpu.0))?;
-        let bank = &mut cpu.private;
-        if bank.physical & bit != 0 {
+        let (bank, stage) = (&mut cpu.private, &mut cpu.stage);
+        let others = (stage.changed | stale) & self.slots & !FIRST | stage.used;
+        let kept = bank.latch | bank.physical | bank.resident | bank.active;
+        let plain = bank.hardware & bank.enabled & !kept & bit != 0;
+        if others != 0 || stage.flags != 0 || !plain {
             return None;
         }
-        if irq.is_private() && bank.hardware & !bank.latch & bit != 0 {
-            bank.physical |= bit;
-            bank.latch |= bit;
-            let blocked = flag::LIVE | flag::WAITING | flag::UNLINKED;
-            if cpu.stage.present(bank, irq, groups, slots, blocked) {
-                put(&mut bank.home, irq.index(), vcpu.0);
-                let urgency = super::bank::at(&bank.priority, irq.index());
-                return Some((urgency, u8::from(bank.group & bit != 0)));
-            }
-        }
-        // The vCPU is looked after by who asks: there is nobody to kick.
-        let _ = self.physical_pending(intid, vcpu);
-        None
-    }
-
-    /// Says whether the CPU interface lets a priority of a group through that is forwarded to it.
-    fn passes(&self, vmcr: u32, urgency: u8, group: u8) -> bool {
+        let urgency = super::bank::at(&bank.priority, index);
+        let group = u8::from(bank.group & bit != 0);
         let open = vmcr as u8 & self.groups;
-        open >> group & 1 != 0 && u32::from(urgency) < vmcr >> 24
+        if open >> group & 1 == 0 || u32::from(urgency) >= vmcr >> 24 {
+            return None;
+        }
+        let register = ListRegister {
+            intid,
+            priority: urgency,
+            group1: group != 0,
+            pending: true,
+            active: false,
+            link: Link::Physical,
+        };
+        bank.physical |= bit;
+        bank.latch |= bit;
+        bank.resident |= bit;
+        put(&mut bank.home, index, vcpu.0);
+        stage.flags = flag::LIVE;
+        stage.changed = 0;
+        stage.used = FIRST;
+        let [first, ..] = &mut stage.list_registers;
+        *first = register.encode();
+        Some(*first)
     }
 }
 

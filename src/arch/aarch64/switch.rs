@@ -84,42 +84,57 @@ macro_rules! each_comparator {
     )+};
 }
 
-/// What this pCPU has beyond the base architecture and a guest may use. Aligned, so that one load asks for all of it.
+/// What this pCPU has beyond the base architecture and a guest may use, as bits: one test finds that there is nothing.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(8))]
-pub struct Features {
-    /// Pointer authentication keys exist.
-    pub pointer_authentication: bool,
-    /// A PMUv3 exists.
-    pub pmu: bool,
-    /// RAS registers exist: a guest's `DISR_EL1` is `VDISR_EL2`.
-    pub ras: bool,
-    /// SME exists, and with it `TPIDR2_EL0`, which does not trap without fine-grained traps.
-    pub sme: bool,
-    /// `AFSR0_EL1`, `AFSR1_EL1` or `AMAIR_EL1` keeps something of what is written: what they hold is up to the
-    /// implementation, and for many that is nothing.
-    pub auxiliary: bool,
-}
+pub struct Features(u8);
 
 impl Features {
+    /// Pointer authentication keys exist.
+    const POINTER_AUTHENTICATION: u8 = 1 << 0;
+    /// A PMUv3 exists.
+    const PMU: u8 = 1 << 1;
+    /// RAS registers exist: a guest's `DISR_EL1` is `VDISR_EL2`.
+    const RAS: u8 = 1 << 2;
+    /// SME exists, and with it `TPIDR2_EL0`, which does not trap without fine-grained traps.
+    const SME: u8 = 1 << 3;
+    /// `AFSR0_EL1`, `AFSR1_EL1` or `AMAIR_EL1` keeps something of what is written: what they hold is up to the
+    /// implementation, and for many that is nothing.
+    const AUXILIARY: u8 = 1 << 4;
+
     /// Reads what this pCPU has.
     pub fn of_this_pcpu() -> Self {
         let isar1 = read::id_aa64isar1_el1();
         let isar2 = read::id_aa64isar2_el1();
         let pmu = read::id_aa64dfr0_el1() >> 8 & 0xf;
-        Self {
-            pointer_authentication: isar1 & 0xff00_0ff0 != 0 || isar2 & 0xff00 != 0,
-            pmu: pmu != 0 && pmu != 0xf,
-            ras: read::id_aa64pfr0_el1() >> 28 & 0xf != 0,
-            sme: read::id_aa64pfr1_el1() >> 24 & 0xf != 0,
-            auxiliary: keeps_auxiliary(),
-        }
+        let keys = isar1 & 0xff00_0ff0 != 0 || isar2 & 0xff00 != 0;
+        let ras = read::id_aa64pfr0_el1() >> 28 & 0xf != 0;
+        let sme = read::id_aa64pfr1_el1() >> 24 & 0xf != 0;
+        let all = [
+            (keys, Self::POINTER_AUTHENTICATION),
+            (pmu != 0 && pmu != 0xf, Self::PMU),
+            (ras, Self::RAS),
+            (sme, Self::SME),
+            (keeps_auxiliary(), Self::AUXILIARY),
+        ];
+        let there = all.iter().filter(|(there, _)| *there);
+        Self(there.fold(0, |bits, (_, bit)| bits | bit))
+    }
+
+    /// Says whether a PMUv3 exists.
+    pub const fn has_pmu(self) -> bool {
+        self.0 & Self::PMU != 0
     }
 
     /// Says whether a world switch has more to do than for the base architecture.
     #[inline(always)]
-    pub const fn are_switched(self) -> bool {
-        self.pointer_authentication | self.ras | self.sme | self.auxiliary
+    const fn are_switched(self) -> bool {
+        self.0 & !Self::PMU != 0
+    }
+
+    /// Says whether one of them exists.
+    #[inline(always)]
+    const fn have(self, feature: u8) -> bool {
+        self.0 & feature != 0
     }
 }
 
@@ -151,18 +166,18 @@ pub fn save(state: &mut SystemRegisters, features: Features) {
 /// Saves what is beyond the base architecture.
 #[inline(never)]
 fn save_more(state: &mut SystemRegisters, features: Features) {
-    if features.auxiliary {
+    if features.have(Features::AUXILIARY) {
         state.afsr0_el1 = read::afsr0_el1();
         state.afsr1_el1 = read::afsr1_el1();
         state.amair_el1 = read::amair_el1();
     }
-    if features.pointer_authentication {
+    if features.have(Features::POINTER_AUTHENTICATION) {
         save_keys(&mut state.keys);
     }
-    if features.ras {
+    if features.have(Features::RAS) {
         state.disr = read::vdisr_el2();
     }
-    if features.sme {
+    if features.have(Features::SME) {
         state.tpidr2_el0 = read::tpidr2_el0();
     }
 }
@@ -182,18 +197,18 @@ pub fn restore(state: &SystemRegisters, features: Features) {
 /// Loads what [`save_more`] saves.
 #[inline(never)]
 fn restore_more(state: &SystemRegisters, features: Features) {
-    if features.auxiliary {
+    if features.have(Features::AUXILIARY) {
         write::afsr0_el1(state.afsr0_el1);
         write::afsr1_el1(state.afsr1_el1);
         write::amair_el1(state.amair_el1);
     }
-    if features.pointer_authentication {
+    if features.have(Features::POINTER_AUTHENTICATION) {
         restore_keys(&state.keys);
     }
-    if features.ras {
+    if features.have(Features::RAS) {
         write::vdisr_el2(state.disr);
     }
-    if features.sme {
+    if features.have(Features::SME) {
         write::tpidr2_el0(state.tpidr2_el0);
     }
 }

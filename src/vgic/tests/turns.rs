@@ -121,7 +121,9 @@ impl World {
         self.exit(vcpu);
         let owned = self.vgic.cpus[vcpu as usize].private.hardware >> 27 & 1 != 0;
         if intid == 27 && owned && self.turns & 4 != 0 {
-            self.take_off_the_pcpu(vcpu);
+            if self.take_off_the_pcpu(vcpu) {
+                return;
+            }
         } else {
             let effects = self.vgic.physical_pending(intid, VcpuId(vcpu));
             self.apply(effects);
@@ -129,14 +131,27 @@ impl World {
         self.enter(vcpu);
     }
 
-    /// A timer interrupt becomes due while its vCPU is off its pCPU.
-    fn take_off_the_pcpu(&mut self, vcpu: u8) {
-        let cpu = &self.cpus[vcpu as usize];
+    /// A timer interrupt becomes due while its vCPU is off its pCPU. Returns whether that brought it back.
+    fn take_off_the_pcpu(&mut self, vcpu: u8) -> bool {
+        let cpu = &mut self.cpus[vcpu as usize];
         let (vmcr, [active0, active1]) = (cpu.vmcr, cpu.active);
         let id = VcpuId(vcpu);
+        if self.turns & 8 != 0 && active0 | active1 == 0 {
+            let held = (0..).zip(&cpu.lr).filter(|(_, lr)| **lr != 0);
+            let stale = held.fold(0, |mask, (index, _)| mask | 1 << index);
+            if let Some(value) = self.vgic.come_for_one(id, 27, vmcr, stale) {
+                cpu.lr[0] = value;
+                assert!(self.vgic.would_signal(id, vmcr, 0, 0));
+                assert!(self.vgic.hardware_in_flight(id, 27));
+                assert_eq!(self.vgic.used_list_registers(id), 1);
+                self.entered(vcpu, 0, 0);
+                return true;
+            }
+        }
         let signals = self.vgic.due(id, 27, vmcr, active0, active1);
         assert_eq!(signals, self.vgic.would_signal(id, vmcr, active0, active1));
         assert!(self.vgic.hardware_in_flight(id, 27));
         self.check_images(vcpu);
+        false
     }
 }
