@@ -259,14 +259,20 @@ unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
     let owner = unsafe { &mut *vcpu };
     if access.page == owner.emulated.uart {
         match access.write {
-            // SAFETY: the caller's claim.
-            true => unsafe { write_uart(vcpu, offset, register) },
+            true => {
+                let stored = owner.context.register(register);
+                // SAFETY: the caller's claim.
+                unsafe { write_uart(vcpu, offset, stored) }
+            }
             false => read_uart(owner, offset, register),
         }
     } else if access.page == owner.emulated.distributor && access.is_word {
         match access.write {
-            // SAFETY: the caller's claim.
-            true => unsafe { write_distributor(vcpu, offset, register) },
+            true => {
+                let stored = owner.context.register(register);
+                // SAFETY: the caller's claim.
+                unsafe { write_distributor(vcpu, offset, stored) }
+            }
             false => read_distributor(owner, offset, register),
         }
     } else {
@@ -284,15 +290,14 @@ pub unsafe fn saved_access(vcpu: *mut Vcpu) -> Answer {
         return Answer::General;
     };
     // SAFETY: the caller's claim; the borrow ends before the pointer goes on.
-    let emulated = unsafe { (*vcpu).emulated };
+    let owner = unsafe { &*vcpu };
+    let (emulated, stored) = (owner.emulated, owner.context.register(access.register));
     let answer = match access.page {
         // SAFETY: the caller's claim.
-        page if page == emulated.uart => unsafe {
-            write_uart(vcpu, access.offset, access.register)
-        },
+        page if page == emulated.uart => unsafe { write_uart(vcpu, access.offset, stored) },
         // SAFETY: the caller's claim.
         page if page == emulated.distributor && access.is_word => unsafe {
-            write_distributor(vcpu, access.offset, access.register)
+            write_distributor(vcpu, access.offset, stored)
         },
         _ => Answer::General,
     };
@@ -331,11 +336,11 @@ fn read_uart(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
 /// As for [`quick_synchronous`]. A reference in the pointer's place would claim the vCPU for the whole call, while the pCPU
 /// that owns it is borrowed.
 #[inline(never)]
-unsafe fn write_uart(vcpu: *mut Vcpu, offset: u64, register: u8) -> Answer {
+unsafe fn write_uart(vcpu: *mut Vcpu, offset: u64, stored: u64) -> Answer {
     // SAFETY: the caller's claim; the pCPU is not borrowed yet.
     let vcpu = unsafe { &*vcpu };
     let partition = vcpu.partition;
-    let byte = vcpu.context.register(register) as u8;
+    let byte = stored as u8;
     if offset != UART_DATA || !partition.state.lock().uart.send(byte, partition.output) {
         return Answer::General;
     }
@@ -371,11 +376,11 @@ fn read_distributor(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
 /// # Safety
 /// As for [`write_uart`].
 #[inline(never)]
-unsafe fn write_distributor(vcpu: *mut Vcpu, offset: u64, register: u8) -> Answer {
+unsafe fn write_distributor(vcpu: *mut Vcpu, offset: u64, stored: u64) -> Answer {
     // SAFETY: the caller's claim; the pCPU is not borrowed yet.
     let vcpu = unsafe { &*vcpu };
     let partition = vcpu.partition;
-    let value = vcpu.context.register(register) & 0xffff_ffff;
+    let value = stored & 0xffff_ffff;
     if Vgic::wants_fold(offset) {
         return pend_own(vcpu, offset, value);
     }
