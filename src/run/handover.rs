@@ -14,11 +14,13 @@
 //!   `MDCR_EL2` are then the same for both, and no sibling's translations are here.
 //! * `ICH_HCR_EL2` is that of a vCPU for which nothing waits outside of its list registers. It stays so, unless who comes
 //!   wants more.
+//! * Where the pCPU slept, the vCPU that is here waits, its list registers are in the model, nobody is ready, and the mask comes
+//!   down from all to who woke.
 
 use super::timers::{VIRTUAL_TIMER, next_deadline, waits_for_this};
 use super::tracing::note_turn;
 use super::vgic::interface_control;
-use super::world::{come_as_is, come_for_timer, confine_plainly, leave_as_is};
+use super::world::{come_as_is, come_for_timer, confine_plainly, leave_as_is, leave_folded};
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cpu, switch};
 use crate::hw::{gicv3, list_registers, timer};
@@ -55,7 +57,23 @@ impl Pcpu {
         }
         let now = timer::now();
         let (to, wakes) = self.next_turn(now)?;
-        self.hand_over_to(now, from, to, wakes)
+        self.hand_over_to::<false>(now, from, to, wakes)
+    }
+
+    /// [`Pcpu::hand_over`] when the pCPU slept, to who woke. The vCPU that is here waits, with its list registers in the model.
+    #[inline(never)]
+    pub fn wake_from_sleep(&mut self) -> Option<*mut Context> {
+        let from = self.current?;
+        let limited = self.limits.is_some() || self.held_back;
+        if self.attend | self.unfinished != 0 || limited || self.console_is_due() {
+            return None;
+        }
+        let now = timer::now();
+        let (to, wakes) = self.next_turn(now)?;
+        match wakes {
+            true => self.hand_over_to::<true>(now, from, to, true),
+            false => None,
+        }
     }
 
     /// Returns who comes, and whether it waits for a deadline that is over: it is more urgent than all that are ready.
@@ -76,9 +94,10 @@ impl Pcpu {
         }
     }
 
-    /// [`Pcpu::hand_over`] from one vCPU to another, which `wakes` for that.
+    /// [`Pcpu::hand_over`] from one vCPU to another, which `wakes` for that; `SLEPT` says that the pCPU did, and heard
+    /// everybody.
     #[inline(always)]
-    fn hand_over_to(
+    fn hand_over_to<const SLEPT: bool>(
         &mut self,
         now: u64,
         from: Slot,
@@ -97,7 +116,7 @@ impl Pcpu {
             return None;
         }
         let gate = next.gate;
-        if out.equals.1 != next.equals.1 {
+        if SLEPT || out.equals.1 != next.equals.1 {
             // Where two ranks share a level, what was silenced for the one may have to speak for the other.
             if gate.mask >= self.gate.mask {
                 return None;
@@ -118,7 +137,13 @@ impl Pcpu {
             }
             note_turn(writer, to);
         }
-        let left = leave_as_is(out);
+        let left = match SLEPT {
+            true => leave_folded(out, self.held),
+            false => leave_as_is(out),
+        };
+        if SLEPT {
+            self.folded = false;
+        }
         if left.kick != 0 {
             let here = (self.id, self.mailbox, self.gate.heard.slots);
             kick_from(

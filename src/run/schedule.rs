@@ -45,6 +45,11 @@ impl Pcpu {
             self.settle_console();
             let Some(slot) = candidate else {
                 self.idle();
+                if self.folded
+                    && let Some(context) = self.wake_from_sleep()
+                {
+                    return context;
+                }
                 continue;
             };
             self.chosen = slot;

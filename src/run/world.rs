@@ -195,6 +195,17 @@ fn leave_memory(vgic: &mut Vgic, id: VcpuId, eois: u32) -> Leaving {
     vgic.leave(id, VIRTUAL_TIMER, eois, read, deactivate)
 }
 
+/// [`leave_as_is`] of one whose list registers are in the model; `held` are those that hold something of it.
+#[inline(never)]
+pub fn leave_folded(vcpu: &Vcpu, held: u16) -> Leaving {
+    let state = vcpu.partition.state.lock();
+    Leaving {
+        held,
+        in_flight: state.vgic.hardware_in_flight(vcpu.id, VIRTUAL_TIMER),
+        kick: 0,
+    }
+}
+
 /// Writes the list registers of the vCPU that comes, and empties those that `held` something of the one that left.
 #[inline(always)]
 fn come(vcpu: &Vcpu, held: u16, shape: Shape) -> Coming {
