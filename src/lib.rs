@@ -170,7 +170,7 @@
 //!   takes; slow paths look once whether there is a ring.
 //!
 //! The decisions of a module stand in that module's documentation.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "models")), no_std)]
 
 pub mod addr;
 pub mod board;

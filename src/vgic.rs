@@ -37,6 +37,8 @@ mod distributor;
 mod fold;
 mod gicv2;
 pub mod list_register;
+#[cfg(any(test, feature = "models"))]
+pub mod model;
 mod queue;
 mod redistributor;
 mod refill;

@@ -1,6 +1,6 @@
 //! GICv2's SGIs in the random runs: each pending of the vCPUs that sent it.
 
-use super::model::Run;
+use super::run::Run;
 use super::world::*;
 
 impl Run {
