@@ -1,6 +1,7 @@
 //! From a table to a payload.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bulkhead::config::payload::Payload;
@@ -42,6 +43,14 @@ pub trait Images {
     /// # Errors
     /// A sentence that says why there are none.
     fn recipe(&mut self, name: &str) -> Result<RecipeImage, String>;
+
+    /// Reads a file: the table, and what it names.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn file(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
 
     /// Returns the names of all guest crates; a name that is not among them is refused without a build. An empty
     /// list means that they are not known.
@@ -142,7 +151,7 @@ impl System {
 /// # Errors
 /// Every violation of the table, at least one of them an error.
 pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
-    let (text, mut out) = read(request.table)?;
+    let (text, mut out) = read(request.table, request.images)?;
     let table = Table::read(&text, &mut out);
     if out.iter().any(|found| found.rule == Rule::Syntax) {
         return Err(out);
@@ -263,14 +272,16 @@ fn check_as_el2(payload: &[u8], board: &HostBoard<'_>, out: &mut Diagnostics) {
 }
 
 /// Reads the table's file.
-fn read(path: &Path) -> Result<(String, Diagnostics), Diagnostics> {
+fn read(path: &Path, images: &mut dyn Images) -> Result<(String, Diagnostics), Diagnostics> {
     let refused = |why: String| {
         let mut list = Diagnostics::new(path, "");
         let title = format!("the table cannot be read: {why}");
         list.push(Diagnostic::outside(Rule::UnreadableTable, title));
         list
     };
-    let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let bytes = images
+        .file(path)
+        .map_err(|error| refused(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         refused(format!("byte {at} of it is not UTF-8"))

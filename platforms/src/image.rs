@@ -4,7 +4,6 @@ pub mod kernel;
 pub mod program;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,7 +91,7 @@ impl<'a> Store<'a> {
         if let Some(bytes) = self.files.get(&file.value) {
             return Some(Arc::clone(bytes));
         }
-        match fs::read(&file.value) {
+        match self.images.file(&file.value) {
             Ok(bytes) if bytes.is_empty() => {
                 out.push(missing(file, "the file is empty"));
                 None

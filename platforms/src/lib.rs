@@ -35,6 +35,7 @@ mod units;
 
 pub use compile::{Images, RecipeImage, Request, System, compile};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
+pub use image::{kernel, program};
 pub use platform::{
     BootMedium, El2Costs, Platform, PlatformError, QemuBoard, TreeFacts, cpus_needed, memory_range,
     platform_named_in, platforms,
