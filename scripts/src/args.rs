@@ -1,6 +1,10 @@
 //! The command line: a contract that scripts outside this repository use. Extend it, rename nothing.
 
+mod inputs;
+
 use std::path::PathBuf;
+
+pub use inputs::Inputs;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -47,6 +51,9 @@ pub enum Action {
     /// Let a guest do everything that a guest can do, from a seed, and look for harm
     #[command(after_help = CODES)]
     Fuzz(Fuzz),
+    /// Change inputs of what reads foreign bytes and of what guests drive, on the host, guided by coverage
+    #[command(after_help = CODES)]
+    Inputs(Inputs),
     /// Run a system and show what its pCPUs did: a file for ui.perfetto.dev, and a summary
     #[command(after_help = CODES)]
     Trace(Box<Trace>),

@@ -7,6 +7,7 @@ pub mod debug;
 pub mod flash;
 pub mod fuzz;
 pub mod image;
+pub mod inputs;
 pub mod new_platform;
 pub mod run;
 pub mod setup;
@@ -31,5 +32,6 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Debug(args) => debug::run(&args),
         Action::Bench(args) => bench::run(&args),
         Action::Fuzz(args) => fuzz::run(&args),
+        Action::Inputs(args) => inputs::run(&args),
     }
 }

@@ -38,6 +38,11 @@ pub const DTC: Tool = Tool {
     program: "dtc",
     package: "device-tree-compiler",
 };
+/// Compiler of the fuzzing engine.
+pub const CXX: Tool = Tool {
+    program: "c++",
+    package: "g++",
+};
 
 /// Finds a program in PATH.
 pub fn find(program: &str) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod debugger;
 pub mod fuzz;
 pub mod gates;
+pub mod inputs;
 pub mod new_platform;
 pub mod rows;
 pub mod scenarios;
@@ -172,6 +173,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(trace::case());
     cases.push(secrets::case());
     cases.extend(fuzz::all());
+    cases.extend(inputs::all());
     cases.extend(startup::all());
     cases.extend(scenarios::all(args)?);
     Ok(cases)

@@ -15,8 +15,9 @@ use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
 use crate::{layering, setup, workspace};
 
 /// Packages that build for the host.
-const HOST: [&str; 6] = [
+const HOST: [&str; 7] = [
     "bulkhead",
+    "bulkhead-fuzz",
     "bulkhead-platforms",
     "bulkhead-tests",
     "guest-channel",
