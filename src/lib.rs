@@ -11,7 +11,7 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | words | [`addr`], [`ids`], [`message`], [`regs`] | nothing |
+//! | words | [`addr`], [`atomic`], [`ids`], [`message`], [`regs`] | nothing |
 //! | models | [`board`], [`config`], [`console`], [`device`], [`sched`], [`smccc`], [`stage1`], [`stage2`], [`trace`], [`trap`], [`uart`], [`vcpu`], [`vgic`], `random` (binary) | words |
 //! | partitions | [`partition`], [`security`] (words alone: the threat model) | words, models |
 //! | instruction set | `arch`: the only folder with `asm!`; knows no partitions | words, models |
@@ -170,9 +170,10 @@
 //!   takes; slow paths look once whether there is a ring.
 //!
 //! The decisions of a module stand in that module's documentation.
-#![cfg_attr(not(any(test, feature = "models")), no_std)]
+#![cfg_attr(not(any(test, loom, feature = "models")), no_std)]
 
 pub mod addr;
+pub mod atomic;
 pub mod board;
 pub mod config;
 pub mod console;

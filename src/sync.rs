@@ -11,9 +11,9 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use core::cell::UnsafeCell;
-use core::hint::spin_loop;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::atomic::{AtomicU32, Ordering, spin_loop, where_constant};
 
 /// Hand-overs to others that a waiter sees before it queues.
 pub const PATIENCE: u32 = 8;
@@ -40,17 +40,19 @@ struct Turns {
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
-    /// Makes a lock that is free.
-    pub const fn new(value: T) -> Self {
-        let turns = Turns {
-            now: AtomicU32::new(0),
-            queued: AtomicU32::new(0),
-            next: AtomicU32::new(0),
-            first: AtomicU32::new(0),
-        };
-        Self {
-            turns,
-            value: UnsafeCell::new(value),
+    where_constant! {
+        /// Makes a lock that is free.
+        pub fn new(value: T) -> Self {
+            let turns = Turns {
+                now: AtomicU32::new(0),
+                queued: AtomicU32::new(0),
+                next: AtomicU32::new(0),
+                first: AtomicU32::new(0),
+            };
+            Self {
+                turns,
+                value: UnsafeCell::new(value),
+            }
         }
     }
 
@@ -159,6 +161,9 @@ impl<T> Drop for Guard<'_, T> {
         self.lock.turns.now.store(next, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+mod orders;
 
 #[cfg(test)]
 mod tests {

@@ -74,5 +74,7 @@ pub const fn ring_bytes(bytes: u64) -> u64 {
     }
 }
 
+#[cfg(all(test, loom))]
+mod orders;
 #[cfg(test)]
 mod tests;

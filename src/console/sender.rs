@@ -16,7 +16,7 @@
 //! Arm DDI 0183, "PrimeCell UART (PL011) Technical Reference Manual", "UARTTXINTR".
 
 use super::multiplexer::{Multiplexer, Sources, Step};
-use core::sync::atomic::{AtomicU8, Ordering, fence};
+use crate::atomic::{AtomicU8, Ordering, fence};
 
 /// Steps of the multiplexer in one turn: bytes, more than FIFOs hold.
 const STEPS: usize = 48;

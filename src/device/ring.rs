@@ -5,7 +5,7 @@
 //! and stores, no read-modify-write: the indices have one writer each and run freely, so that `head - tail` is the
 //! number of bytes inside.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, line_ends, where_constant};
 
 /// Bytes in a partition's ring.
 pub const DEFAULT_BYTES: usize = 2048;
@@ -35,20 +35,22 @@ struct Indices {
 }
 
 impl<const N: usize> TxRing<N> {
-    /// Returns an empty ring.
-    pub const fn new() -> Self {
-        const { assert!(N.is_power_of_two() && N >= 64 && N <= 1 << 30) };
-        Self {
-            indices: Indices {
-                head: AtomicU32::new(0),
-                lines_in: AtomicU32::new(0),
-                dropped: AtomicU32::new(0),
-                tail: AtomicU32::new(0),
-                lines_out: AtomicU32::new(0),
-                waiting: AtomicBool::new(false),
-                known: AtomicBool::new(false),
-            },
-            bytes: [const { AtomicU8::new(b'\n') }; N],
+    where_constant! {
+        /// Returns an empty ring.
+        pub fn new() -> Self {
+            const { assert!(N.is_power_of_two() && N >= 64 && N <= 1 << 30) };
+            Self {
+                indices: Indices {
+                    head: AtomicU32::new(0),
+                    lines_in: AtomicU32::new(0),
+                    dropped: AtomicU32::new(0),
+                    tail: AtomicU32::new(0),
+                    lines_out: AtomicU32::new(0),
+                    waiting: AtomicBool::new(false),
+                    known: AtomicBool::new(false),
+                },
+                bytes: line_ends(),
+            }
         }
     }
 
@@ -291,6 +293,9 @@ impl Reader<'_> {
         true
     }
 }
+
+#[cfg(all(test, loom))]
+mod orders;
 
 #[cfg(test)]
 mod tests {

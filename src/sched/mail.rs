@@ -9,7 +9,7 @@
 //! pCPU.
 
 use super::Slot;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use crate::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst, where_constant};
 
 /// Whom a pCPU hears. Whole words, since it is copied and compared at each choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +65,15 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Makes an empty one, whose pCPU hears everybody.
-    pub const fn new() -> Self {
-        Self {
-            slots: AtomicU64::new(0),
-            console: AtomicBool::new(false),
-            heard: AtomicU64::new(u64::MAX),
-            hears_console: AtomicBool::new(true),
+    where_constant! {
+        /// Makes an empty one, whose pCPU hears everybody.
+        pub fn new() -> Self {
+            Self {
+                slots: AtomicU64::new(0),
+                console: AtomicBool::new(false),
+                heard: AtomicU64::new(u64::MAX),
+                hears_console: AtomicBool::new(true),
+            }
         }
     }
 
@@ -154,5 +156,7 @@ const fn bit(slot: Slot) -> u64 {
     }
 }
 
+#[cfg(all(test, loom))]
+mod orders;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 use super::*;
+use crate::atomic::{AtomicU64, Ordering};
 use crate::ids::{PartitionId, PcpuId, VcpuId};
 use crate::sched::Slot;
-use core::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 /// Number of records of the rings here.

@@ -2,9 +2,9 @@
 
 use super::record::INTERRUPT;
 use super::{FREQUENCY, HEAD_WORDS, MAGIC, NOBODY, RESIDENTS, SHAPE, WRITTEN};
+use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::ids::{PartitionId, PcpuId, VcpuId};
 use crate::sched::{MAX_SLOTS, Slot};
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Records that are looked at for the last ones about a slot.
 const LOOKS_BACK: u64 = 48;

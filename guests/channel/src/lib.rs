@@ -26,14 +26,17 @@
 //! Nothing that the partner writes makes this end read or write outside the memory, loop without bound or panic: counts
 //! are read once, checked, and used as copies. What makes no sense is [`Error::Corrupt`], and the link stays closed until
 //! the partner's next life.
-#![no_std]
+#![cfg_attr(not(loom), no_std)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
+mod atomic;
 mod link;
 mod oneway;
+#[cfg(all(test, loom))]
+mod orders;
 mod ring;
 #[cfg(test)]
 mod tests;

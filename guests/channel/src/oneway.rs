@@ -1,8 +1,7 @@
 //! One way: a side that writes and never waits, and a side that may only read. Who reads too slowly loses messages and is
 //! told so. It suits `access = ["rw", "r"]`, where the reader cannot say how far it is.
 
-use core::sync::atomic::{Ordering, fence};
-
+use crate::atomic::{Ordering, fence};
 use crate::ring::{Half, space};
 use crate::{Error, Memory, Presence, field};
 

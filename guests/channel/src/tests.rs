@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::vec::Vec;
 use std::{format, thread, vec};
@@ -293,10 +294,13 @@ fn one_way_the_reader_gets_all_it_can_keep_up_with_and_is_told_of_losses() {
 
 /// Words that two threads share.
 fn window() -> Window {
-    let words: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
-    let words = Vec::leak(words);
-    // SAFETY: leaked, so it stays; atomics; 64 words are 512 bytes.
-    unsafe { Window::new(words.as_mut_ptr().cast(), 512) }
+    // Held for good where Miri sees it.
+    static HELD: Mutex<Vec<Vec<AtomicU64>>> = Mutex::new(Vec::new());
+    let mut words: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
+    let base = words.as_mut_ptr().cast();
+    HELD.lock().unwrap().push(words);
+    // SAFETY: held, and never changed in size, so they stay; atomics; 64 words are 512 bytes.
+    unsafe { Window::new(base, 512) }
 }
 
 #[test]

@@ -59,6 +59,11 @@ pub fn all() -> Vec<Case> {
             miri,
         ),
         case(
+            "loom",
+            "what pCPUs share, in every order of accesses that the memory model allows",
+            |_| loom(),
+        ),
+        case(
             "same-bytes",
             "two tables leave EL2's own bytes identical",
             same_bytes,
@@ -184,9 +189,14 @@ fn host() -> Found {
     command
         .args(["test", "--no-fail-fast"])
         .args(packages(&HOST));
+    tested(&mut command, "cargo test")
+}
+
+/// Runs Rust's test harness and counts its tests.
+fn tested(command: &mut Command, what: &str) -> Found {
     let output = match command.output() {
         Ok(output) => output,
-        Err(error) => return Found::fail(format!("cargo test: {error}")),
+        Err(error) => return Found::fail(format!("{what}: {error}")),
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut found = counted(&text);
@@ -198,7 +208,7 @@ fn host() -> Found {
             .map(str::to_owned)
             .collect();
         if found.failures.is_empty() {
-            found.failures.push("cargo test failed".to_owned());
+            found.failures.push(format!("{what} failed"));
         }
     }
     found
@@ -253,8 +263,22 @@ fn docs() -> Found {
     ])
 }
 
-/// What Miri looks at: the lock and the rings between pCPUs, and raw views of payloads. The rest of the library forbids `unsafe`, and all
-/// of it would take an hour.
+/// What pCPUs and partners of a channel share, by loom: the modules `orders`.
+fn loom() -> Found {
+    let mut command = cargo();
+    command.args(["test", "--lib", "--profile", "fuzz"]);
+    command.args(packages(&["bulkhead", "guest-channel"]));
+    // Its own folder: with other flags all is built anew.
+    command.arg("--target-dir").arg(products(&["loom"]));
+    command.args(["--", "orders::"]);
+    command.env("RUSTFLAGS", "--cfg loom");
+    command.env("LOOM_MAX_PREEMPTIONS", "3");
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    tested(&mut command, "loom")
+}
+
+/// What Miri looks at in EL2's library: the lock and the rings between pCPUs, and raw views of payloads. The rest forbids
+/// `unsafe`, and all of it would take an hour.
 const MIRI_TESTS: [&str; 5] = [
     "sync",
     "device::ring",
@@ -263,23 +287,30 @@ const MIRI_TESTS: [&str; 5] = [
     "config::payload::tests::refuses_spans",
 ];
 
-/// Miri on EL2's library, where there is one.
+/// Miri on all `unsafe` that the host can run, where there is Miri: in EL2's library, and the shared memory of channels.
 fn miri(args: &Test) -> Found {
     if !setup::miri(args.consent) {
         return Found::skip("miri");
     }
+    sum([
+        under_miri("bulkhead", &MIRI_TESTS),
+        under_miri("guest-channel", &["two_threads", "one_way"]),
+    ])
+}
+
+/// Miri on the unit tests of a package whose names hold one of these texts; on all when there are none.
+fn under_miri(package: &str, tests: &[&str]) -> Found {
     let mut command = Command::new("cargo");
     command.args([
         "+nightly",
         "miri",
         "test",
-        "--quiet",
         "--package",
-        "bulkhead",
+        package,
         "--lib",
         "--",
     ]);
-    command.args(MIRI_TESTS);
+    command.args(tests);
     // Few cases for each property: Miri takes a thousand times longer.
     command.env("PROPTEST_CASES", "2").env(
         "MIRIFLAGS",
@@ -290,7 +321,7 @@ fn miri(args: &Test) -> Found {
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO")
         .env_remove("RUSTC");
-    gate(command.current_dir(root()), "Miri")
+    tested(command.current_dir(root()), "Miri")
 }
 
 /// Returns the command line's part that both builds below share.

@@ -1,0 +1,3 @@
+//! The CPU's own.
+
+pub use core::sync::atomic::{Ordering, fence};

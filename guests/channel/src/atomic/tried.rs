@@ -1,0 +1,3 @@
+//! Loom's.
+
+pub use loom::sync::atomic::{Ordering, fence};
