@@ -7,6 +7,8 @@ use crate::addr::{BLOCK_1G_BYTES, BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use crate::config::record::access;
 use crate::ids::Vmid;
 
+mod legal;
+
 const RWX: u32 = access::READ | access::WRITE | access::EXECUTE;
 
 /// Tables in host memory: the n-th one has address `BASE + n` pages.
@@ -332,5 +334,20 @@ proptest! {
         let wanted = if shift == 0 { 1 } else { 1 + count as usize };
         prop_assert_eq!(pages.tables.len(), wanted);
         prop_assert!(wanted <= needed);
+    }
+}
+
+#[test]
+fn errors_name_the_addresses() {
+    let (gpa, hpa, size) = (GuestPhysAddr(0x1800), HostPhysAddr(0x2000), 0x3000);
+    let cases = [
+        (MapError::Misaligned { gpa, hpa, size }, "multiples"),
+        (MapError::OutOfRange { gpa, hpa, size }, "39 bits"),
+        (MapError::Overlap { gpa }, "twice"),
+        (MapError::NoTable { gpa }, "no page left"),
+    ];
+    for (error, why) in cases {
+        let text = error.to_string();
+        assert!(text.contains("0x1800") && text.contains(why), "{text}");
     }
 }
