@@ -284,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn comparators_watch_words() {
+        let mut state = DebugState::new();
+        for register in [
+            DebugRegister::BreakpointValue(1),
+            DebugRegister::WatchpointValue(1),
+        ] {
+            state.write(register, 0xffff_8000_1234_5677);
+            assert_eq!(state.read(register), 0xffff_8000_1234_5674, "{register:?}");
+        }
+    }
+
+    #[test]
     fn registers_exist_in_their_directions() {
         // (Op1, CRn, CRm, Op2), reads, writes.
         for (name, (op1, crn, crm, op2), read, write) in [
