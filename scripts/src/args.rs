@@ -1,10 +1,12 @@
 //! The command line: a contract that scripts outside this repository use. Extend it, rename nothing.
 
 mod inputs;
+mod mutants;
 
 use std::path::PathBuf;
 
 pub use inputs::Inputs;
+pub use mutants::Mutants;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +56,9 @@ pub enum Action {
     /// Change inputs of what reads foreign bytes and of what guests drive, on the host, guided by coverage
     #[command(after_help = CODES)]
     Inputs(Inputs),
+    /// Change EL2's pure modules one place at a time, and say which changes no test sees
+    #[command(after_help = CODES)]
+    Mutants(Mutants),
     /// Run a system and show what its pCPUs did: a file for ui.perfetto.dev, and a summary
     #[command(after_help = CODES)]
     Trace(Box<Trace>),

@@ -8,6 +8,7 @@ pub mod flash;
 pub mod fuzz;
 pub mod image;
 pub mod inputs;
+pub mod mutants;
 pub mod new_platform;
 pub mod run;
 pub mod setup;
@@ -33,5 +34,6 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Bench(args) => bench::run(&args),
         Action::Fuzz(args) => fuzz::run(&args),
         Action::Inputs(args) => inputs::run(&args),
+        Action::Mutants(args) => mutants::run(&args),
     }
 }

@@ -6,6 +6,7 @@ pub mod debugger;
 pub mod fuzz;
 pub mod gates;
 pub mod inputs;
+pub mod mutants;
 pub mod new_platform;
 pub mod rows;
 pub mod scenarios;
@@ -174,6 +175,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(secrets::case());
     cases.extend(fuzz::all());
     cases.extend(inputs::all());
+    cases.push(mutants::case());
     cases.extend(startup::all());
     cases.extend(scenarios::all(args)?);
     Ok(cases)
