@@ -123,7 +123,8 @@ const FEATURES: &[Feature] = &[
     ("AMU: mrs amcr_el0", pfr0, 44, 1, 0xd53b_d200, Undefined),
     ("DIT: mrs dit", pfr0, 48, 1, 0xd53b_42a0, Undefined),
     ("CSV2: mrs scxtnum_el0", pfr0, 56, 2, 0xd53b_d0e0, Undefined),
-    ("SSBS2: mrs ssbs", pfr1, 4, 2, 0xd53b_42c0, Undefined),
+    // A bit of PSTATE, which a trap saves. Where the bit is there and the instruction is not, QEMU has both.
+    ("SSBS2: mrs ssbs", pfr1, 4, 2, 0xd53b_42c0, Harmless),
     ("MTE: mrs gcr_el1", pfr1, 8, 2, 0xd538_10c0, Undefined),
     // A bit of PSTATE, which a trap saves.
     ("MTE: mrs tco", pfr1, 8, 1, 0xd53b_42e0, Harmless),
