@@ -156,9 +156,26 @@ impl Pcpu {
                     return Some(self.run_within_limits(candidate, now));
                 }
             }
+            self.close_gate();
             if self.look_for_interrupts() {
                 return None;
             }
+        }
+    }
+
+    /// Somebody woke: what is less urgent, such as the console, is not heard any more before the choice is made.
+    #[inline(never)]
+    fn close_gate(&mut self) {
+        let woke = self.queue.most_urgent();
+        let Some(vcpu) = woke.and_then(|slot| self.vcpus.get(slot.index())) else {
+            return;
+        };
+        let gate = self.limited_gate(woke, vcpu.gate);
+        if gate.mask < self.gate.mask {
+            self.gate = gate;
+            gic::set_mask(gate.mask);
+            self.mailbox.mail.publish(gate.heard);
+            cpu::isb(); // the mask counts from here on
         }
     }
 
