@@ -106,7 +106,8 @@ impl Sender {
                 self.reliable = true;
                 break;
             }
-            let run = |byte| wire.try_send(byte);
+            // An interrupt may be somebody's deadline: it waits for no byte more.
+            let run = |byte| !wire.is_interrupted() && wire.try_send(byte);
             let spent = match self.multiplexer.run(sources, BURST, run) {
                 0 => match self.multiplexer.next(now_ns, sources) {
                     Step::Byte(byte) => {
