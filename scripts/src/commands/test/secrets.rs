@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use bulkhead::trace::What;
 use bulkhead::trap::syndrome::{Trap, decode};
 
+use super::trace::exact_run;
 use super::{Case, Found};
-use crate::args::{Machine, Run, Target, Test};
+use crate::args::Test;
 use crate::commands::run::verdict;
-use crate::commands::trace::{EXACT_CPU, built, play};
+use crate::commands::trace::{built, play};
 use crate::failure::{Failure, Outcome};
 use crate::session::Finished;
 use crate::trace::recording::{Entry, Recording};
-use crate::workspace::{products, root};
 
 /// The guest's first secret; register n holds it rotated left by n.
 const SECRET: u64 = 0x5ec2_e7a1_0ddb_a11d;
@@ -41,7 +41,7 @@ pub fn case() -> Case {
 
 /// Runs the guest and searches all that EL2 said and recorded.
 fn searched(args: &Test) -> Outcome<Found> {
-    let mut run = run(args);
+    let mut run = exact_run(args, "secretive", "secrets.log"); // three lives
     let built = built(&mut run)?;
     let (finished, recording) = play(&built, &run, !args.verbose)?;
     verdict(&finished, false)?;
@@ -55,29 +55,6 @@ fn searched(args: &Test) -> Outcome<Found> {
         }
     }
     Ok(found)
-}
-
-/// Returns the run: three lives.
-fn run(args: &Test) -> Run {
-    let table = root().join("tests/systems/secretive.toml");
-    Run {
-        target: Target {
-            partitions: Some(table.to_string_lossy().into_owned()),
-            consent: args.consent,
-            ..Target::default()
-        },
-        machine: Machine {
-            cpu: Some(EXACT_CPU.to_owned()),
-            cpus: Some(1),
-            qemu: args.qemu.clone(),
-            ..Machine::default()
-        },
-        headless: true,
-        timeout: Some(120),
-        icount: true,
-        log: Some(products(&["test", "secrets.log"])),
-        ..Run::default()
-    }
 }
 
 /// Returns all secrets: what registers held, and the seeds of each life.

@@ -72,7 +72,15 @@ fn traced(args: &Test) -> Outcome<Found> {
 
 /// Returns the run.
 fn run(args: &Test) -> Run {
-    let table = root().join("tests/systems/traced.toml");
+    Run {
+        until: Some("bulkhead:^turns: stopped".to_owned()),
+        ..exact_run(args, "traced", "trace.log")
+    }
+}
+
+/// Returns a run of a system under icount on one CPU, which ends by itself; what its console shows goes to a file.
+pub fn exact_run(args: &Test, system: &str, log: &str) -> Run {
+    let table = root().join(format!("tests/systems/{system}.toml"));
     Run {
         target: Target {
             partitions: Some(table.to_string_lossy().into_owned()),
@@ -87,9 +95,8 @@ fn run(args: &Test) -> Run {
         },
         headless: true,
         timeout: Some(120),
-        until: Some("bulkhead:^turns: stopped".to_owned()),
         icount: true,
-        log: Some(products(&["test", "trace.log"])),
+        log: Some(products(&["test", log])),
         ..Run::default()
     }
 }
