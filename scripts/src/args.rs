@@ -3,6 +3,7 @@
 mod inputs;
 mod mutants;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub use inputs::Inputs;
@@ -277,6 +278,9 @@ pub struct Test {
     /// Print all of the console of every system
     #[arg(long)]
     pub verbose: bool,
+    /// Tests to run at once [default: one for each processor]
+    #[arg(long, value_name = "NUMBER")]
+    pub jobs: Option<NonZeroUsize>,
     /// The QEMU to use [default: qemu-system-aarch64]
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bulkhead_platforms::QemuBoard;
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::Machine;
 use crate::failure::{Failure, Outcome};
+use crate::setup::alone;
 use crate::workspace::{self, products};
 
 /// How long QEMU may take to write a device tree.
@@ -163,6 +165,8 @@ impl Board {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let file = products(&["cache", "device-trees", &format!("{key}.dtb")]);
+        static DUMPING: Mutex<()> = Mutex::new(());
+        let _alone = alone(&DUMPING);
         if !file.is_file() {
             self.dump(&file)?;
         }

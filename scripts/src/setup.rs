@@ -8,6 +8,7 @@ use std::env;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::args::Consent;
 use crate::failure::{Code, Failure, Outcome};
@@ -123,6 +124,12 @@ pub fn rust_targets() -> Outcome {
     })
 }
 
+/// Waits until no other test holds something that serves one at a time. A test that panicked while it held it has harmed
+/// nobody: what it was making is not there under its final name.
+pub fn alone<T>(thing: &Mutex<T>) -> MutexGuard<'_, T> {
+    thing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Makes sure that the nightly toolchain, where there is one, has Miri; says whether it has.
 pub fn miri(consent: Consent) -> bool {
     let there = || {
@@ -146,6 +153,8 @@ pub fn miri(consent: Consent) -> bool {
 
 /// Installs packages: at once as root or with `--yes`, after a question otherwise.
 fn install(packages: &[&str], consent: Consent) -> Outcome {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _alone = alone(&INSTALLING);
     let names = packages.join(" ");
     if consent.no_install {
         return Err(tool_missing(&format!("not installed: package {names}")));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use bulkhead::config::payload::Payload;
 use bulkhead_platforms::{Request, System, compile};
@@ -14,8 +15,8 @@ use crate::image::{Hypervisor, symbol_offset};
 use crate::qemu::Board;
 use crate::recipe::Sources;
 use crate::selection::{Selection, select};
-use crate::setup::{self, trees};
-use crate::workspace::{self, HYPERVISOR_TARGET, bare_metal_build, products, read};
+use crate::setup::{self, alone, trees};
+use crate::workspace::{self, HYPERVISOR_TARGET, bare_metal_build, own, products, read};
 
 /// Room that `check` assumes for EL2 when it has not been built.
 const UNBUILT_HYPERVISOR_BYTES: u64 = 1 << 20;
@@ -143,6 +144,9 @@ fn build_around(
     machine: &Machine,
     change: &dyn Fn(&mut Vec<u8>),
 ) -> Outcome<Built> {
+    // Guests and recipes are shared by tables, and made in folders of one name.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _alone = alone(&BUILDING);
     let selection = select(target)?;
     setup::rust_targets()?;
     let (hypervisor_elf, hypervisor) = hypervisor()?;
@@ -152,7 +156,7 @@ fn build_around(
     let mut workshop = Workshop::new(sources(target));
     let bytes = hypervisor.bytes.len() as u64;
     let system = compiled(&selection, &dtb, bytes, &mut workshop, target)?;
-    let image = products(&[&selection.platform.name, &format!("{}.img", selection.name)]);
+    let image = own(&[&selection.platform.name, &format!("{}.img", selection.name)]);
     workspace::write(&image, &hypervisor.with_payload(system.payload()))?;
     Ok(Built {
         selection,

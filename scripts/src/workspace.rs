@@ -1,9 +1,12 @@
 //! Where things lie, and how cargo and other programs are called.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::failure::{Failure, Outcome};
 
@@ -35,6 +38,29 @@ pub fn products(parts: &[&str]) -> PathBuf {
     path
 }
 
+thread_local! {
+    /// Which of several tests that run at once this thread is about: 0 is the first, and all else that people call.
+    static LANE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Says in which lane all goes on that this thread does from now on; see [`own`].
+pub fn take_lane(lane: usize) {
+    LANE.set(lane);
+}
+
+/// [`products`] of one run alone, images for example: tests that run at once have a folder each, and the first has the one
+/// that people know.
+pub fn own(parts: &[&str]) -> PathBuf {
+    match LANE.get() {
+        0 => products(parts),
+        lane => {
+            let mut path = products(&["lanes", &lane.to_string()]);
+            path.extend(parts);
+            path
+        }
+    }
+}
+
 /// Makes a folder and those above it.
 pub fn make_folder(path: &Path) -> Outcome {
     fs::create_dir_all(path).map_err(|error| Failure::file(path, error))
@@ -55,7 +81,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Outcome {
         make_folder(folder)?;
     }
     // Written beside and renamed, so that an interrupted command leaves no half file behind.
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    let write = WRITES.fetch_add(1, Relaxed);
+    let fresh = path.with_extension(format!("{}-{write}.new", std::process::id()));
     fs::write(&fresh, bytes)
         .and_then(|()| fs::rename(&fresh, path))
         .map_err(|error| Failure::file(path, error))

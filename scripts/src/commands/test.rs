@@ -15,13 +15,17 @@ pub mod sections;
 pub mod startup;
 pub mod trace;
 
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Instant;
 
-use bulkhead_tests::skips;
+use bulkhead_tests::skips::{self, Skip};
 
 use crate::args::Test;
 use crate::failure::{Failure, Outcome};
-use crate::workspace::root;
+use crate::setup::alone;
+use crate::workspace::{root, take_lane};
 use crate::{commands, setup};
 
 /// What a test found.
@@ -71,8 +75,10 @@ pub struct Case {
     pub about: String,
     /// Runs with `--long` only.
     pub long: bool,
+    /// Nothing else may run at the same time: it takes the time.
+    pub alone: bool,
     /// Does it.
-    pub run: Box<dyn Fn(&Test) -> Found>,
+    pub run: Box<dyn Fn(&Test) -> Found + Send>,
 }
 
 /// Runs the command.
@@ -92,30 +98,62 @@ pub fn run(args: &Test) -> Outcome {
     commands::setup::rust_components()?;
     setup::qemu(args.qemu.as_deref(), args.consent)?;
     let allowed = skips::read(&root().join("tests/skips.toml")).map_err(Failure::failed)?;
-    let mut total = Found::default();
-    for case in &cases {
-        let started = Instant::now();
-        eprintln!("==> {}: {}", case.name, case.about);
-        let mut found = (case.run)(args);
-        for name in &found.skipped {
-            match allowed.iter().find(|skip| skip.name == *name) {
-                Some(skip) => println!("SKIP {}: {name}: {}", case.name, skip.when),
-                None => found.failures.push(format!(
-                    "{name} was skipped, and tests/skips.toml does not list it"
-                )),
-            }
+    let total = Mutex::new(Found::default());
+    let play = |case: &Case| {
+        let found = played(case, args, &allowed);
+        add(&mut alone(&total), case, found);
+    };
+    let (last, together): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| case.alone);
+    at_once(together, jobs(args), &play);
+    last.iter().for_each(play);
+    summary(&alone(&total))
+}
+
+/// Returns how many tests may run at once.
+fn jobs(args: &Test) -> usize {
+    let processors = || thread::available_parallelism().ok();
+    args.jobs.or_else(processors).map_or(1, NonZeroUsize::get)
+}
+
+/// Runs tests in their order, so many at once, each in a lane of its own.
+fn at_once(cases: Vec<Case>, lanes: usize, play: &(dyn Fn(&Case) + Sync)) {
+    let waiting = Mutex::new(cases.into_iter());
+    let next = || alone(&waiting).next();
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            scope.spawn(move || {
+                take_lane(lane);
+                while let Some(case) = next() {
+                    play(&case);
+                }
+            });
         }
-        report(case, &found, started);
-        total.passed += found.passed;
-        total.failures.extend(
-            found
-                .failures
-                .iter()
-                .map(|why| format!("{}: {why}", case.name)),
-        );
-        total.skipped.extend(found.skipped);
+    });
+}
+
+/// Runs a test, and says how it ended.
+fn played(case: &Case, args: &Test, allowed: &[Skip]) -> Found {
+    let started = Instant::now();
+    eprintln!("==> {}: {}", case.name, case.about);
+    let mut found = (case.run)(args);
+    for name in &found.skipped {
+        match allowed.iter().find(|skip| skip.name == *name) {
+            Some(skip) => println!("SKIP {}: {name}: {}", case.name, skip.when),
+            None => found.failures.push(format!(
+                "{name} was skipped, and tests/skips.toml does not list it"
+            )),
+        }
     }
-    summary(&total)
+    report(case, &found, started);
+    found
+}
+
+/// Adds what a test found to what all found.
+fn add(total: &mut Found, case: &Case, found: Found) {
+    total.passed += found.passed;
+    let named = |why| format!("{}: {why}", case.name);
+    total.failures.extend(found.failures.into_iter().map(named));
+    total.skipped.extend(found.skipped);
 }
 
 /// Prints which tests answer which row of the list of isolation faults.
@@ -125,22 +163,18 @@ fn print_rows(args: &Test) -> Outcome {
     Ok(())
 }
 
-/// Prints a case's result.
+/// Prints a case's result: at once, so that the lines of tests that end together do not mix.
 fn report(case: &Case, found: &Found, started: Instant) {
     let seconds = started.elapsed().as_secs_f32();
+    let name = &case.name;
     if found.failures.is_empty() {
-        println!(
-            "ok   {} ({} passed, {seconds:.1} s)",
-            case.name, found.passed
-        );
+        println!("ok   {name} ({} passed, {seconds:.1} s)", found.passed);
         return;
     }
-    for line in &found.details {
-        println!("     {line}");
-    }
-    for why in &found.failures {
-        println!("FAIL {}: {why}", case.name);
-    }
+    let details = found.details.iter().map(|line| format!("     {line}\n"));
+    let failures = found.failures.iter();
+    let failures = failures.map(|why| format!("FAIL {name}: {why}\n"));
+    print!("{}", details.chain(failures).collect::<String>());
 }
 
 /// Prints the last lines.
@@ -206,4 +240,37 @@ fn selected(args: &Test) -> Outcome<Vec<Case>> {
         )));
     }
     Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::workspace::{own, products};
+
+    #[test]
+    fn tests_run_at_once_once_each_and_have_folders_of_their_own() {
+        let images = Mutex::new(Vec::new());
+        let both = Barrier::new(2);
+        let case = |name: &str| Case {
+            name: name.to_owned(),
+            about: String::new(),
+            long: false,
+            alone: false,
+            run: Box::new(|_| Found::pass()),
+        };
+        let cases = ["one", "two", "three", "four"].map(case).into();
+        at_once(cases, 2, &|case| {
+            // Nobody comes past here alone.
+            both.wait();
+            alone(&images).push((case.name.clone(), own(&["hello.img"])));
+        });
+        let mut seen = images.into_inner().expect("nobody panicked");
+        seen.sort();
+        seen.dedup_by(|one, other| one.0 == other.0);
+        assert_eq!(seen.len(), 4);
+        let of_first = |(_, image): &&(String, _)| *image == products(&["hello.img"]);
+        assert_eq!(seen.iter().filter(of_first).count(), 2);
+    }
 }

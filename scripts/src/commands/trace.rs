@@ -12,7 +12,7 @@ use crate::trace::recording::Recording;
 use crate::trace::summary::Summary;
 use crate::trace::timeline::Timeline;
 use crate::trace::{perfetto, svg};
-use crate::workspace::{products, read, shown, write};
+use crate::workspace::{own, products, read, shown, write};
 
 /// Bytes of every pCPU's ring, unless the command line or the table says otherwise.
 const RING_BYTES: u64 = 256 << 10;
@@ -95,8 +95,8 @@ pub fn play(built: &Built, run: &Run, hidden: bool) -> Outcome<(Finished, Outcom
     let mut command = built.launch(run.icount)?;
     command.args(&run.extra);
     let name = format!("{}-{}.qmp", built.selection.name, std::process::id());
-    let socket = products(&["trace", &name]);
-    crate::workspace::make_folder(&products(&["trace"]))?;
+    let socket = own(&["trace", &name]);
+    crate::workspace::make_folder(&own(&["trace"]))?;
     let rings = built.address_of(SYMBOL)?;
     let collector = Collector::start(&mut command, &socket, rings, empty(built))?;
     let mut recording = Err(Failure::failed("the trace was not read"));

@@ -4,10 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
-use super::find;
+use super::{alone, find};
 use crate::failure::{Failure, Outcome};
 use crate::workspace::{self, capture, make_folder, products};
+
+/// apt's private state, and the folder that packages are fetched into, serve one test at a time.
+static APT: Mutex<()> = Mutex::new(());
 
 /// Fetches packages.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ impl Mirror {
     /// # Errors
     /// The mirror cannot be reached.
     pub fn update(&self) -> Outcome {
+        let _alone = alone(&APT);
         eprintln!("xtask: reading Debian's package lists: {}", self.serves);
         // A foreign source that knows no such architecture makes this fail though Debian's own lists arrived: what counts is
         // whether the package is found then.
@@ -106,6 +111,7 @@ impl Mirror {
     /// # Errors
     /// The metapackage is not known.
     pub fn dependency(&self, metapackage: &str) -> Outcome<String> {
+        let _alone = alone(&APT);
         let mut command = self.apt("apt-cache");
         let text = capture(
             command.args(["depends", "--important", metapackage]),
@@ -127,6 +133,7 @@ impl Mirror {
     /// # Errors
     /// The package cannot be fetched, or holds no file for one of them.
     pub fn unpack(&self, package: &str, patterns: &[&str], folder: &Path) -> Outcome {
+        let _alone = alone(&APT);
         let downloads = self.state.join("downloads");
         // Whatever an interrupted run left there.
         let _ = fs::remove_dir_all(&downloads);

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use super::debian::Mirror;
-use super::{QEMU, find, tool_missing};
+use super::{QEMU, alone, find, tool_missing};
 use crate::failure::{Failure, Outcome};
 use crate::workspace::{self, capture, products};
 
@@ -36,6 +37,8 @@ QEMU_MODULE_DIR=$modules exec "$here/usr/bin/qemu-system-aarch64" -L "$here/usr/
 /// # Errors
 /// It cannot be had here: why.
 pub fn of_version(version: &str) -> Outcome<PathBuf> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _alone = alone(&FETCHING);
     let system = find(QEMU.program).filter(|program| is_version(program, version));
     if let Some(program) = system {
         return Ok(program);

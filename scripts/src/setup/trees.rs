@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::debian::Mirror;
-use super::tool_missing;
+use super::{alone, tool_missing};
 use crate::failure::{Failure, Outcome};
 use crate::workspace::{products, shown};
 
@@ -16,6 +17,8 @@ const KERNEL: &str = "linux-image-arm64";
 /// # Errors
 /// The package cannot be fetched, or has no such tree.
 pub fn file(path: &str) -> Outcome<PathBuf> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _alone = alone(&FETCHING);
     let kept = folder();
     if !kept.is_dir() {
         fetch(&kept).map_err(|failure| {

@@ -24,7 +24,7 @@ use crate::failure::{Failure, Outcome};
 use crate::session::{self, Plan};
 use crate::system::{Built, build_counting};
 use crate::trace::qmp::{self, Monitor};
-use crate::workspace::{make_folder, products};
+use crate::workspace::{make_folder, own};
 
 /// Stays that are compared one by one.
 const SAMPLE: usize = 8_000;
@@ -94,7 +94,7 @@ fn compare(built: &Built) -> Outcome<Vec<String>> {
     let (begins, ends): (BTreeSet<u64>, BTreeSet<u64>) = (marks(BEGIN)?, marks(END)?);
     let plan = Watch {
         built,
-        console: products(&["bench", "counted.log"]),
+        console: own(&["bench", "counted.log"]),
         marks: Vec::new(),
         timeout: TIMEOUT,
         memory: Some((built.address_of(SYMBOL)?, WORDS as u64 * 8)),
@@ -214,8 +214,8 @@ fn differences(log: &Counts, counter: &Counts) -> Vec<String> {
 /// Runs the adversary to its end, with nobody watching, and returns EL2's counts.
 fn count(built: &Built) -> Outcome<Counts> {
     let mut command = built.launch(true)?;
-    let socket = products(&["bench", "counted.qmp"]);
-    make_folder(&products(&["bench"]))?;
+    let socket = own(&["bench", "counted.qmp"]);
+    make_folder(&own(&["bench"]))?;
     qmp::open(&mut command, &socket)?;
     let at = built.address_of(SYMBOL)?;
     let begun = thread::spawn(move || {
@@ -238,7 +238,7 @@ fn count(built: &Built) -> Outcome<Counts> {
             ..Style::default()
         },
         attached: false,
-        log: Some(products(&["bench", "counting.log"])),
+        log: Some(own(&["bench", "counting.log"])),
         survive_panic: false,
     };
     let finished = session::run_then(plan, || {

@@ -23,7 +23,7 @@ use crate::args::{self, Machine, Target};
 use crate::failure::{Failure, Outcome};
 use crate::selection::select;
 use crate::system::{Built, build};
-use crate::workspace::{products, root};
+use crate::workspace::{own, root};
 
 /// Longest run.
 const TIMEOUT: Duration = Duration::from_secs(400);
@@ -123,7 +123,7 @@ pub fn see(args: &args::Bench) -> Outcome<Seen> {
     let mut finished = false;
     let plan = Watch {
         built: &built,
-        console: products(&["bench", "adversary.log"]),
+        console: own(&["bench", "adversary.log"]),
         marks,
         timeout: TIMEOUT,
         memory: None,

@@ -19,7 +19,7 @@ use super::symbols::Symbols;
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::system::Built;
-use crate::workspace::products;
+use crate::workspace::own;
 
 /// Runs of each row that are looked at: those that the guest makes before it counts.
 const RUNS: u64 = 6;
@@ -150,7 +150,7 @@ fn follow(built: &Built, bench: Bench, wanted: &[&str]) -> Outcome<(Paths, Listi
     let marks = guest.marks().iter();
     let plan = Watch {
         built,
-        console: products(&["bench", &format!("{}-paths.log", bench.table())]),
+        console: own(&["bench", &format!("{}-paths.log", bench.table())]),
         // The instruction before a mark reads the count first; the one at its end reads it again.
         marks: marks.flat_map(|(from, to)| [from - 4, *to]).collect(),
         timeout: TIMEOUT,

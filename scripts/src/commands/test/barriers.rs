@@ -20,6 +20,7 @@ pub fn case() -> Case {
         name: "a17-barrier-behind-eret".to_owned(),
         about: "a speculation barrier stands behind each exception return of EL2".to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|_| of_hypervisor(judge)),
     }
 }

@@ -23,6 +23,7 @@ fn case(name: &str, about: &str, judge: Judge) -> Case {
         name: name.to_owned(),
         about: about.to_owned(),
         long: false,
+        alone: false,
         run: Box::new(move |args| match judge(&measured(args)) {
             Ok((passed, failures)) => Found {
                 passed,

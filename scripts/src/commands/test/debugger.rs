@@ -30,6 +30,7 @@ pub fn case() -> Case {
         about: "gdb stops a guest at a symbol and reads its registers; then the guest goes on"
             .to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|args| {
             if let Err(failure) = ensure(&[GDB], args.consent) {
                 println!("{failure}");

@@ -24,12 +24,14 @@ pub fn all() -> Vec<Case> {
             name: "fuzz".to_owned(),
             about: "a million random steps of a guest harm neither EL2 nor a neighbour".to_owned(),
             long: false,
+            alone: false,
             run: Box::new(|args| judged(steps(args, 1))),
         },
         Case {
             name: "fresh-seeds".to_owned(),
             about: "random steps from fresh seeds, for ten minutes".to_owned(),
             long: true,
+            alone: false,
             run: Box::new(|args| judged(for_long(args))),
         },
     ]

@@ -35,6 +35,7 @@ pub fn all() -> Vec<Case> {
             about: "inputs changed by coverage break no reader and no model, for seconds"
                 .to_owned(),
             long: false,
+            alone: false,
             run: Box::new(move |args| fuzz(args, short)),
         },
         Case {
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
             about: "inputs changed by coverage break no reader and no model, for minutes"
                 .to_owned(),
             long: true,
+            alone: false,
             run: Box::new(move |args| fuzz(args, long)),
         },
     ]

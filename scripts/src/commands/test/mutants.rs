@@ -20,6 +20,7 @@ pub fn case() -> Case {
         about: "at least 90 % of a sample of changes to pure modules are seen by their tests"
             .to_owned(),
         long: true,
+        alone: false,
         run: Box::new(sample),
     }
 }

@@ -55,6 +55,7 @@ pub fn case() -> Case {
         name: "new-platform".to_owned(),
         about: "boards that nobody prepared get a folder whose table passes `check`, and are told what is open".to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|args| {
             let mut found = Found::default();
             for stranger in &STRANGERS {

@@ -13,6 +13,7 @@ pub fn case(gates: Vec<String>) -> Case {
         name: "rows".to_owned(),
         about: "every row of the list of isolation faults has its tests".to_owned(),
         long: false,
+        alone: false,
         run: Box::new(move |_| match evidence(&gates) {
             Ok(evidence) => Found {
                 passed: evidence.rows.len() - evidence.failures.len().min(evidence.rows.len()),

@@ -1,9 +1,8 @@
 //! Systems under QEMU, as `tests/scenarios` declares them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bulkhead_tests::judge::{Line, judge};
@@ -17,6 +16,7 @@ use crate::console::script::Script;
 use crate::failure::{Failure, Outcome};
 use crate::selection::select;
 use crate::session::{self, Finished, Plan};
+use crate::setup::alone;
 use crate::setup::emulator::of_version;
 use crate::system::build;
 use crate::workspace::{products, root};
@@ -25,7 +25,7 @@ use crate::workspace::{products, root};
 const TAIL: usize = 25;
 
 /// QEMU in the versions that were asked for: where each is, or why it cannot be had.
-type Emulators = RefCell<BTreeMap<String, Result<PathBuf, String>>>;
+type Emulators = Mutex<BTreeMap<String, Result<PathBuf, String>>>;
 
 /// Returns all scenarios; with `--long` every machine of their matrices too.
 ///
@@ -33,7 +33,7 @@ type Emulators = RefCell<BTreeMap<String, Result<PathBuf, String>>>;
 /// A file is wrong.
 pub fn all(args: &Test) -> Outcome<Vec<Case>> {
     let scenarios = read_all(&root().join("tests/scenarios")).map_err(Failure::failed)?;
-    let emulators = Rc::new(Emulators::default());
+    let emulators = Arc::new(Emulators::default());
     let mut cases = Vec::new();
     for mut scenario in scenarios {
         if args.qemu.is_some() {
@@ -51,12 +51,13 @@ pub fn all(args: &Test) -> Outcome<Vec<Case>> {
 }
 
 /// Makes a test of a scenario.
-fn case(scenario: Scenario, emulators: &Rc<Emulators>) -> Case {
-    let emulators = Rc::clone(emulators);
+fn case(scenario: Scenario, emulators: &Arc<Emulators>) -> Case {
+    let emulators = Arc::clone(emulators);
     Case {
         name: scenario.name.clone(),
         about: scenario.about.clone(),
         long: scenario.long,
+        alone: false,
         run: Box::new(move |args| {
             let qemu = match emulator(&scenario, args, &emulators) {
                 Ok(qemu) => qemu,
@@ -79,7 +80,7 @@ fn emulator(
     let Some(version) = &scenario.machine.qemu else {
         return Ok(args.qemu.clone());
     };
-    let mut emulators = emulators.borrow_mut();
+    let mut emulators = alone(emulators);
     let there = emulators.entry(version.clone()).or_insert_with(|| {
         let there = of_version(version).map_err(|failure| failure.message);
         if let Err(why) = &there {

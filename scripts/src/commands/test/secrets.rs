@@ -32,6 +32,7 @@ pub fn case() -> Case {
         about: "what a guest's registers, memory and seeds hold is in neither log nor trace"
             .to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|args| match searched(args) {
             Ok(found) => found,
             Err(failure) => Found::fail(failure.message),

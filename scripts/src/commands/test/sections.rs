@@ -19,6 +19,7 @@ pub fn case() -> Case {
         name: "sections".to_owned(),
         about: "EL2's image has no writable function tables and nothing to relocate".to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|_| of_hypervisor(judge)),
     }
 }

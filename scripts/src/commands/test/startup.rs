@@ -41,6 +41,7 @@ pub fn all() -> Vec<Case> {
         name: name.to_owned(),
         about: about.to_owned(),
         long: false,
+        alone: false,
         run: Box::new(move |args| run(args).unwrap_or_else(|failure| Found::fail(failure.message))),
     };
     vec![

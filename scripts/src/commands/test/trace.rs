@@ -28,6 +28,7 @@ pub fn case() -> Case {
         about: "a trace says of guests what they say themselves, and accounts for all time"
             .to_owned(),
         long: false,
+        alone: false,
         run: Box::new(|args| match traced(args) {
             Ok(found) => found,
             Err(failure) => Found::fail(failure.message),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use super::{Boot, check_hello, found, load, system};
 use crate::args::Test;
@@ -9,6 +10,7 @@ use crate::commands::test::Found;
 use crate::failure::{Failure, Outcome};
 use crate::medium;
 use crate::session::Ending;
+use crate::setup::alone;
 use crate::setup::debian::Mirror;
 use crate::workspace::{products, read, shown, write};
 
@@ -78,6 +80,8 @@ pub fn disk(args: &Test) -> Outcome<Found> {
 
 /// Returns U-Boot, fetched at the first time. `None`: this machine has no apt to fetch it with.
 fn firmware() -> Outcome<Option<PathBuf>> {
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _alone = alone(&FETCHING);
     let kept = products(&["cache", "u-boot", "u-boot.bin"]);
     if kept.is_file() {
         return Ok(Some(kept));
