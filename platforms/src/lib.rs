@@ -38,7 +38,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use image::{kernel, program};
 pub use platform::{
     BootMedium, El2Costs, Platform, PlatformError, QemuBoard, TreeFacts, cpus_needed, memory_range,
-    platform_named_in, platforms,
+    partition_names, platform_named_in, platforms,
 };
 pub use rule::Rule;
 pub use units::{QuantityError, size, time_ns};

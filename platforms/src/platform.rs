@@ -388,6 +388,18 @@ pub fn cpus_needed(table: &Path) -> Option<u32> {
     described.max()?.checked_add(1)
 }
 
+/// Returns the names of a table's partitions, by which their lines on the console begin. Read leniently: what has no name is
+/// left out.
+pub fn partition_names(table: &Path) -> Vec<String> {
+    let text = fs::read_to_string(table).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let named =
+        |partition: &DeTable<'_>| Some(partition.get("name")?.get_ref().as_str()?.to_owned());
+    tables(table.get_ref(), "partition")
+        .filter_map(named)
+        .collect()
+}
+
 /// Returns the tables of a list, none when there is no such list.
 fn tables<'a>(table: &'a DeTable<'a>, key: &str) -> impl Iterator<Item = &'a DeTable<'a>> {
     let list = table.get(key).and_then(|value| value.get_ref().as_array());

@@ -72,6 +72,9 @@ pub enum Action {
     /// Write a system to a card, or to where a boot loader fetches it over the network
     #[command(after_help = CODES)]
     Flash(Flash),
+    /// Attach to the serial line of a board that runs a system, as `run` attaches to QEMU's
+    #[command(after_help = CODES)]
+    Console(Console),
     /// Make a board's folder from its device tree, and list what the tree does not tell
     #[command(after_help = CODES)]
     NewPlatform(NewPlatform),
@@ -152,6 +155,32 @@ pub struct Run {
     /// Which machine.
     #[command(flatten)]
     pub machine: Machine,
+    /// What to wait for and to type.
+    #[command(flatten)]
+    pub play: Play,
+    /// Count instructions as time: one instruction a nanosecond, every run the same (use one CPU)
+    #[arg(long)]
+    pub icount: bool,
+    /// Stop before EL2's first instruction and wait for gdb
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1234"
+    )]
+    pub gdb: Option<u16>,
+    /// List platforms, tables, guests and recipes
+    #[arg(long)]
+    pub list: bool,
+    /// Further arguments for QEMU
+    #[arg(last = true, value_name = "EXTRA QEMU ARGUMENTS")]
+    pub extra: Vec<String>,
+}
+
+/// How the console of a system is played.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Play {
     /// Do not attach the terminal: print lines until the end, a pattern, or the timeout
     #[arg(long)]
     pub headless: bool,
@@ -173,24 +202,23 @@ pub struct Run {
     /// Write the console to this file too
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Count instructions as time: one instruction a nanosecond, every run the same (use one CPU)
-    #[arg(long)]
-    pub icount: bool,
-    /// Stop before EL2's first instruction and wait for gdb
-    #[arg(
-        long,
-        value_name = "PORT",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1234"
-    )]
-    pub gdb: Option<u16>,
-    /// List platforms, tables, guests and recipes
-    #[arg(long)]
-    pub list: bool,
-    /// Further arguments for QEMU
-    #[arg(last = true, value_name = "EXTRA QEMU ARGUMENTS")]
-    pub extra: Vec<String>,
+}
+
+/// `console`
+#[derive(Args, Debug)]
+pub struct Console {
+    /// The serial line that the board's UART is on, for example /dev/ttyUSB0
+    #[arg(long, value_name = "TTY")]
+    pub port: PathBuf,
+    /// Its speed in bits a second
+    #[arg(long, value_name = "SPEED", default_value_t = 115_200)]
+    pub baud: u32,
+    /// Which system runs on the board: its partitions' names are the lines' prefixes.
+    #[command(flatten)]
+    pub target: Target,
+    /// What to wait for and to type.
+    #[command(flatten)]
+    pub play: Play,
 }
 
 /// `trace`

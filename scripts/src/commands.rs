@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod check;
+pub mod console;
 pub mod debug;
 pub mod flash;
 pub mod fuzz;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> Outcome {
         Action::Run(args) => run::run(&args),
         Action::Build(args) => build::run(&args),
         Action::Check(args) => check::run(&args),
+        Action::Console(args) => console::run(&args),
         Action::Image(args) => image::run(&args),
         Action::Flash(args) => flash::run(&args),
         Action::NewPlatform(args) => new_platform::run(&args),

@@ -1,10 +1,12 @@
-//! One bounded run of QEMU: its console played against a script, its end in every case.
+//! One bounded run of a system: its console played against a script, its end in every case. The system is at the other
+//! end of QEMU's standard input and output, or of a serial line.
+
+mod peer;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use self::peer::Far;
+pub use self::peer::{Emulator, Peer};
 use crate::console::screen::{Screen, Style};
 use crate::console::script::{Player, Reaction, Script};
 use crate::console::transcript::Transcript;
@@ -32,8 +36,8 @@ const ESCAPE: u8 = 7;
 /// What to run, and how.
 #[derive(Debug)]
 pub struct Plan {
-    /// QEMU, whose console is its standard input and output.
-    pub command: Command,
+    /// Where the system is.
+    pub peer: Peer,
     /// The partitions' names.
     pub names: Vec<String>,
     /// What to wait for and to type.
@@ -57,6 +61,8 @@ pub enum Ending {
     Matched,
     /// QEMU ended by itself.
     Ended(ExitStatus),
+    /// The serial line was closed: its adapter is unplugged, for example.
+    Closed,
     /// The time was up.
     Timeout,
     /// A forbidden text was seen: the pattern.
@@ -92,52 +98,7 @@ enum Message {
     Signal,
 }
 
-/// QEMU's process, killed when this goes away.
-pub struct Emulator {
-    child: Child,
-    input: Option<ChildStdin>,
-}
-
-impl Emulator {
-    /// Starts it. The kernel kills it should we die without a word.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn start(mut command: Command) -> Outcome<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A group of its own: Ctrl-C is for us, and we end it.
-        command.process_group(0);
-        // SAFETY: the closure runs between fork and exec; it makes one async-signal-safe system call and allocates
-        // nothing.
-        unsafe {
-            command.pre_exec(|| {
-                let kill = rustix::process::Signal::KILL;
-                rustix::process::set_parent_process_death_signal(Some(kill)).map_err(Into::into)
-            });
-        }
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .spawn()
-            .map_err(|error| Failure::failed(format!("{program}: {error}")))?;
-        let input = child.stdin.take();
-        Ok(Self { child, input })
-    }
-
-    /// Returns its standard error, when the command made that a pipe.
-    pub fn take_errors(&mut self) -> Option<ChildStderr> {
-        self.child.stderr.take()
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs QEMU until the script, the time, a signal or QEMU itself ends it.
+/// Plays until the script, the time, a signal or the other side ends it.
 ///
 /// # Errors
 /// QEMU cannot be started, or the output is gone.
@@ -145,15 +106,15 @@ pub fn run(plan: Plan) -> Outcome<Finished> {
     run_then(plan, || {})
 }
 
-/// Runs QEMU, and does something before it is ended.
+/// [`run`], and does something before QEMU is ended.
 ///
 /// # Errors
 /// As for [`run`].
 pub fn run_then(plan: Plan, before_end: impl FnOnce()) -> Outcome<Finished> {
     let started = Instant::now();
-    let mut emulator = Emulator::start(plan.command)?;
+    let mut far = plan.peer.open()?;
     let (sender, messages) = channel();
-    read_output(&mut emulator, sender.clone());
+    read_output(&mut far, sender.clone());
     let signals = watch_signals(sender.clone())?;
     let terminal = plan.attached.then(RawMode::enter).flatten();
     if plan.attached {
@@ -165,7 +126,7 @@ pub fn run_then(plan: Plan, before_end: impl FnOnce()) -> Outcome<Finished> {
     };
     let log = plan.log.as_deref().map(create_log).transpose()?;
     let mut session = Session {
-        emulator,
+        far,
         messages,
         wire: Wire::new(&plan.names),
         player: Player::new(plan.script),
@@ -209,9 +170,9 @@ fn create_log(path: &std::path::Path) -> Outcome<File> {
     File::create(path).map_err(|error| Failure::file(path, error))
 }
 
-/// Passes QEMU's output on.
-fn read_output(emulator: &mut Emulator, sender: Sender<Message>) {
-    let Some(mut output) = emulator.child.stdout.take() else {
+/// Passes the system's output on.
+fn read_output(far: &mut Far, sender: Sender<Message>) {
+    let Some(mut output) = far.output.take() else {
         return;
     };
     thread::spawn(move || {
@@ -257,7 +218,7 @@ fn watch_signals(sender: Sender<Message>) -> Outcome<signal_hook::iterator::Hand
 
 /// A run in progress.
 struct Session {
-    emulator: Emulator,
+    far: Far,
     messages: Receiver<Message>,
     wire: Wire,
     player: Player,
@@ -301,15 +262,18 @@ impl Session {
         }
     }
 
-    /// QEMU closed its console: waits for its end. A last line without a line end counts.
+    /// The console is closed: waits for QEMU's end. A last line without a line end counts.
     fn ended(&mut self) -> io::Result<Ending> {
         let events = self.wire.flush();
         let last = match self.events(&events)? {
             Some(ending) => Some(ending),
             None => self.fell_quiet()?,
         };
-        let status = self.emulator.child.wait()?;
-        Ok(last.unwrap_or(Ending::Ended(status)))
+        let ended = match self.far.status()? {
+            Some(status) => Ending::Ended(status),
+            None => Ending::Closed,
+        };
+        Ok(last.unwrap_or(ended))
     }
 
     /// Shows output and plays the script.
@@ -358,9 +322,11 @@ impl Session {
 
     /// Types. A QEMU that has ended takes nothing more, which its closed output tells too.
     fn send(&mut self, bytes: &[u8]) {
-        if let Some(input) = &mut self.emulator.input {
-            let _ = input.write_all(bytes).and_then(|()| input.flush());
-        }
+        let _ = self
+            .far
+            .input
+            .write_all(bytes)
+            .and_then(|()| self.far.input.flush());
     }
 
     /// Passes keys on; Ctrl-G x quits.
@@ -405,6 +371,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     /// Runs a shell script in QEMU's place.
@@ -417,7 +385,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", shell]);
         let plan = Plan {
-            command,
+            peer: command.into(),
             script: Script::new(&pairs, until, &["bad".to_owned()], &names).unwrap(),
             names,
             timeout: Some(Duration::from_secs(5)),

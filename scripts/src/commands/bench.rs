@@ -171,7 +171,7 @@ fn measure(command: Command, names: Vec<String>, args: &Bench) -> Outcome<Finish
     let last = names.get(1).filter(|name| *name == "other");
     let until = last.map_or_else(|| "^DONE".to_owned(), |name| format!("{name}:^DONE"));
     session::run(Plan {
-        command,
+        peer: command.into(),
         script: Script::new(&[], Some(&until), &[], &names)?,
         names,
         timeout: Some(TIMEOUT),

@@ -185,7 +185,7 @@ pub fn play(
     )?;
     let thousands = u32::try_from(case.steps / 1000).unwrap_or(u32::MAX);
     let plan = Plan {
-        command: built.launch(exact)?,
+        peer: built.launch(exact)?.into(),
         script,
         names,
         timeout: Some(TIME_OF_THE_REST + TIME_OF_STEPS * thousands),

@@ -5,14 +5,14 @@ use std::io::{self, IsTerminal};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::args::Run;
+use crate::args::{Play, Run};
 use crate::console::screen::Style;
 use crate::console::script::Script;
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::folders;
 use crate::recipe;
 use crate::selection::boards;
-use crate::session::{Ending, Finished, Plan, run as run_session};
+use crate::session::{Ending, Finished, Peer, Plan, run as run_session};
 use crate::system::{Built, build};
 
 /// Longest run without a person, unless `--timeout` says otherwise.
@@ -24,17 +24,22 @@ pub fn run(args: &Run) -> Outcome {
         return list(args.target.json);
     }
     let built = build(&args.target, &args.machine)?;
-    let plan = plan(launch(&built, args)?, built.names(), args)?;
+    let plan = plan(
+        launch(&built, args)?.into(),
+        built.names(),
+        &args.play,
+        args.gdb.is_some(),
+    )?;
     if let Some(port) = args.gdb {
         println!(
             "Stopped before the first instruction: `cargo xtask debug --port {port}` in another terminal."
         );
     }
-    verdict(&run_session(plan)?, args.until.is_some())
+    verdict(&run_session(plan)?, args.play.until.is_some())
 }
 
-/// Returns how a call of QEMU is run, as the command line says.
-pub fn plan(command: Command, names: Vec<String>, args: &Run) -> Outcome<Plan> {
+/// Returns how the console of a system is played, as the command line says.
+pub fn plan(peer: Peer, names: Vec<String>, args: &Play, survive_panic: bool) -> Outcome<Plan> {
     let pairs: Vec<_> = args
         .when
         .iter()
@@ -49,7 +54,7 @@ pub fn plan(command: Command, names: Vec<String>, args: &Run) -> Outcome<Plan> {
         );
     }
     Ok(Plan {
-        command,
+        peer,
         names,
         script,
         timeout: seconds.map(Duration::from_secs),
@@ -61,7 +66,7 @@ pub fn plan(command: Command, names: Vec<String>, args: &Run) -> Outcome<Plan> {
         },
         attached: !args.headless,
         log: args.log.clone(),
-        survive_panic: args.gdb.is_some(),
+        survive_panic,
     })
 }
 
@@ -103,6 +108,10 @@ pub fn verdict(finished: &Finished, awaiting: bool) -> Outcome {
         }
         Ending::Panic => Err(Failure::new(Code::Panic, "EL2 panicked")),
         Ending::NotStarted => Err(Failure::new(Code::BadTable, "EL2 refused to start")),
+        Ending::Closed => Err(Failure::new(
+            Code::EndedEarly,
+            format!("the serial line is gone{waiting}"),
+        )),
         Ending::Interrupted => Err(Failure::new(Code::Interrupted, "")),
     }
 }

@@ -12,6 +12,7 @@ pub mod rows;
 pub mod scenarios;
 pub mod secrets;
 pub mod sections;
+pub mod serial;
 pub mod startup;
 pub mod trace;
 
@@ -203,6 +204,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(barriers::case());
     cases.push(sections::case());
     cases.push(debugger::case());
+    cases.push(serial::case());
     cases.push(new_platform::case());
     cases.extend(bench::all());
     cases.push(trace::case());

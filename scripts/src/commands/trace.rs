@@ -66,7 +66,7 @@ fn recorded(args: &Trace) -> Outcome<(Built, Recording, Outcome)> {
     }
     let built = built(&mut run)?;
     let (finished, recording) = play(&built, &run, false)?;
-    let ended = verdict(&finished, run.until.is_some());
+    let ended = verdict(&finished, run.play.until.is_some());
     match (recording, ended) {
         (Ok(recording), ended) => Ok((built, recording, ended)),
         // Why there is no trace is the lesser news.
@@ -100,7 +100,7 @@ pub fn play(built: &Built, run: &Run, hidden: bool) -> Outcome<(Finished, Outcom
     let rings = built.address_of(SYMBOL)?;
     let collector = Collector::start(&mut command, &socket, rings, empty(built))?;
     let mut recording = Err(Failure::failed("the trace was not read"));
-    let mut plan = plan(command, built.names(), run)?;
+    let mut plan = plan(command.into(), built.names(), &run.play, run.gdb.is_some())?;
     plan.style.hidden = hidden;
     let finished = session::run_then(plan, || recording = collector.finish())?;
     // QEMU removes it unless it was killed.

@@ -229,7 +229,7 @@ fn count(built: &Built) -> Outcome<Counts> {
     let done = (format!("{GUEST}:all done"), "\\c".to_owned());
     let after = "loop:^period ";
     let plan = Plan {
-        command,
+        peer: command.into(),
         script: Script::new(&[done], Some(after), &[], &names)?,
         names,
         timeout: Some(TIMEOUT),

@@ -86,7 +86,7 @@ pub fn measure(args: &Bench) -> Outcome<Times> {
 fn boot(command: Command, names: Vec<String>, args: &Bench) -> Outcome<Up> {
     let asks = [(SHELL.to_owned(), CLOCK.to_owned())];
     let finished = session::run(Plan {
-        command,
+        peer: command.into(),
         script: Script::new(&asks, Some(CLOCKS), &["Kernel panic".to_owned()], &names)?,
         names,
         timeout: Some(TIMEOUT),

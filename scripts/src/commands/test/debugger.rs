@@ -91,7 +91,7 @@ fn plan(built: &Built, port: u16, verbose: bool) -> Outcome<Plan> {
     let mut command = built.launch(false)?;
     waiting_for_gdb(&mut command, port);
     Ok(Plan {
-        command,
+        peer: command.into(),
         script: Script::new(&[], Some("hello:^line 100 of 100"), &[], &names)?,
         names,
         timeout: Some(TIME),

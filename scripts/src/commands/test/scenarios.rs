@@ -112,7 +112,7 @@ fn play(scenario: &Scenario, args: &Test, qemu: Option<PathBuf>) -> Outcome<Foun
     };
     let names = built.names();
     let plan = Plan {
-        command: built.launch(scenario.machine.icount)?,
+        peer: built.launch(scenario.machine.icount)?.into(),
         script: script(scenario, &names)?,
         names: names.clone(),
         timeout: Some(Duration::from_secs(scenario.timeout)),

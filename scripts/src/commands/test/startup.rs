@@ -189,7 +189,7 @@ impl<'a> Boot<'a> {
     fn run(mut self, args: &Test) -> Outcome<Finished> {
         self.command.args(["-serial", "stdio"]);
         session::run(Plan {
-            command: self.command,
+            peer: self.command.into(),
             names: self.partitions.to_vec(),
             script: Script::new(self.steps, self.until, &[], self.partitions)?,
             timeout: Some(Duration::from_secs(self.seconds)),
@@ -285,7 +285,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", shell]);
         session::run(Plan {
-            command,
+            peer: command.into(),
             script: Script::new(&[], None, &[], &names).unwrap(),
             names: names.to_vec(),
             timeout: Some(Duration::from_secs(5)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Case, Found};
-use crate::args::{Machine, Run, Target, Test};
+use crate::args::{Machine, Play, Run, Target, Test};
 use crate::commands::run::verdict;
 use crate::commands::trace::{EXACT_CPU, built, play};
 use crate::failure::{Failure, Outcome};
@@ -73,10 +73,9 @@ fn traced(args: &Test) -> Outcome<Found> {
 
 /// Returns the run.
 fn run(args: &Test) -> Run {
-    Run {
-        until: Some("bulkhead:^turns: stopped".to_owned()),
-        ..exact_run(args, "traced", "trace.log")
-    }
+    let mut run = exact_run(args, "traced", "trace.log");
+    run.play.until = Some("bulkhead:^turns: stopped".to_owned());
+    run
 }
 
 /// Returns a run of a system under icount on one CPU, which ends by itself; what its console shows goes to a file.
@@ -94,10 +93,13 @@ pub fn exact_run(args: &Test, system: &str, log: &str) -> Run {
             qemu: args.qemu.clone(),
             ..Machine::default()
         },
-        headless: true,
-        timeout: Some(120),
+        play: Play {
+            headless: true,
+            timeout: Some(120),
+            log: Some(products(&["test", log])),
+            ..Play::default()
+        },
         icount: true,
-        log: Some(products(&["test", log])),
         ..Run::default()
     }
 }

@@ -53,7 +53,7 @@ pub fn logs(args: &Test) -> Outcome<Found> {
     let watcher = thread::spawn(move || watch(&socket, at));
     let names = built.names();
     let plan = Plan {
-        command,
+        peer: command.into(),
         script: Script::new(&[], None, &[], &names)?,
         names,
         timeout: Some(Duration::from_secs(SECONDS)),
