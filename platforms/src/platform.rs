@@ -106,6 +106,9 @@ pub struct QemuBoard {
     pub version: Option<String>,
     /// The board's device tree in Debian's kernel package, below its folder of trees; without it QEMU makes one.
     pub dtb: Option<String>,
+    /// Bytes from the start of RAM to where the board's own tree lies (`[tree]`), for a board that is started as by a boot
+    /// loader that hands that over: QEMU would put memory into it that the board has not.
+    pub tree_offset: Option<u64>,
     /// UARTs before the one with the console, as QEMU counts them.
     pub serial: u32,
     /// Option of the machine, as `name=value`, that makes its device tree the same at each run.
@@ -281,6 +284,7 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         "options",
         "version",
         "dtb",
+        "tree_offset",
         "serial",
         "repeatable",
         "native",
@@ -291,10 +295,11 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         Some(_) => text_key(table, key, file).map(Some),
         None => Ok(None),
     };
-    let serial = match table.get("serial") {
-        Some(_) => number_key(table, "serial", file)?,
-        None => 0,
+    let number = |key| match table.get(key) {
+        Some(_) => number_key(table, key, file).map(Some),
+        None => Ok(None),
     };
+    let serial = number("serial")?.unwrap_or(0);
     let cpus = number_key(table, "cpus", file)?;
     Ok(QemuBoard {
         machine: text_key(table, "machine", file)?,
@@ -305,6 +310,7 @@ fn read_qemu(table: &DeTable<'_>, file: &Path) -> Result<QemuBoard, PlatformErro
         options: texts_key(table, "options"),
         version: optional("version")?,
         dtb: optional("dtb")?,
+        tree_offset: number("tree_offset")?,
         serial: u32::try_from(serial).map_err(|error| refusal(file, error))?,
         repeatable: optional("repeatable")?,
         native: optional("native")?,

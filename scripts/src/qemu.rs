@@ -36,6 +36,8 @@ pub struct Board {
     pub options: Vec<String>,
     /// Device tree that QEMU is given; without it QEMU makes one.
     pub dtb: Option<PathBuf>,
+    /// The board's own tree, when it is handed over as it is.
+    pub handover: Option<Handover>,
     /// UARTs before the one with the console.
     pub serial: u32,
     /// Option of the machine that makes its tree the same at each run.
@@ -44,6 +46,17 @@ pub struct Board {
     pub native: Option<String>,
     /// File with lines for the monitor before the CPUs start; its last one starts them.
     pub monitor: Option<PathBuf>,
+}
+
+/// A start as by a boot loader that hands over a tree of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The tree.
+    pub tree: PathBuf,
+    /// Bytes from the start of RAM to where it lies.
+    pub tree_offset: u64,
+    /// Bytes from the start of RAM to where the image lies.
+    pub load_offset: u64,
 }
 
 impl Board {
@@ -71,6 +84,7 @@ impl Board {
                 .unwrap_or_else(|| board.memory.clone()),
             options: board.options.clone(),
             dtb,
+            handover: None,
             serial: board.serial,
             repeatable: board.repeatable.clone(),
             native: board.native.clone(),
@@ -126,6 +140,29 @@ impl Board {
         command
     }
 
+    /// Has a call of QEMU start an image that lies at `address`.
+    ///
+    /// # Errors
+    /// What jumps there cannot be written.
+    pub fn load(&self, command: &mut Command, image: &Path, address: u64) -> Outcome {
+        let Some(handover) = &self.handover else {
+            command.arg("-kernel").arg(image);
+            return Ok(());
+        };
+        let start = address.saturating_sub(handover.load_offset);
+        let tree = start.saturating_add(handover.tree_offset);
+        let jump = image.with_extension("jump");
+        workspace::write(&jump, &jump_to(address, tree))?;
+        command.arg("-kernel").arg(jump);
+        // QEMU starts 64-bit kernels with a tree alone. Where it puts this one nobody looks.
+        command.arg("-dtb").arg(&handover.tree);
+        for (file, at) in [(image, address), (&handover.tree, tree)] {
+            let loader = format!("loader,file={},addr={at:#x},force-raw=on", file.display());
+            command.arg("-device").arg(loader);
+        }
+        Ok(())
+    }
+
     /// Returns the arguments that describe the board.
     fn arguments(&self) -> Vec<String> {
         let cpus = self.cpus.to_string();
@@ -156,6 +193,9 @@ impl Board {
     /// # Errors
     /// QEMU does not know an option.
     pub fn device_tree(&self) -> Outcome<Vec<u8>> {
+        if let Some(handover) = &self.handover {
+            return workspace::read(&handover.tree);
+        }
         let stamp = std::fs::metadata(&self.program).and_then(|data| data.modified());
         let key = format!("{self:?} {:?}", stamp.ok());
         let digest = Sha256::digest(key.as_bytes());
@@ -228,6 +268,15 @@ fn typed(file: &Path) -> [String; 5] {
     ["-S", "-chardev", &chardev, "-mon", mon].map(str::to_owned)
 }
 
+/// Returns code that jumps to an image with a tree's address in x0, as the last step of a boot loader does.
+fn jump_to(image: u64, tree: u64) -> Vec<u8> {
+    // ldr x0, tree; ldr x4, image; br x4; nop
+    let code: [u32; 4] = [0x5800_0080, 0x5800_00a4, 0xd61f_0080, 0xd503_201f];
+    let code = code.into_iter().flat_map(u32::to_le_bytes);
+    let places = [tree, image].into_iter().flat_map(u64::to_le_bytes);
+    code.chain(places).collect()
+}
+
 /// Sets an option that is written as `name=value`, if there is one.
 fn with_some(options: &str, option: Option<&str>) -> String {
     let parts = option.and_then(|option| option.split_once('='));
@@ -271,6 +320,7 @@ mod tests {
             options: vec!["-nic".to_owned(), "none".to_owned()],
             version: None,
             dtb: None,
+            tree_offset: None,
             serial: 0,
             repeatable: Some("dtb-randomness=off".to_owned()),
             native: Some("virtualization=off".to_owned()),
@@ -308,6 +358,20 @@ mod tests {
         assert_eq!(board.machine, "virt,virtualization=on,gic-version=2");
         assert_eq!(board.cpu, "max,pauth-impdef=on");
         assert_eq!((board.cpus, board.memory.as_str()), (4, "1G"));
+    }
+
+    #[test]
+    fn a_handed_over_tree_is_in_x0_at_the_image() {
+        let code = jump_to(0x20_0000, 0x8_0000_0000);
+        let word = |at: usize| u32::from_le_bytes(code[at..at + 4].try_into().unwrap());
+        // LDR (literal): how far ahead it reads, in words from bit 5 on, and the register.
+        for (at, register, value) in [(0, 0, 0x8_0000_0000_u64), (4, 4, 0x20_0000)] {
+            let load = word(at);
+            assert_eq!((load >> 24, load & 31), (0x58, register));
+            let from = at + (load >> 5 & 0x7_ffff) as usize * 4;
+            assert_eq!(code[from..from + 8], value.to_le_bytes());
+        }
+        assert_eq!(word(8), 0xd61f_0000 | 4 << 5);
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use bulkhead::config::payload::Payload;
-use bulkhead_platforms::{Request, System, compile};
+use bulkhead_platforms::{Platform, QemuBoard, Request, System, compile};
 use zerocopy::IntoBytes;
 
 use crate::args::{Consent, Machine, Target};
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::Workshop;
 use crate::image::{Hypervisor, symbol_offset};
-use crate::qemu::Board;
+use crate::qemu::{Board, Handover};
 use crate::recipe::Sources;
 use crate::selection::{Selection, select};
 use crate::setup::{self, alone, trees};
@@ -55,21 +55,24 @@ impl Built {
     /// # Errors
     /// The platform does not run under QEMU.
     pub fn launch(&self, icount: bool) -> Outcome<Command> {
-        Ok(self.launch_on(self.qemu_board()?, icount))
+        self.launch_on(self.qemu_board()?, icount)
     }
 
     /// [`Self::launch`] on a board that may be another than the platform's.
-    pub fn launch_on(&self, board: &Board, icount: bool) -> Command {
+    ///
+    /// # Errors
+    /// What starts the image cannot be written.
+    pub fn launch_on(&self, board: &Board, icount: bool) -> Outcome<Command> {
         let mut command = match icount {
             true => board.without_randomness().command(),
             false => board.command(),
         };
-        command.arg("-kernel").arg(&self.image);
+        board.load(&mut command, &self.image, self.system.image_address())?;
         command.args(["-serial", "stdio"]);
         if icount {
             command.args(crate::qemu::ICOUNT);
         }
-        command
+        Ok(command)
     }
 
     /// Reads the payload as EL2 does, and lets `read` look at it. Records are read in place, so that the bytes must be aligned
@@ -225,9 +228,32 @@ fn board(selection: &Selection, machine: &Machine, consent: Consent) -> Outcome<
     };
     let dtb = described.dtb.as_deref().map(trees::file).transpose()?;
     let needed = bulkhead_platforms::cpus_needed(&selection.table);
-    let board = Board::new(program, dtb, described, machine, needed);
+    let mut board = Board::new(program, dtb, described, machine, needed);
+    board.handover = handover(&selection.platform, described)?;
     let name = &selection.platform.name;
     Ok(Some(board.wired(name, &described.monitor)?))
+}
+
+/// Returns the platform's own tree for a board that is to get that.
+fn handover(platform: &Platform, described: &QemuBoard) -> Outcome<Option<Handover>> {
+    let Some(tree_offset) = described.tree_offset else {
+        return Ok(None);
+    };
+    let tree = products(&["cache", "device-trees", &format!("{}.dtb", platform.name)]);
+    workspace::write(&tree, &own_tree(platform)?)?;
+    Ok(Some(Handover {
+        tree,
+        tree_offset,
+        load_offset: described.load_offset,
+    }))
+}
+
+/// Returns the tree that a platform has in a file, with what that lacks.
+fn own_tree(platform: &Platform) -> Outcome<Vec<u8>> {
+    let facts = &platform.tree;
+    let path = facts.debian.as_deref().unwrap_or_default();
+    let tree = read(&trees::file(path)?)?;
+    facts.applied(&tree).map_err(Failure::failed)
 }
 
 /// Returns the board's device tree: from a file, or from QEMU.
@@ -239,12 +265,7 @@ fn device_tree(
     match (file, board) {
         (Some(file), _) => read(file),
         (None, Some(board)) => board.device_tree(),
-        (None, None) if selection.platform.tree.debian.is_some() => {
-            let facts = &selection.platform.tree;
-            let path = facts.debian.as_deref().unwrap_or_default();
-            let tree = read(&trees::file(path)?)?;
-            facts.applied(&tree).map_err(Failure::failed)
-        }
+        (None, None) if selection.platform.tree.debian.is_some() => own_tree(&selection.platform),
         (None, None) => Err(Failure::usage(format!(
             "the platform {} does not run under QEMU: give its device tree with --dtb FILE",
             selection.platform.name

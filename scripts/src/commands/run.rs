@@ -77,7 +77,7 @@ fn launch(built: &Built, args: &Run) -> Outcome<Command> {
         command.args(&args.extra);
         return Ok(command);
     };
-    let mut command = built.launch_on(&built.qemu_board()?.held(), args.icount);
+    let mut command = built.launch_on(&built.qemu_board()?.held(), args.icount)?;
     waiting_for_gdb(&mut command, port);
     command.args(&args.extra);
     Ok(command)

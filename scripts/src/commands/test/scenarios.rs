@@ -13,7 +13,7 @@ use crate::args::{Machine, Target, Test};
 use crate::commands::run::verdict;
 use crate::console::screen::Style;
 use crate::console::script::Script;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Code, Failure, Outcome};
 use crate::selection::select;
 use crate::session::{self, Finished, Plan};
 use crate::setup::alone;
@@ -108,6 +108,12 @@ fn play(scenario: &Scenario, args: &Test, qemu: Option<PathBuf>) -> Outcome<Foun
         Ok(built) => built,
         // A table that is meant to be refused.
         Err(failure) if failure.code as u8 == scenario.exit => return Ok(Found::pass()),
+        // What the board needs, an emulator or a device tree, cannot be had.
+        Err(failure) if failure.code == Code::ToolMissing && scenario.platform.is_some() => {
+            println!("{}", failure.message);
+            let board = scenario.platform.as_deref().unwrap_or_default();
+            return Ok(Found::skip(&format!("board-{board}")));
+        }
         Err(failure) => return Err(failure),
     };
     let names = built.names();
