@@ -137,6 +137,9 @@ fn add_clocks(
         let new = *clocks.entry(handle).or_insert(next);
         if new == next {
             let mut clock = copied(clock, &format!("{}-{new}", stem(clock.name())), true);
+            // Linux refuses a second clock of the same name, and the guest's UART may have one. Without this it takes the
+            // node's name.
+            clock.remove_property("clock-output-names");
             put(&mut clock, "phandle", new);
             root.add_child(clock);
         }

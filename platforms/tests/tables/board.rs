@@ -255,6 +255,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
         ("compatible", texts(&["fixed-clock"])),
         ("#clock-cells", cells(&[0])),
         ("clock-frequency", cells(&[24_000_000])),
+        ("clock-output-names", texts(&["clk24mhz"])),
         ("phandle", cells(&[CLOCK])),
     ];
     root.add_child(node("apb-pclk", &clock));
