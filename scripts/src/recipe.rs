@@ -41,6 +41,9 @@ struct Recipe {
     base: Option<String>,
     /// Needed without `base`.
     debian: Option<Packages>,
+    /// Further modules of the base's kernel; a module comes behind those that it needs.
+    #[serde(default)]
+    modules: Vec<String>,
     /// Further programs.
     #[serde(default)]
     fetched: Vec<Fetched>,
@@ -49,12 +52,12 @@ struct Recipe {
 }
 
 /// What is fetched.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Packages {
     /// A metapackage of a kernel.
     kernel: String,
-    /// Modules of that kernel, by their names; init loads them.
+    /// Modules of that kernel, by their names; init loads them in this order.
     #[serde(default)]
     modules: Vec<String>,
     busybox: String,
@@ -119,14 +122,15 @@ pub fn make(name: &str, sources: &Sources) -> Outcome<RecipeImage> {
     let (folder, recipe) = open(name)?;
     let base = recipe.base.as_deref().unwrap_or(name);
     let (base_folder, base_recipe) = open(base)?;
-    let packages = base_recipe.debian.as_ref().ok_or_else(|| {
+    let mut packages = base_recipe.debian.clone().ok_or_else(|| {
         Failure::file(
             &base_folder,
             "`recipe.toml` has neither `base` nor `[debian]`",
         )
     })?;
-    let kernel = kernel(base, packages, sources)?;
-    let busybox = read(&busybox(base, packages, sources)?)?;
+    packages.modules.extend(recipe.modules.iter().cloned());
+    let kernel = kernel(base, &packages, sources)?;
+    let busybox = read(&busybox(base, &packages, sources)?)?;
     let mut files = vec![("bin/busybox".to_owned(), busybox)];
     files.extend(kernel.files()?);
     files.extend(own_files(&base_folder, &base_recipe)?);
@@ -220,13 +224,13 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// Returns the modules' files and where they go.
+    /// Returns the modules' files and where they go: names sort as they are to be loaded.
     fn files(&self) -> Outcome<Vec<Content>> {
-        let content = |file: &PathBuf| {
+        let content = |(index, file): (usize, &PathBuf)| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            Ok((format!("lib/modules/{name}"), read(file)?))
+            Ok((format!("lib/modules/{index:02}-{name}"), read(file)?))
         };
-        self.modules.iter().map(content).collect()
+        self.modules.iter().enumerate().map(content).collect()
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Scenario {
     /// The machine.
     #[serde(default)]
     pub machine: Machine,
+    /// A drive of the machine, which a guest copies one half of to the other.
+    pub drive: Option<Drive>,
     /// Machines that the scenario runs on too, with `test --long`.
     #[serde(default)]
     pub matrix: Matrix,
@@ -77,6 +79,19 @@ pub struct Machine {
     /// `--icount`
     #[serde(default)]
     pub icount: bool,
+}
+
+/// A drive: its first half is full of made-up bytes at the start and its second half of zeros; at the end both must be
+/// the same.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drive {
+    /// Size of a half in KiB.
+    pub half_kib: u32,
+    /// What QEMU's option `-drive` gets besides the file.
+    pub drive: String,
+    /// What QEMU's option `-device` gets, if the board does not have the device anyway.
+    pub device: Option<String>,
 }
 
 /// Values to combine; an empty list means the scenario's own value.

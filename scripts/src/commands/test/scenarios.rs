@@ -1,5 +1,7 @@
 //! Systems under QEMU, as `tests/scenarios` declares them.
 
+mod drive;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -117,8 +119,13 @@ fn play(scenario: &Scenario, args: &Test, qemu: Option<PathBuf>) -> Outcome<Foun
         Err(failure) => return Err(failure),
     };
     let names = built.names();
+    let mut command = built.launch(scenario.machine.icount)?;
+    let drive = match &scenario.drive {
+        Some(drive) => Some(drive::make(&scenario.name, drive, &mut command)?),
+        None => None,
+    };
     let plan = Plan {
-        peer: built.launch(scenario.machine.icount)?.into(),
+        peer: command.into(),
         script: script(scenario, &names)?,
         names: names.clone(),
         timeout: Some(Duration::from_secs(scenario.timeout)),
@@ -130,7 +137,13 @@ fn play(scenario: &Scenario, args: &Test, qemu: Option<PathBuf>) -> Outcome<Foun
         log: Some(products(&["test", &format!("{}.log", scenario.name)])),
         survive_panic: false,
     };
-    Ok(judged(scenario, &session::run(plan)?, &names))
+    let mut found = judged(scenario, &session::run(plan)?, &names);
+    if let Some(file) = drive
+        && let Err(failure) = drive::compare(&file)
+    {
+        found.failures.push(failure.message);
+    }
+    Ok(found)
 }
 
 /// Returns the machine.
