@@ -7,6 +7,8 @@
 //! 4. [`audit`] walks EL2's own tables: nothing writable is executable, no guest's memory is mapped.
 //! 5. [`pcpus`] starts the other pCPUs; each comes to [`enter`].
 //!
+//! Each step that is done is told by a letter, [`bulkhead::console::steps`].
+//!
 //! # What follows when something is wrong
 //!
 //! *Refused* is a line `refused: ...` for each reason and `not started: N violations`, before any guest runs. Each row is
@@ -46,10 +48,11 @@ mod rings;
 use crate::arch::aarch64::mmu::Tables;
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cpu, switch, tlb};
-use crate::panic::say;
+use crate::panic::{done, say};
 use crate::pcpu::Home;
 use crate::{hw, run};
 use bulkhead::addr::HostPhysAddr;
+use bulkhead::console::steps::Step;
 use bulkhead::message::{Filled, Show};
 use bulkhead::stage2;
 use bulkhead::trap::controls;
@@ -66,6 +69,7 @@ extern "C" fn primary_start(tree: u64, image: u64) -> ! {
     unsafe { write::tpidr_el2(0) };
     let inputs = inputs::read(&mut tables, HostPhysAddr(tree), HostPhysAddr(image));
     let plan = plan::make(&inputs);
+    done(Step::Planned);
     match build::system(&mut tables, &inputs, &plan) {
         Some(home) => enter(home),
         None => pcpus::turn_off(inputs.board.psci.is_some()),

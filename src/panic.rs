@@ -9,11 +9,12 @@ use crate::arch::aarch64::sysreg::read;
 use crate::hw::{gic, uart::Uart};
 use bulkhead::addr::HypVirtAddr;
 use bulkhead::console::log::MemoryLog;
+use bulkhead::console::steps::Step;
 use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::trap::syndrome;
 use bulkhead::uart::{Driver, Model};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Polls of a full FIFO before the rest of the report is given up.
 const POLLS: u32 = 50_000_000;
@@ -25,6 +26,14 @@ const LOG_BYTES: usize = 4096;
 /// debugger, by this name.
 #[unsafe(no_mangle)]
 pub static MEMORY_LOG: MemoryLog<LOG_BYTES> = MemoryLog::new();
+
+/// The last [`Step`] of start-up that was done, as its letter: for a debugger, by this name.
+#[unsafe(no_mangle)]
+pub static START_STEP: AtomicU8 = AtomicU8::new(0);
+/// Whether steps are sent to the console.
+static LETTERS: AtomicBool = AtomicBool::new(false);
+/// Whether a letter stands on the console's line: text begins a new one.
+static LETTER_STANDS: AtomicBool = AtomicBool::new(false);
 
 /// Where the console UART is mapped, once `MODEL` says that there is one.
 static UART: AtomicU64 = AtomicU64::new(0);
@@ -41,6 +50,35 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 pub fn set_uart(model: Model, base: HypVirtAddr) {
     UART.store(base.0, Ordering::Relaxed);
     MODEL.store(model.code(), Ordering::Release);
+}
+
+/// Says that every step of start-up is sent to the console: the steps before this one were, by the start-up code.
+pub fn set_letters() {
+    LETTERS.store(true, Ordering::Relaxed);
+    LETTER_STANDS.store(true, Ordering::Relaxed);
+}
+
+/// Says in memory that a step of start-up is done.
+pub fn note(step: Step) {
+    START_STEP.store(step.letter(), Ordering::Relaxed);
+}
+
+/// Says that a step of start-up is done.
+pub fn done(step: Step) {
+    note(step);
+    if LETTERS.load(Ordering::Relaxed) {
+        Polled::new().send(step.letter());
+        LETTER_STANDS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends the line of the letters, if there is one: other text follows.
+pub fn end_letters() {
+    if LETTER_STANDS.swap(false, Ordering::Relaxed) {
+        let mut polled = Polled::new();
+        polled.send(b'\r');
+        polled.send(b'\n');
+    }
 }
 
 /// Says that SGIs work from now on.
@@ -100,6 +138,7 @@ impl Out for Polled {
 #[cold]
 #[inline(never)]
 pub fn say(template: &str, values: &[&dyn Show]) {
+    end_letters();
     let mut polled = Polled::new();
     polled.bytes(b"bulkhead| ");
     put(&mut polled, template, values);

@@ -89,6 +89,8 @@ pub struct Request<'a> {
     pub images: &'a mut dyn Images,
     /// Bytes of every CPU's trace ring, in place of what the table says.
     pub trace: Option<u64>,
+    /// Let EL2 send a letter for every step of start-up.
+    pub letters: bool,
 }
 
 /// A compiled table.
@@ -170,7 +172,10 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
     let (mut plans, pcpus, mut channels) =
         plan(&table, &board, request.platform, &mut store, &mut out);
     warn_of_missing_seed(&board, request.platform, &mut out);
-    let globals = globals(&table, &board, request.platform, request.trace, &mut out);
+    let globals = Globals {
+        letters: request.letters,
+        ..globals(&table, &board, request.platform, request.trace, &mut out)
+    };
     // A table with errors gets no payload, yet what is known of it is placed, so that all violations show.
     let payload = payload::write(&globals, &plans, &pcpus, &channels);
     let (image, length) = (request.hypervisor_bytes, payload.len() as u64);
@@ -343,6 +348,7 @@ fn globals(
         reset_on_panic: system.reset_on_panic,
         scrub_at_boot: system.scrub_at_boot,
         gicv2: board.board.gic.version.number() == 2,
+        letters: false,
         uart: driven.and_then(|uart| uart.model()),
         uart_hpa: driven.map_or(0, |uart| uart.registers.start()),
         uart_interrupt: driven.and_then(|uart| uart.interrupt),

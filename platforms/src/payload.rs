@@ -37,6 +37,8 @@ pub struct Globals {
     pub uart: Option<Model>,
     /// Whether the board, and so every guest, has a GICv2.
     pub gicv2: bool,
+    /// Every step of start-up has a letter on the console.
+    pub letters: bool,
     /// Where its registers are.
     pub uart_hpa: u64,
     /// Its interrupt.
@@ -153,6 +155,7 @@ fn flags_of(globals: &Globals) -> u32 {
     let when = |holds, flag| if holds { flag } else { 0 };
     when(globals.scrub_at_boot, system_flags::SCRUB_AT_BOOT)
         | when(globals.gicv2, system_flags::GICV2)
+        | when(globals.letters, system_flags::LETTERS)
 }
 
 impl Tables {

@@ -115,6 +115,9 @@ pub struct Target {
     /// Trace into a ring of this size on each pCPU, for example 64K [default: the table's]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub trace: Option<u64>,
+    /// Let EL2 send a letter for every step of start-up to the table's UART, from its first instruction on
+    #[arg(long)]
+    pub letters: bool,
     /// May tools be installed?
     #[command(flatten)]
     pub consent: Consent,

@@ -288,6 +288,7 @@ fn compiled(
         hypervisor_bytes,
         images: workshop,
         trace: target.trace,
+        letters: target.letters,
     };
     let json = target.json;
     let system = compile(request).map_err(|list| {

@@ -31,6 +31,7 @@ use bulkhead::config::record::{
     partition_flags,
 };
 use bulkhead::config::verify::{console_pcpu, pcpu_of};
+use bulkhead::console::steps::Step;
 use bulkhead::device::pl011::{Overflow, Pl011, UartRing};
 use bulkhead::ids::{Mpidr, PartitionId, PcpuId, Vmid};
 use bulkhead::message::Show;
@@ -110,9 +111,13 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
     let homes = pcpus::homes(tables, &mut arena, system, inputs, plan, &mut rings);
     let carved = arena.carved();
     system.memory.carved.store(carved, Ordering::Relaxed);
+    panic::done(Step::Built);
     let mapped = audit::own_map(tables, inputs, plan);
     system.memory.mapped.store(mapped, Ordering::Relaxed);
+    panic::done(Step::Audited);
+    panic::end_letters();
     let own = pcpus::start(tables, system, &homes);
+    panic::note(Step::Started);
     panic::set_gic_runs();
     own
 }

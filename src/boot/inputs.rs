@@ -8,7 +8,8 @@ use crate::panic;
 use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 use bulkhead::board::{self, Board, Tree};
 use bulkhead::config::payload::{self, Payload};
-use bulkhead::config::record::Header;
+use bulkhead::config::record::{Header, system_flags};
+use bulkhead::console::steps::Step;
 use bulkhead::uart::{Driver, Model};
 
 /// Where a loader that passes no tree may have left it: the start of the gigabyte that the image lies in.
@@ -44,8 +45,13 @@ pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inp
     });
     // What is wrong with the tree is said there.
     let mut uart = expected.and_then(|uart| open_uart(tables, uart, expected));
+    if header.is_ok_and(|it| it.flags & system_flags::LETTERS != 0) {
+        panic::set_letters();
+    }
+    panic::done(Step::Mapped);
     let (tree, at) = map_tree(tables, tree, image);
     let board = Board::read(tree, Some(at)).unwrap_or_else(|error| refuse("{}", &[&error]));
+    panic::done(Step::Tree);
     let real = board.console.as_ref().and_then(|console| {
         let at = HostPhysAddr(console.registers.start());
         Some((console.model()?, at))
@@ -59,6 +65,7 @@ pub fn read(tables: &mut Tables, tree: HostPhysAddr, image: HostPhysAddr) -> Inp
         .and_then(Payload::new)
         .unwrap_or_else(|error| refuse("{}", &[&error]));
     map_blobs(tables, image, payload_at, &payload);
+    panic::done(Step::Payload);
     Inputs {
         image,
         payload,

@@ -187,6 +187,10 @@ pub mod system_flags {
     pub const SCRUB_AT_BOOT: u32 = 1 << 0;
     /// The board that the table was compiled for has a GICv2, and so have its guests.
     pub const GICV2: u32 = 1 << 1;
+    /// Every step of start-up is shown at [`super::Header::uart_out`], see [`crate::console::steps`].
+    pub const LETTERS: u32 = 1 << 2;
+    /// All of them.
+    pub const KNOWN: u32 = SCRUB_AT_BOOT | GICV2 | LETTERS;
 }
 
 /// One partition.

@@ -69,6 +69,7 @@ impl Bench {
             hypervisor_bytes: EL2_BYTES,
             images: &mut self.folder,
             trace: None,
+            letters: false,
         })
     }
 }

@@ -82,6 +82,7 @@ fn survives(bench: &mut Bench, text: &[u8], board: &[u8]) {
         hypervisor_bytes: EL2_BYTES,
         images: &mut bench.folder,
         trace: None,
+        letters: false,
     });
     match result {
         Ok(system) => assert!(!system.report().is_empty()),

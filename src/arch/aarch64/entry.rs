@@ -8,6 +8,10 @@
 //! pages `TCR_EL2`, `SCTLR_EL2`, `MAIR_EL2` and "VMSAv8-64 descriptor formats".
 
 use core::arch::global_asm;
+use core::mem::offset_of;
+
+use bulkhead::config::record::{Header, MAGIC, system_flags};
+use bulkhead::console::steps::Step;
 
 /// Where the image is linked; `linker/bulkhead.ld` says the same.
 pub const IMAGE_BASE: u64 = 0x7f_c000_0000;
@@ -59,9 +63,16 @@ _start:
 2:
     .endm
 
+    // Says that a step is done, as `console::steps` has it. Uses x4, x9 to x12, x30.
+    .macro done letter
+    mov     w4, #\letter
+    bl      early_letter
+    .endm
+
 primary_entry:
     msr     daifset, #0xf
     mov     x20, x0                     // device tree, or 0
+    done    {entered}
     adrp    x21, _image_start
     mrs     x0, CurrentEL
     cmp     x0, #8
@@ -99,6 +110,7 @@ primary_entry:
     cmp     x2, x3
     b.lo    3b
     dsb     sy
+    done    {own_map}
 
     bl      enable_mmu
     ldr     x0, =_stack_top
@@ -168,25 +180,50 @@ linked_address:
 
     // Entered below EL2: says so on the UART that the payload names, then sleeps.
 wrong_level:
-    adrp    x0, _image_end
-    ldr     x2, [x0, #{uart_out}]
-    cbz     x2, 5f
-    ldr     w1, [x0, #{uart_kind}]
-    and     w5, w1, #0xff
-    tst     w1, #0x10000
-    ccmp    w5, #4, #0, eq              // a 16550 whose registers are bytes
     adr     x3, wrong_level_text
+    adrp    x9, _image_end
+    ldr     w10, [x9, #{flags}]
+    and     w10, w10, #{letters}
+    cbnz    w10, 4f
+    add     x3, x3, #2                  // no letter stands there: no new line
 4:  ldrb    w4, [x3], #1
     cbz     w4, 5f
-    b.eq    6f
-    str     w4, [x2]
-    b       4b
-6:  strb    w4, [x2]
+    bl      early_put
     b       4b
 5:  wfe
     b       5b
+
+    // Keeps the letter in w4 in memory, and sends it if the payload asks for letters. Uses x9 to x12.
+early_letter:
+    adrp    x9, START_STEP
+    strb    w4, [x9, #:lo12:START_STEP]
+    adrp    x9, _image_end
+    ldr     w10, [x9, #{flags}]
+    tst     w10, #{letters}
+    b.ne    early_put
+    ret
+
+    // Sends the byte in w4 to the UART that the payload names, if there is a payload and it names one; does not wait for
+    // room. Uses x9 to x12.
+early_put:
+    adrp    x9, _image_end
+    ldr     x10, [x9, #{magic_at}]
+    ldr     x11, ={magic}
+    cmp     x10, x11
+    b.ne    6f
+    ldr     x10, [x9, #{uart_out}]
+    cbz     x10, 6f
+    ldr     w11, [x9, #{uart_kind}]
+    and     w12, w11, #0xff
+    tst     w11, #0x10000
+    ccmp    w12, #4, #0, eq             // a 16550 whose registers are bytes
+    b.eq    7f
+    str     w4, [x10]
+    ret
+7:  strb    w4, [x10]
+6:  ret
 wrong_level_text:
-    .asciz  "bulkhead| refused: the CPU is not at EL2. Start QEMU with virtualization=on, or make the boot loader enter at EL2.\r\nbulkhead| not started: 1 violation\r\n"
+    .asciz  "\r\nbulkhead| refused: the CPU is not at EL2. Start QEMU with virtualization=on, or make the boot loader enter at EL2.\r\nbulkhead| not started: 1 violation\r\n"
     .balign 4
 
     .section .tables, "aw", %nobits
@@ -209,7 +246,13 @@ spare_tables:    .space 4096 * {spare_tables}
     tcr_high = const TCR >> 16,
     sctlr_low = const SCTLR & 0xffff,
     sctlr_high = const SCTLR >> 16,
-    uart_kind = const core::mem::offset_of!(bulkhead::config::record::Header, uart_kind),
-    uart_out = const core::mem::offset_of!(bulkhead::config::record::Header, uart_out),
+    entered = const Step::Entered.letter(),
+    own_map = const Step::OwnMap.letter(),
+    magic = const MAGIC,
+    letters = const system_flags::LETTERS,
+    magic_at = const offset_of!(Header, magic),
+    flags = const offset_of!(Header, flags),
+    uart_kind = const offset_of!(Header, uart_kind),
+    uart_out = const offset_of!(Header, uart_out),
     spare_tables = const super::mmu::SPARE_TABLES,
 );

@@ -65,7 +65,7 @@ impl Payload<'_> {
         let edge = header.uart_edge;
         field.must(edge <= 1, "uart_edge", u64::from(edge))?;
         let flags = header.flags;
-        let known = flags & !(system_flags::SCRUB_AT_BOOT | system_flags::GICV2) == 0;
+        let known = flags & !system_flags::KNOWN == 0;
         field.must(known, "flags", u64::from(flags))?;
         let bytes = header.trace_bytes;
         let known = bytes == 0 || trace::is_valid_size(bytes);

@@ -7,6 +7,7 @@ mod absent;
 mod boards;
 mod crash;
 mod deaf;
+mod letters;
 mod own_map;
 mod patient;
 mod payloads;
@@ -79,6 +80,11 @@ pub fn all() -> Vec<Case> {
             "start-silent",
             "a board whose UART nobody drives starts, and says so in a log in memory",
             silent::logs,
+        ),
+        case(
+            "start-letters",
+            "each step of start-up sends its letter, from the first instruction on",
+            letters::shown,
         ),
         case(
             "start-missing-cpu",

@@ -65,6 +65,7 @@ fn compiled(table: &[u8]) -> Option<System> {
         hypervisor_bytes: EL2_BYTES,
         images: &mut Nowhere { table },
         trace: None,
+        letters: false,
     });
     match result {
         Ok(system) => Some(system),

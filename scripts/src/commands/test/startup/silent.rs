@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bulkhead::console::log;
+use bulkhead::console::steps::Step;
 use serde_json::json;
 
 use super::places::{IMAGE_AT, TREE_AT, with_tree};
@@ -49,8 +50,9 @@ pub fn logs(args: &Test) -> Outcome<Found> {
     command.args(["-serial", "stdio"]);
     let socket = products(&["test", "silent.qmp"]);
     qmp::open(&mut command, &socket)?;
-    let at = built.address_of("MEMORY_LOG")? + IMAGE_AT - built.system.image_address();
-    let watcher = thread::spawn(move || watch(&socket, at));
+    let of = |name| Ok(built.address_of(name)? + IMAGE_AT - built.system.image_address());
+    let (log, step) = (of("MEMORY_LOG")?, of("START_STEP")?);
+    let watcher = thread::spawn(move || watch(&socket, log, step));
     let names = built.names();
     let plan = Plan {
         peer: command.into(),
@@ -67,7 +69,8 @@ pub fn logs(args: &Test) -> Outcome<Found> {
     };
     let finished = session::run(plan)?;
     let dump = watcher.join();
-    let dump = dump.unwrap_or_else(|_| Err(Failure::failed("the memory log was not read")))?;
+    let (dump, step) =
+        dump.unwrap_or_else(|_| Err(Failure::failed("the memory log was not read")))?;
     let said: Vec<u8> = log::text(&dump).into_iter().flatten().collect();
     let said = String::from_utf8_lossy(&said).into_owned();
     let mut wrong: Vec<String> = LINES
@@ -75,6 +78,9 @@ pub fn logs(args: &Test) -> Outcome<Found> {
         .filter(|line| !said.contains(**line))
         .map(|line| format!("the memory log does not hold `{line}`: {said:?}"))
         .collect();
+    if step != [Step::Started.letter()] {
+        wrong.push(format!("the last step in memory is {step:?}"));
+    }
     if finished
         .transcript
         .lines
@@ -86,8 +92,8 @@ pub fn logs(args: &Test) -> Outcome<Found> {
     Ok(found(name, &finished, wrong))
 }
 
-/// Lets the machine go, waits until it has turned itself off, and returns the log's memory.
-fn watch(socket: &Path, at: u64) -> Outcome<Vec<u8>> {
+/// Lets the machine go, waits until it has turned itself off, and returns the memory of the log and of the last step.
+fn watch(socket: &Path, log: u64, step: u64) -> Outcome<(Vec<u8>, Vec<u8>)> {
     let mut monitor = Monitor::connect(socket, || false)?;
     monitor.execute("cont", json!({}))?;
     let end = Instant::now() + Duration::from_secs(SECONDS);
@@ -96,11 +102,12 @@ fn watch(socket: &Path, at: u64) -> Outcome<Vec<u8>> {
         thread::sleep(Duration::from_millis(50));
         off = monitor.has_shut_down()?;
     }
-    let dump = monitor.memory(at, LOG);
+    let log = monitor.memory(log, LOG);
+    let step = monitor.memory(step, 1);
     // It ends before it answers, perhaps.
     let _ = monitor.execute("quit", json!({}));
     match off {
-        true => dump,
+        true => Ok((log?, step?)),
         false => Err(Failure::failed("the machine did not turn itself off")),
     }
 }
