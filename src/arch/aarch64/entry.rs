@@ -228,12 +228,16 @@ wrong_level_text:
 
     .section .tables, "aw", %nobits
     .balign 4096
-    .global root_table, level2_table, spare_tables
-root_table:      .space 4096
-boot_root_table: .space 4096
+    .global level2_table, spare_tables
 level2_table:    .space 4096
 image_table:     .space 4096
 spare_tables:    .space 4096 * {spare_tables}
+
+    // Written before there are virtual addresses, and then read by the MMU alone: they lie where nothing is mapped.
+    .section .roots, "aw", %nobits
+    .balign 4096
+root_table:      .space 4096
+boot_root_table: .space 4096
     .text
 "#,
     page_text = const 3 | NORMAL | READ_ONLY,
