@@ -121,10 +121,10 @@
 //! | offset | what | how |
 //! | --- | --- | --- |
 //! | 0 | the image: text, constants, data, the first stack with a hole below | text read-only and executable, all else never executable |
-//! | 2 MiB | device registers, copy windows, stacks; a hole before each | pages |
-//! | 4 MiB | the start-up pool | pages |
-//! | 8 MiB | the device tree | pages, read-only |
-//! | 16 MiB | the payload: partition table, images, guests' trees | blocks and pages, read-only |
+//! | behind the image | the payload: partition table, images, guests' trees | pages and blocks, read-only |
+//! | 1016 MiB | device registers, copy windows, stacks; a hole before each | pages |
+//! | 1018 MiB | the start-up pool | pages |
+//! | 1022 MiB | the device tree | pages, read-only |
 //!
 //! Guest memory is not mapped: each pCPU has one page as a copy window, for loading alone.
 //!

@@ -5,7 +5,7 @@ use crate::arch::aarch64::mmio::Registers;
 use crate::arch::aarch64::mmu::{self, Kind, Tables};
 use crate::hw::uart::{self, Uart};
 use crate::panic;
-use bulkhead::addr::{BLOCK_2M_BYTES, HostPhysAddr, HypVirtAddr, PAGE_BYTES};
+use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
 use bulkhead::board::{self, Board, Tree};
 use bulkhead::config::payload::{self, Payload};
 use bulkhead::config::record::{Header, system_flags};
@@ -104,7 +104,7 @@ fn open_uart(
 /// Maps the payload's first page and returns it, with where it is.
 fn map_header(tables: &mut Tables, image: HostPhysAddr) -> (HypVirtAddr, &'static [u8]) {
     let start = HostPhysAddr(image.0 + mmu::image_bytes());
-    let at = HypVirtAddr(mmu::PAYLOAD_BASE.0 + start.0 % BLOCK_2M_BYTES);
+    let at = mmu::image_end();
     // SAFETY: the image builder puts the payload behind the image; it is read-only here.
     (at, unsafe { map_bytes(tables, at, start, 0, PAGE_BYTES) })
 }

@@ -1,12 +1,12 @@
 //! EL2's own stage 1: one gigabyte of virtual addresses at the image's linked address.
 //!
-//! | first address | what | how |
+//! | address | what | how |
 //! | --- | --- | --- |
 //! | `IMAGE_BASE` | the image | pages, mapped by the start-up code |
-//! | + 2 MiB | devices, copy windows, stacks | pages, writable, never executable |
-//! | + 4 MiB | the start-up pool | pages, writable, never executable |
-//! | + 8 MiB | the device tree, during start-up | pages, read-only |
-//! | + 16 MiB | the payload | blocks and pages, read-only |
+//! | behind it, as on the board | the payload | pages, with the image's table, then blocks; read-only |
+//! | 8 MiB before the end | devices, copy windows, stacks | pages, writable, never executable |
+//! | 6 MiB before the end | the start-up pool | pages, writable, never executable |
+//! | 2 MiB before the end | the device tree, during start-up | pages, read-only |
 //!
 //! The first pCPU alone changes the tables, before any guest runs; while it starts the others it maps what is the next one's
 //! own, which was invalid and which nobody else uses. Afterwards only the copy windows change, each by the pCPU that owns it.
@@ -19,21 +19,21 @@ use bulkhead::display_by_show;
 use bulkhead::message::{Form, Out, Show, put};
 use bulkhead::stage1::{self, Run, Walk};
 
-/// Level-3 tables in the image beside the image's own: devices, pool (two), device tree, payload's two ends.
-pub const SPARE_TABLES: usize = 6;
+/// Level-3 tables in the image beside the image's own: devices, pool (two), device tree, the payload's far end.
+pub const SPARE_TABLES: usize = 5;
 
+/// Behind EL2's last address.
+const END: u64 = IMAGE_BASE + (1 << 30);
 /// Where pages for devices, windows and stacks are given out.
-pub const PAGES_BASE: HypVirtAddr = HypVirtAddr(IMAGE_BASE + BLOCK_2M_BYTES);
+pub const PAGES_BASE: HypVirtAddr = HypVirtAddr(END - 4 * BLOCK_2M_BYTES);
 /// Where the start-up pool is mapped.
-pub const POOL_BASE: HypVirtAddr = HypVirtAddr(IMAGE_BASE + 2 * BLOCK_2M_BYTES);
+pub const POOL_BASE: HypVirtAddr = HypVirtAddr(END - 3 * BLOCK_2M_BYTES);
 /// Most bytes that the pool can have.
 pub const POOL_MAX_BYTES: u64 = 2 * BLOCK_2M_BYTES;
 /// Where the device tree is mapped.
-pub const TREE_BASE: HypVirtAddr = HypVirtAddr(IMAGE_BASE + 4 * BLOCK_2M_BYTES);
-/// Where the payload is mapped.
-pub const PAYLOAD_BASE: HypVirtAddr = HypVirtAddr(IMAGE_BASE + 8 * BLOCK_2M_BYTES);
-/// Most bytes that the payload can have.
-pub const PAYLOAD_MAX_BYTES: u64 = (1 << 30) - 9 * BLOCK_2M_BYTES;
+pub const TREE_BASE: HypVirtAddr = HypVirtAddr(END - BLOCK_2M_BYTES);
+/// Most bytes that the payload can have, whatever the image before it takes of its 2 MiB.
+pub const PAYLOAD_MAX_BYTES: u64 = (1 << 30) - 5 * BLOCK_2M_BYTES;
 
 const ENTRIES: usize = 512;
 const VALID: u64 = 1;
@@ -297,9 +297,14 @@ pub fn is_physical(address: HostPhysAddr) -> bool {
     address.0 >> bits == 0
 }
 
-/// Returns where EL2's image ends in virtual addresses, which is where the payload begins in physical ones.
+/// Returns the bytes of EL2's image, behind which the payload begins, in virtual addresses as in physical ones.
 pub fn image_bytes() -> u64 {
     (&raw const _image_end as u64).wrapping_sub(&raw const _image_start as u64)
+}
+
+/// Returns where EL2's image ends, which is where the payload is mapped.
+pub fn image_end() -> HypVirtAddr {
+    HypVirtAddr(&raw const _image_end as u64)
 }
 
 /// Returns where the image's text begins and ends.
