@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bulkhead::addr::Range;
 use bulkhead::board::{Board, Device, GicVersion, Token, Tree, TreeError, UartKind};
 use bulkhead::ids::Mpidr;
+use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
@@ -254,10 +255,14 @@ pub fn is_memory(path: &str) -> bool {
         })
 }
 
-/// Returns a tree with other memory than it says.
+/// Returns a tree with other memory than it says; what it reserves stays.
 pub(crate) fn with_memory(dtb: &[u8], memory: &[Range]) -> Result<Vec<u8>, String> {
     let tree = Tree::new(dtb).map_err(|error| error.to_string())?;
     let mut nodes = nodes_of(&tree).map_err(|error| error.to_string())?;
+    let reserved = tree.reservations();
+    nodes
+        .memory_reservations
+        .extend(reserved.map(|(start, size)| MemoryReservation::new(start, size)));
     let old = nodes.root.children().map(|child| child.name().to_owned());
     let old: Vec<String> = old
         .filter(|name| is_memory(&format!("/{name}")) && name.starts_with("memory"))

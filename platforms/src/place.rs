@@ -297,6 +297,7 @@ fn reserved_words(reserved: &Reserved<'_>) -> String {
         ReservedBy::Block => "an entry of /memreserve/".to_owned(),
         ReservedBy::Node(name) => format!("/reserved-memory/{name}"),
         ReservedBy::Tree => "the device tree".to_owned(),
+        ReservedBy::SpinTable => "a spin table".to_owned(),
     }
 }
 

@@ -454,6 +454,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tree_lacks_is_added_and_what_it_reserves_stays() {
+        use dtoolkit::memreserve::MemoryReservation;
+        use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+        let mut tree = DeviceTree::new();
+        tree.memory_reservations
+            .push(MemoryReservation::new(0, 0x1000));
+        let mut empty = DeviceTreeNode::new_unchecked("memory@0");
+        let nothing = DeviceTreeProperty::new_unchecked("reg", [0_u8; 16].as_slice());
+        empty.add_property(nothing);
+        tree.root.add_child(empty);
+        let facts = TreeFacts {
+            debian: None,
+            memory: vec![memory_range("0x0+1G").unwrap()],
+        };
+        let made = facts.applied(&tree.to_dtb()).unwrap();
+        let made = bulkhead::board::Tree::new(&made).unwrap();
+        assert!(made.reservations().eq([(0, 0x1000)]));
+        let same = TreeFacts::default().applied(&tree.to_dtb()).unwrap();
+        assert_eq!(same, tree.to_dtb());
+    }
+
+    #[test]
     fn wrong_board_names_the_file_and_the_key() {
         let says = |name, text| {
             with_file(name, "platforms/x/board.toml", text, |root| {
