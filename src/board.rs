@@ -85,6 +85,8 @@ pub enum ReservedBy<'a> {
     Node(&'a str),
     /// The device tree itself, as far as it is used.
     Tree,
+    /// A CPU waits there, at a spin table: the page of its `cpu-release-addr`.
+    SpinTable,
 }
 
 /// A physical CPU.

@@ -44,6 +44,7 @@ mod limits;
 mod pcpus;
 mod plan;
 mod rings;
+mod spin_table;
 
 use crate::arch::aarch64::mmu::Tables;
 use crate::arch::aarch64::sysreg::{read, write};

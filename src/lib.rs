@@ -61,8 +61,8 @@
 //!    more.
 //! 5. `boot::audit`: walks EL2's own tables as they came out: nothing is writable and executable, nothing but the text is
 //!    executable, no guest's memory is mapped. `bulkhead| memory: ...` says how much was walked.
-//! 6. `boot::pcpus`: starts the other pCPUs by PSCI CPU_ON; each sets up its own registers in `boot::enter` and goes to
-//!    `run::start`.
+//! 6. `boot::pcpus`: starts the other pCPUs by PSCI CPU_ON, or by a spin table; each sets up its own registers in
+//!    `boot::enter` and goes to `run::start`.
 //! 7. `run::loading`: each partition's images are copied, in pieces of a page, as the work of its own vCPU 0 at that
 //!    vCPU's priority: an urgent partition runs while a less urgent one is still being loaded. A restart takes the same
 //!    way, after all memory was zeroed. A tear-down goes in pieces too (`run::lifecycle`), at the priority of the vCPU that

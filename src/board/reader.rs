@@ -15,7 +15,7 @@ use super::{
     Board, Conduit, Console, Cpu, CpuStart, Ignored, MAX_MEMORY, MAX_RESERVED, Psci, PsciVersion,
     Reserved, ReservedBy, Timer, UartKind, as_str,
 };
-use crate::addr::{HostPhysAddr, Range};
+use crate::addr::{HostPhysAddr, PAGE_BYTES, Range};
 use crate::ids::{MAX_PCPUS, Mpidr};
 
 /// A console whose interrupt is not read yet.
@@ -156,6 +156,17 @@ impl<'a> Reader<'a> {
             .map_err(|_| BoardError::ManyReserved { limit })
     }
 
+    /// Reserves the page of a spin table, once for all CPUs that wait there.
+    fn reserve_spin_table(&mut self, release: u64) -> Result<(), BoardError<'a>> {
+        let page = HostPhysAddr(release).align_down(PAGE_BYTES).0;
+        let by = ReservedBy::SpinTable;
+        let known = |reserved: &Reserved<'_>| reserved.by == by && reserved.range.start() == page;
+        match Range::new(page, PAGE_BYTES) {
+            Some(range) if !self.reserved.iter().any(known) => self.reserve(range, by),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a range of RAM in order of address, joined with what it touches.
     fn add_memory(&mut self, mut range: Range) {
         self.memory.retain(|known| {
@@ -187,6 +198,9 @@ impl<'a> Reader<'a> {
                 .map_or(CpuStart::Unknown, CpuStart::SpinTable),
             _ => CpuStart::Unknown,
         };
+        if let CpuStart::SpinTable(release) = start {
+            self.reserve_spin_table(release)?;
+        }
         let cpu = Cpu {
             mpidr,
             core: as_str(first(node.facts.value(Key::Compatible))),

@@ -291,6 +291,11 @@ fn reads_spin_tables_and_failed_cpus() {
     with(change, |_, board| {
         let board = board.unwrap();
         assert_eq!(board.cpus[0].start, CpuStart::SpinTable(0xd8));
+        let table = board
+            .reserved
+            .iter()
+            .find(|it| it.by == ReservedBy::SpinTable);
+        assert_eq!(table.unwrap().range, Range::new(0, 0x1000).unwrap());
         assert!(!board.cpus[1].usable);
         let psci = board.psci.unwrap();
         assert_eq!(psci.version, PsciVersion::V0_1(Some(0x9500_0003)));

@@ -116,7 +116,7 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
     system.memory.mapped.store(mapped, Ordering::Relaxed);
     panic::done(Step::Audited);
     panic::end_letters();
-    let own = pcpus::start(tables, system, &homes);
+    let own = pcpus::start(tables, system, &inputs.board, &homes);
     panic::note(Step::Started);
     panic::set_gic_runs();
     own

@@ -5,7 +5,7 @@ use super::build::{PRIVATE_INTERRUPTS, console_priority};
 use super::inputs::Inputs;
 use super::plan::Plan;
 use super::rings::Rings;
-use super::{enter, gic, limits, refuse};
+use super::{enter, gic, limits, refuse, spin_table};
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmu::{Kind, Tables};
 use crate::arch::aarch64::switch::Features;
@@ -18,9 +18,10 @@ use crate::run::Fixed;
 use crate::run::NOBODY;
 use crate::system::{Partition, System};
 use crate::terminal::Server;
-use bulkhead::addr::PAGE_BYTES;
+use bulkhead::addr::{HostPhysAddr, PAGE_BYTES};
+use bulkhead::board::{Board, CpuStart};
 use bulkhead::config::record::VcpuRecord;
-use bulkhead::ids::{MAX_PARTITIONS, MAX_PCPUS, PartitionId, PcpuId, Priority, VcpuId};
+use bulkhead::ids::{MAX_PARTITIONS, MAX_PCPUS, Mpidr, PartitionId, PcpuId, Priority, VcpuId};
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Deadlines, Gate, Heard, Levels, MAX_SLOTS, RunQueue, Slot, levels};
 use bulkhead::smccc::arch::Mitigations;
@@ -92,10 +93,13 @@ pub fn homes(
 }
 
 /// Starts the other pCPUs, readies this one's interrupts, and returns its home.
-pub fn start(tables: &Tables, system: &System, homes: &Homes) -> Option<&'static Home> {
-    for (id, start) in &homes.others {
-        start_other(tables, system, *id, start);
-    }
+pub fn start(
+    tables: &mut Tables,
+    system: &System,
+    board: &Board<'_>,
+    homes: &Homes,
+) -> Option<&'static Home> {
+    start_others(tables, board, homes);
     let server = system.console.pcpu();
     if homes.others.iter().any(|(id, _)| *id == server) {
         await_server(system, server);
@@ -335,11 +339,37 @@ fn vcpu(
     }
 }
 
-/// Asks the firmware to start a pCPU.
-fn start_other(tables: &Tables, system: &System, id: PcpuId, start: &'static SecondaryStart) {
-    let Some(mailbox) = system.mailboxes.get(usize::from(id.0)) else {
-        return;
+/// Starts the other pCPUs, each in its way. All that wait at a spin table are registered first: some boards have one word for
+/// several.
+fn start_others(tables: &mut Tables, board: &Board<'_>, homes: &Homes) {
+    let others = || {
+        let others = homes.others.iter();
+        others.filter_map(|(id, start)| Some((id, board.cpus.get(usize::from(id.0))?, *start)))
     };
+    for (id, cpu, start) in others() {
+        if let CpuStart::SpinTable(_) = cpu.start {
+            spin_table::register(usize::from(id.0), cpu.mpidr, start);
+        }
+    }
+    let mut window = None;
+    for (_, cpu, start) in others() {
+        match cpu.start {
+            CpuStart::SpinTable(release) => {
+                if window.is_none() {
+                    window = tables.window().ok();
+                }
+                let entry = tables.image_address(spin_table::spin_table_entry as *const u8);
+                if let Some(window) = &mut window {
+                    spin_table::release(window, HostPhysAddr(release), entry);
+                }
+            }
+            CpuStart::Psci | CpuStart::Unknown => start_by_firmware(tables, cpu.mpidr, start),
+        }
+    }
+}
+
+/// Asks the firmware to start a pCPU.
+fn start_by_firmware(tables: &Tables, mpidr: Mpidr, start: &'static SecondaryStart) {
     let entry = tables.image_address(secondary_entry as *const u8);
     cpu::dsb_sy();
     // What the firmware answers counts for little: the console's server looks whether the pCPU comes.
@@ -347,11 +377,7 @@ fn start_other(tables: &Tables, system: &System, id: PcpuId, start: &'static Sec
     let _ = unsafe {
         cpu::smc(
             CPU_ON,
-            [
-                mailbox.address.mpidr().raw(),
-                entry.0,
-                core::ptr::from_ref(start) as u64,
-            ],
+            [mpidr.raw(), entry.0, core::ptr::from_ref(start) as u64],
         )
     };
 }

@@ -292,7 +292,9 @@ impl Pcpu {
         self.report(Event::Stopped {
             partition: partition.id,
         });
-        if self.system.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let last = self.system.alive.fetch_sub(1, Ordering::AcqRel) == 1;
+        // Without firmware to turn the board off it idles.
+        if last && self.system.firmware {
             self.system.console.power_off();
             self.call_console();
         }

@@ -16,6 +16,12 @@ pub fn dsb_sy() {
     unsafe { asm!("dsb sy", options(nostack, preserves_flags)) }
 }
 
+/// Wakes all CPUs that sleep by WFE, once earlier accesses have completed.
+pub fn send_event() {
+    // SAFETY: a barrier and a hint.
+    unsafe { asm!("dsb sy", "sev", options(nostack, preserves_flags)) }
+}
+
 /// Sleeps until an interrupt is pending, masked or not.
 #[inline(always)]
 pub fn wait_for_interrupt() {

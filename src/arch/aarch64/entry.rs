@@ -127,12 +127,37 @@ secondary_entry:
     msr     daifset, #0xf
     mov     x20, x0
     bl      enable_mmu
+start_other:
     mov     x0, x20
     ldr     x1, [x0]
     mov     sp, x1
     mov     x29, xzr
     mov     x30, xzr
     b       secondary_start
+
+    // A spin table brings them here with nothing in their registers: each looks for its affinity among those that are
+    // registered, in `Place`s of two words. One that is not asked for sleeps.
+    .global spin_table_entry
+spin_table_entry:
+    msr     daifset, #0xf
+    mrs     x0, CurrentEL
+    cmp     x0, #8
+    b.ne    8f
+    bl      enable_mmu
+    mrs     x1, mpidr_el1
+    and     x2, x1, #0xffffff           // Aff2, Aff1, Aff0
+    and     x1, x1, #0xff << 32         // Aff3
+    orr     x1, x1, x2
+    ldr     x2, =SPIN_TABLE_STARTS
+    mov     x3, #{most_cpus}
+7:  ldp     x4, x20, [x2], #16
+    cmp     x4, x1
+    ccmp    x20, #0, #4, eq             // registered, not just zero
+    b.ne    start_other
+    subs    x3, x3, #1
+    b.ne    7b
+8:  wfe
+    b       8b
 
     // Turns the MMU on and returns at the linked address. Uses x0 to x4.
 enable_mmu:
@@ -259,4 +284,5 @@ boot_root_table: .space 4096
     uart_kind = const offset_of!(Header, uart_kind),
     uart_out = const offset_of!(Header, uart_out),
     spare_tables = const super::mmu::SPARE_TABLES,
+    most_cpus = const bulkhead::ids::MAX_PCPUS,
 );

@@ -129,6 +129,7 @@ impl Show for Violation<'_> {
                     ReservedBy::Block => out.bytes(b"(/memreserve/ of the device tree)"),
                     ReservedBy::Node(name) => put(out, "(/reserved-memory/{})", &[&name]),
                     ReservedBy::Tree => out.bytes(b"(the device tree itself)"),
+                    ReservedBy::SpinTable => out.bytes(b"(a spin table)"),
                 }
             }
             Self::OverlapsOther {

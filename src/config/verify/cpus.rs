@@ -61,7 +61,8 @@ pub(super) fn find<'a>(
     };
     let starts = match cpu.start {
         CpuStart::Psci => board.psci.is_some_and(|psci| psci.conduit == Conduit::Smc),
-        CpuStart::SpinTable(_) | CpuStart::Unknown => false,
+        CpuStart::SpinTable(release) => release.is_multiple_of(8),
+        CpuStart::Unknown => false,
     };
     let boots = actual.boot_cpu == Some(cpu.mpidr);
     if !cpu.usable || !(starts || boots) {

@@ -277,7 +277,7 @@ impl Show for Mismatch<'_> {
                 mpidr,
             } => put(
                 out,
-                "{} wants pCPU {} (MPIDR {}), which failed or cannot be started by PSCI (SMC)",
+                "{} wants pCPU {} (MPIDR {}), which failed or cannot be started by PSCI (SMC) or a spin table",
                 &[client, &pcpu.0, mpidr],
             ),
             _ => self.fmt_device(out),

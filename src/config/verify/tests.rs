@@ -94,8 +94,9 @@ fn the_console_is_served_where_the_board_has_the_named_cpu() {
     let wanted = ["the console wants the CPU with MPIDR 0x100, this board has none"];
     assert_eq!(mismatches(by_affinity(0x100), |_| {}), wanted);
     let failed = |tree: &mut samples::Sample| tree.set("/cpus/cpu@1", "status", &text(&["fail"]));
-    let wanted =
-        ["the console wants pCPU 1 (MPIDR 0x1), which failed or cannot be started by PSCI (SMC)"];
+    let wanted = [
+        "the console wants pCPU 1 (MPIDR 0x1), which failed or cannot be started by PSCI (SMC) or a spin table",
+    ];
     assert_eq!(mismatches(by_affinity(1), failed), wanted);
 }
 
@@ -107,13 +108,22 @@ fn wants_a_way_to_start_a_pcpu_but_the_first() {
         sample.vcpus[1].mpidr = 1;
         sample.partitions[0].vcpus.count = 2;
     };
-    let wanted =
-        ["linux: vCPU 1 wants pCPU 1 (MPIDR 0x1), which failed or cannot be started by PSCI (SMC)"];
+    let wanted = [
+        "linux: vCPU 1 wants pCPU 1 (MPIDR 0x1), which failed or cannot be started by PSCI (SMC) or a spin table",
+    ];
     let by_hvc = |tree: &mut samples::Sample| tree.set("/psci", "method", &text(&["hvc"]));
     assert_eq!(mismatches(change, by_hvc), wanted);
     let failed = |tree: &mut samples::Sample| tree.set("/cpus/cpu@1", "status", &text(&["fail"]));
     assert_eq!(mismatches(change, failed), wanted);
     assert_eq!(mismatches(change, |_| {}), [""; 0]);
+    let waits_at = |release| {
+        move |tree: &mut samples::Sample| {
+            tree.set("/cpus/cpu@1", "enable-method", &text(&["spin-table"]));
+            tree.set("/cpus/cpu@1", "cpu-release-addr", &cells(&[0, release]));
+        }
+    };
+    assert_eq!(mismatches(change, waits_at(0xd8)), [""; 0]);
+    assert_eq!(mismatches(change, waits_at(0xdc)), wanted);
 }
 
 #[test]
