@@ -35,7 +35,7 @@ pub fn of(built: &Built) -> Outcome<Medium> {
     let image = read(&built.image)?;
     Ok(match built.selection.platform.medium {
         BootMedium::UBoot => u_boot(image),
-        BootMedium::RaspberryPi => raspberry_pi(image),
+        BootMedium::RaspberryPi => raspberry_pi(image, built.system.image_address()),
     })
 }
 
@@ -74,9 +74,12 @@ fn u_boot(image: Vec<u8>) -> Medium {
     }
 }
 
-/// For the Raspberry Pi's firmware, which wants files of its own beside these.
-fn raspberry_pi(image: Vec<u8>) -> Medium {
-    let config = format!("arm_64bit=1\nkernel={KERNEL8}\nenable_uart=1\nenable_gic=1\n");
+/// For the Raspberry Pi's firmware, which wants files of its own beside these, and is told where the image goes: it would
+/// put it where no 2 MiB boundary is.
+fn raspberry_pi(image: Vec<u8>, address: u64) -> Medium {
+    let config = format!(
+        "arm_64bit=1\nkernel={KERNEL8}\nkernel_address={address:#x}\nenable_uart=1\nenable_gic=1\n"
+    );
     let steps = [
         "The Raspberry Pi's firmware (start4.elf, fixup4.dat, bcm2711-rpi-4-b.dtb) has to lie on the card too: copy".to_owned(),
         format!("these files over those of a card that boots the board, or add the firmware to {CARD}."),
