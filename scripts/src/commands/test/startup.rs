@@ -8,6 +8,7 @@ mod boards;
 mod crash;
 mod deaf;
 mod letters;
+mod other_uart;
 mod own_map;
 mod patient;
 mod payloads;
@@ -85,6 +86,11 @@ pub fn all() -> Vec<Case> {
             "start-letters",
             "each step of start-up sends its letter, from the first instruction on",
             letters::shown,
+        ),
+        case(
+            "start-other-uart",
+            "a board with two UARTs talks over the one that its tree names",
+            other_uart::talks,
         ),
         case(
             "start-missing-cpu",
