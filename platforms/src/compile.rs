@@ -18,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
 use crate::fit::fit;
 use crate::image::Store;
 use crate::manager;
+use crate::node;
 use crate::payload::{self, Globals};
 use crate::place::{Fixed, Map, place_all};
 use crate::plan::{Channel, Pcpu, Plan};
@@ -25,7 +26,7 @@ use crate::platform::Platform;
 use crate::report;
 use crate::resolve::resolve;
 use crate::rule::Rule;
-use crate::table::Table;
+use crate::table::{Table, Tree};
 
 /// First INTID behind the shared peripheral interrupts: the tree does not tell how many of them the board has.
 const SPI_END: u32 = 1020;
@@ -320,7 +321,10 @@ fn plan(
             .iter()
             .map(|vcpu| board.core(vcpu.pcpu))
             .collect();
-        fit(plan, partition, &cpus, &board.nodes, store, out);
+        if partition.tree.value == Tree::Generated {
+            node::copy_all(plan, &board.nodes, out);
+        }
+        fit(plan, partition, &cpus, store, out);
     }
     (plans, pcpus, channels)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bulkhead::addr::{PAGE_BYTES, Range};
 use dtoolkit::fdt::Fdt;
-use dtoolkit::model::DeviceTree;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
 use crate::image::{Loaded, Store, behind};
@@ -15,12 +14,11 @@ use crate::table::{Image, Partition, Tree};
 use crate::tree::{self, Words};
 use crate::units::{show_size, suggest_size};
 
-/// Puts the image of a partition into its plan: `cpus` are the vCPUs' `compatible` texts, `board` the board's tree.
+/// Puts the image of a partition into its plan: `cpus` are the vCPUs' `compatible` texts.
 pub fn fit(
     plan: &mut Plan,
     partition: &Partition,
     cpus: &[String],
-    board: &DeviceTree,
     store: &mut Store<'_>,
     out: &mut Diagnostics,
 ) {
@@ -45,7 +43,7 @@ pub fn fit(
         Tree::File { file, at } => add_tree_file(plan, file, at, store, out),
         Tree::Generated => {
             let cmdline = cmdline.as_deref();
-            let generated = tree::generate(plan, cpus, board, Words { cmdline, initrd });
+            let generated = tree::generate(plan, cpus, Words { cmdline, initrd });
             add_generated(plan, &main, generated, &partition.tree.span, out);
         }
     }

@@ -210,6 +210,7 @@ pub static DEVICE: Group = Group {
         key("path", "path = \"/pl031@9010000\""),
         key("gpa", "gpa = 0x0901_0000"),
         key("dma", "dma = \"none\""),
+        key("clocks", "clocks = [200_000_000]"),
         key("reg", "reg = [[0x0901_0000, 0x1000]]"),
         key("intid", "intid = [34]"),
         key("compatible", "compatible = \"arm,pl031\""),

@@ -21,6 +21,7 @@ mod image;
 mod keys;
 mod manager;
 mod nearest;
+mod node;
 mod payload;
 mod place;
 mod plan;

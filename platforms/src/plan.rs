@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::record::{access, gic, system_flags};
+use dtoolkit::model::DeviceTreeNode;
 
-use crate::reader::Span;
+use crate::reader::{At, Span};
 use crate::table::{OnFault, Watchdog};
 
 /// A partition as it will be.
@@ -25,6 +26,8 @@ pub struct Plan {
     pub console: Option<Console>,
     /// Its devices.
     pub devices: Vec<Device>,
+    /// What its tree has of them.
+    pub nodes: Nodes,
     /// Its sides of channels.
     pub channels: Vec<Side>,
     /// What is loaded into its memory.
@@ -230,8 +233,25 @@ pub struct Device {
     pub interrupts: Vec<Interrupt>,
     /// Whether it reaches memory by the board's addresses, and where that is said.
     pub dma_identity: Option<Span>,
+    /// The rates of its clocks in Hz, where the table says them.
+    pub clocks: Option<At<Vec<u32>>>,
+    /// The clocks that its node has in place of the board's, in words.
+    pub fixed: Vec<String>,
+    /// What its node lacks, for the guest does not have what it refers to: names of properties and nodes.
+    pub left_out: Vec<String>,
     /// Where the table says so.
     pub span: Span,
+}
+
+/// What a guest's tree has of passed-through devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    /// Nodes below the root.
+    pub nodes: Vec<DeviceTreeNode>,
+    /// Aliases of the board for them: the alias, and a path in the guest's tree.
+    pub aliases: Vec<(String, String)>,
+    /// Labels of the board's source, where its tree has them: the label, and a path in the guest's tree.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Device {

@@ -12,7 +12,7 @@ use crate::board::HostBoard;
 use crate::check::space::seen;
 use crate::payload::Globals;
 use crate::place::Map;
-use crate::plan::{Channel, Plan};
+use crate::plan::{Channel, Device, Plan};
 use crate::units::{round_size, show_size, show_time};
 
 pub use json::json;
@@ -73,6 +73,10 @@ pub fn text(subject: &Subject<'_>) -> String {
     let fates: Vec<Row> = subject.plans.iter().flat_map(fate_rows).collect();
     if !fates.is_empty() {
         section("Watchdogs and managers", fates, &mut out);
+    }
+    let devices: Vec<Row> = subject.plans.iter().flat_map(device_rows).collect();
+    if !devices.is_empty() {
+        section("Devices that are passed through", devices, &mut out);
     }
     for plan in subject.plans {
         let title = format!("Partition `{}` sees", plan.name);
@@ -319,6 +323,26 @@ fn fate_rows(plan: &Plan) -> Vec<Row> {
         remark,
     })
     .collect()
+}
+
+/// Says what a guest gets and does not get with each device.
+fn device_rows(plan: &Plan) -> Vec<Row> {
+    let row = |device: &Device| {
+        let clocks =
+            (!device.fixed.is_empty()).then(|| format!("clocks {}", device.fixed.join(", ")));
+        let lacks = (!device.left_out.is_empty())
+            .then(|| format!("without {}", device.left_out.join(", ")));
+        Row {
+            place: device.label(),
+            what: plan.name.clone(),
+            remark: [clocks, lacks]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
+        }
+    };
+    plan.devices.iter().map(row).collect()
 }
 
 /// Writes a range with addresses of at least eight digits.

@@ -9,7 +9,7 @@ use crate::board::{Found, HostBoard, is_memory};
 use crate::check::devices::may_pass;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::nearest::suggestion;
-use crate::plan::{Console, Device, Interrupt, Layout, Plan, Region, Vcpu, Window};
+use crate::plan::{Console, Device, Interrupt, Layout, Nodes, Plan, Region, Vcpu, Window};
 use crate::reader::Span;
 use crate::rule::Rule;
 use crate::table::{self, CpuName, DeviceSource, Partition, Place};
@@ -49,6 +49,7 @@ pub fn resolve(
         vcpus: vcpus(partition, board, emulated, out),
         console: partition.console.as_ref().map(|c| console(c, layout)),
         devices: devices.filter_map(|d| device(d, board, out)).collect(),
+        nodes: Nodes::default(),
         channels: Vec::new(),
         loads: Vec::new(),
         entry: 0,
@@ -219,6 +220,9 @@ fn device(device: &table::Device, board: &HostBoard<'_>, out: &mut Diagnostics) 
         windows: windows(device, &registers, out)?,
         interrupts: Vec::new(),
         dma_identity: device.dma_identity.clone(),
+        clocks: device.clocks.clone(),
+        fixed: Vec::new(),
+        left_out: Vec::new(),
         span: device.span.clone(),
     };
     if !may_pass(&resolved, board, out) {

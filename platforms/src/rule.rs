@@ -214,6 +214,8 @@ rules! {
     InterruptClash = Error "interrupt-clash",
     /// A device that reaches memory by the board's addresses has a guest whose addresses are the same.
     DmaNeedsIdentity = Error "dma-needs-identity",
+    /// The clocks of a passed-through device have known rates, or the table says them.
+    DeviceClocks = Error "device-clocks",
     /// Nothing else is left that EL2 would refuse at start-up on this board.
     RefusedAtStart = Error "refused-at-start",
     /// A device that reaches memory unchecked can reach all of it.

@@ -257,6 +257,8 @@ pub struct Device {
     pub gpa: Option<At<u64>>,
     /// Whether it reaches memory by the board's addresses, and where that is said.
     pub dma_identity: Option<Span>,
+    /// The rates of its clocks in Hz.
+    pub clocks: Option<At<Vec<u32>>>,
     /// Where the table says so.
     pub span: Span,
 }

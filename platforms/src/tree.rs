@@ -1,21 +1,23 @@
 //! Guest device trees: what QEMU's `virt` machine would show, as far as it is there, and nothing else.
 
 mod channel;
-mod device;
 mod encode;
 mod manager;
 
 use bulkhead::config::record::access;
 use bulkhead::ids::{Mpidr, VcpuId};
+use dtoolkit::Node;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use self::encode::Encode;
 use crate::plan::{Plan, UART_BYTES};
 
 /// Handle of the interrupt controller's node.
-const GIC_HANDLE: u32 = 1;
-/// Handle of the UART's clock node; clocks of passed-through devices follow.
+pub const GIC_HANDLE: u32 = 1;
+/// Handle of the UART's clock node.
 const CLOCK_HANDLE: u32 = 2;
+/// First handle of what comes with passed-through devices.
+pub const FIRST_FREE_HANDLE: u32 = 3;
 /// Rate of the UART's clock: that of QEMU's `virt`.
 const UART_HZ: u32 = 24_000_000;
 /// Bytes of `rng-seed`: Linux takes 64 at most for its pool.
@@ -56,8 +58,8 @@ pub struct Generated {
     pub seeds: Vec<(u64, u64)>,
 }
 
-/// Generates the tree of a partition. `cpus` has a `compatible` text for each vCPU; `board` is the board's tree.
-pub fn generate(plan: &Plan, cpus: &[String], board: &DeviceTree, words: Words<'_>) -> Generated {
+/// Generates the tree of a partition. `cpus` has a `compatible` text for each vCPU.
+pub fn generate(plan: &Plan, cpus: &[String], words: Words<'_>) -> Generated {
     let mut tree = DeviceTree::new();
     let root = &mut tree.root;
     put(root, "compatible", "linux,dummy-virt");
@@ -79,7 +81,7 @@ pub fn generate(plan: &Plan, cpus: &[String], board: &DeviceTree, words: Words<'
         root.add_child(clock(CLOCK_HANDLE, "apb-pclk", UART_HZ));
         root.add_child(uart(&name, console.gpa, console.intid));
     }
-    device::add_all(root, &mut aliases, plan, board);
+    add_devices(root, &mut aliases, plan);
     channel::add_all(root, plan);
     manager::add(root, plan);
     root.add_child(aliases);
@@ -87,29 +89,41 @@ pub fn generate(plan: &Plan, cpus: &[String], board: &DeviceTree, words: Words<'
     flatten(&tree)
 }
 
+/// Adds what comes with passed-through devices, and the aliases that the board has for them.
+fn add_devices(root: &mut DeviceTreeNode, aliases: &mut DeviceTreeNode, plan: &Plan) {
+    for node in &plan.nodes.nodes {
+        root.add_child(node.clone());
+    }
+    for (alias, place) in &plan.nodes.aliases {
+        if aliases.property(alias).is_none() {
+            put(aliases, alias, place.as_str());
+        }
+    }
+}
+
 /// Makes an empty node.
-fn node(name: impl Into<String>) -> DeviceTreeNode {
+pub fn node(name: impl Into<String>) -> DeviceTreeNode {
     DeviceTreeNode::new_unchecked(name.into())
 }
 
 /// Adds a property.
-fn put(node: &mut DeviceTreeNode, name: &str, value: impl Encode) {
+pub fn put(node: &mut DeviceTreeNode, name: &str, value: impl Encode) {
     node.add_property(DeviceTreeProperty::new_unchecked(name, value.encode()));
 }
 
 /// Adds a property without a value.
-fn mark(node: &mut DeviceTreeNode, name: &str) {
+pub fn mark(node: &mut DeviceTreeNode, name: &str) {
     put(node, name, Vec::<u8>::new());
 }
 
 /// Splits 64-bit numbers into cells, the high half first.
-fn cells(numbers: &[u64]) -> Vec<u32> {
+pub fn cells(numbers: &[u64]) -> Vec<u32> {
     let halves = numbers.iter().map(|n| [(n >> 32) as u32, *n as u32]);
     halves.flatten().collect()
 }
 
 /// Writes an interrupt specifier of three cells.
-fn specifier(intid: u32, edge: bool) -> [u32; 3] {
+pub fn specifier(intid: u32, edge: bool) -> [u32; 3] {
     let flags = if edge { RISING } else { HIGH };
     [SPI, intid.saturating_sub(FIRST_SPI), flags]
 }

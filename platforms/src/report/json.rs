@@ -128,6 +128,8 @@ fn device(device: &Device) -> Value {
         "path": device.path,
         "windows": windows.collect::<Vec<_>>(),
         "interrupts": interrupts.collect::<Vec<_>>(),
+        "clocks": device.fixed,
+        "left_out": device.left_out,
     })
 }
 

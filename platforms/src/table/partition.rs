@@ -121,6 +121,7 @@ fn device(value: Value<'_>, out: &mut Diagnostics) -> Option<Device> {
             source: DeviceSource::Path(path.clone().into_owned()),
             gpa: None,
             dma_identity: None,
+            clocks: None,
             span: value.span(),
         });
     }
@@ -142,12 +143,26 @@ fn device(value: Value<'_>, out: &mut Diagnostics) -> Option<Device> {
         .filter(|dma| dma.value == Some(true))
         .map(|dma| dma.span);
     let gpa = keys.address("gpa", out);
+    let clocks = clocks(&keys, out);
     Some(Device {
         source: source(&keys, out)?,
         gpa,
         dma_identity,
+        clocks,
         span: value.span(),
     })
+}
+
+/// Reads the rates of a device's clocks.
+fn clocks(keys: &Keys<'_>, out: &mut Diagnostics) -> Option<At<Vec<u32>>> {
+    let rates = keys.list("clocks", out)?;
+    let example = keys.example("clocks");
+    let rates = rates.into_iter().filter_map(|value| {
+        let hz = reader::number(value, "clocks", 1..1 << 32, example, out)?;
+        Some(hz.value as u32)
+    });
+    let rates = rates.collect();
+    Some(At::new(rates, keys.get("clocks")?.span()))
 }
 
 /// Reads which device is meant.

@@ -38,6 +38,14 @@ const GIC: u32 = 0x8003;
 const GPIO: u32 = 0x8005;
 /// Handle of the clock.
 const CLOCK: u32 = 0x8000;
+/// Handle of a controller of clocks and resets.
+const CONTROLLER: u32 = 0x8010;
+/// Handle of a clock that follows the first one.
+const DOUBLE: u32 = 0x8011;
+/// Handle of a regulator.
+const SUPPLY: u32 = 0x8012;
+/// Handle of a part of the disk.
+const PART: u32 = 0x8013;
 
 /// Makes a node.
 fn node(name: &str, properties: &[(&str, Vec<u8>)]) -> DeviceTreeNode {
@@ -161,6 +169,7 @@ fn add_devices(root: &mut DeviceTreeNode) {
     for (name, value) in [
         ("interrupt-controller", vec![]),
         ("#interrupt-cells", cells(&[2])),
+        ("#gpio-cells", cells(&[2])),
         ("phandle", cells(&[GPIO])),
     ] {
         let property = DeviceTreeProperty::new(name, value.as_slice());
@@ -211,6 +220,106 @@ fn add_odd_devices(root: &mut DeviceTreeNode) {
     root.add_child(off);
 }
 
+/// Adds a disk with what such a device depends on: a controller of its clocks and resets, a supply, a part of its own, and
+/// a bus with another device on it.
+fn add_disk(root: &mut DeviceTreeNode) {
+    let made = |mut node: DeviceTreeNode, properties: &[(&str, Vec<u8>)]| {
+        for (name, value) in properties {
+            let property = DeviceTreeProperty::new(*name, value.as_slice());
+            node.add_property(property.expect("a property's name"));
+        }
+        node
+    };
+    let controller = device(
+        "controller@b005000",
+        &["test,controller"],
+        0x0b00_5000,
+        0x1000,
+        None,
+    );
+    root.add_child(made(
+        controller,
+        &[
+            ("#clock-cells", cells(&[1])),
+            ("#reset-cells", cells(&[1])),
+            ("phandle", cells(&[CONTROLLER])),
+        ],
+    ));
+    let double = [
+        ("compatible", texts(&["fixed-factor-clock"])),
+        ("#clock-cells", cells(&[0])),
+        ("clocks", cells(&[CLOCK])),
+        ("clock-mult", cells(&[2])),
+        ("clock-div", cells(&[3])),
+        ("phandle", cells(&[DOUBLE])),
+    ];
+    root.add_child(node("double", &double));
+    let supply = [
+        ("compatible", texts(&["regulator-fixed"])),
+        ("regulator-name", texts(&["vmmc"])),
+        ("regulator-min-microvolt", cells(&[3_300_000])),
+        ("regulator-max-microvolt", cells(&[3_300_000])),
+        ("gpio", cells(&[GPIO, 3, 0])),
+        ("phandle", cells(&[SUPPLY])),
+    ];
+    root.add_child(node("supply", &supply));
+    let disk = device(
+        "disk@b006000",
+        &["test,disk"],
+        0x0b00_6000,
+        0x1000,
+        Some([0, 70, 4]),
+    );
+    let mut disk = made(
+        disk,
+        &[
+            ("clocks", cells(&[CONTROLLER, 3, DOUBLE])),
+            ("clock-names", texts(&["core", "bus"])),
+            ("interrupt-names", texts(&["done"])),
+            ("resets", cells(&[CONTROLLER, 1])),
+            ("reset-names", texts(&["whole"])),
+            ("vmmc-supply", cells(&[SUPPLY])),
+            ("cd-gpios", cells(&[GPIO, 5, 1])),
+            ("part-handle", cells(&[7])),
+            ("phy-handle", cells(&[PART])),
+            ("bus-width", cells(&[4])),
+            ("#address-cells", cells(&[1])),
+            ("#size-cells", cells(&[0])),
+        ],
+    );
+    let part = [("reg", cells(&[12])), ("phandle", cells(&[PART]))];
+    disk.add_child(node("part@c", &part));
+    let off = [("reg", cells(&[13])), ("status", texts(&["disabled"]))];
+    disk.add_child(node("part@d", &off));
+    root.add_child(disk);
+    let wrapper = device(
+        "wrapper@b007000",
+        &["test,wrapper"],
+        0x0b00_7000,
+        0x1000,
+        None,
+    );
+    let ranges = cells(&[0, 0, 0x0b00_8000, 0x2000]);
+    let mut wrapper = made(
+        wrapper,
+        &[
+            ("#address-cells", cells(&[1])),
+            ("#size-cells", cells(&[1])),
+            ("ranges", ranges),
+            ("dma-coherent", vec![]),
+        ],
+    );
+    for (name, start, line) in [("core@0", 0, 71), ("core@1000", 0x1000, 72)] {
+        let core = [
+            ("compatible", texts(&["test,core"])),
+            ("reg", cells(&[start, 0x1000])),
+            ("interrupts", cells(&[0, line, 4])),
+        ];
+        wrapper.add_child(node(name, &core));
+    }
+    root.add_child(wrapper);
+}
+
 /// Flattens the tree of a board.
 pub fn tree(board: &Board) -> Vec<u8> {
     let mut tree = DeviceTree::new();
@@ -241,6 +350,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
     root.add_child(node("memory@40000000", &memory));
     add_devices(root);
     add_odd_devices(root);
+    add_disk(root);
     if board.gic {
         root.add_child(gic());
     }

@@ -3,6 +3,7 @@
 mod bad;
 mod board;
 mod images;
+mod nodes;
 mod random;
 mod shipped;
 mod system;

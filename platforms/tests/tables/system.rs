@@ -17,7 +17,7 @@ use crate::{Bench, images, qemu_virt};
 const HEAD: &str = "[system]\nversion = 1\nplatform = \"qemu-virt\"\n";
 
 /// Compiles a table that has to be good.
-fn good(name: &str, text: &str) -> System {
+pub fn good(name: &str, text: &str) -> System {
     let mut bench = Bench::new(name);
     let table = bench.put("table.toml", format!("{HEAD}{text}").as_bytes());
     match bench.compile(&table, &qemu_virt(), &Board::default()) {
@@ -27,7 +27,7 @@ fn good(name: &str, text: &str) -> System {
 }
 
 /// Reads the payload of a system, and calls `then` with it and the payload's bytes.
-fn read<T>(system: &System, then: impl FnOnce(&Payload<'_>, &[u8]) -> T) -> T {
+pub fn read<T>(system: &System, then: impl FnOnce(&Payload<'_>, &[u8]) -> T) -> T {
     let words = aligned(system.payload());
     let payload = Payload::new(words.as_bytes()).expect("a payload that EL2 accepts");
     then(&payload, system.payload())
@@ -40,7 +40,7 @@ fn bytes<'a>(segment: &SegmentRecord, payload: &'a [u8]) -> &'a [u8] {
 }
 
 /// Returns the device tree of a partition.
-fn tree(payload: &Payload<'_>, of: &PartitionRecord, all: &[u8]) -> DeviceTree {
+pub fn tree(payload: &Payload<'_>, of: &PartitionRecord, all: &[u8]) -> DeviceTree {
     let segments = payload.segments(of);
     let tree = segments.iter().find(|segment| segment.gpa == of.dtb);
     let tree = Fdt::new(bytes(tree.expect("a tree"), all)).expect("a tree that can be read");
@@ -48,7 +48,7 @@ fn tree(payload: &Payload<'_>, of: &PartitionRecord, all: &[u8]) -> DeviceTree {
 }
 
 /// Returns a property's cells.
-fn cells(node: &DeviceTreeNode, name: &str) -> Vec<u32> {
+pub fn cells(node: &DeviceTreeNode, name: &str) -> Vec<u32> {
     let property = node.property(name).unwrap_or_else(|| panic!("no {name}"));
     let (words, rest) = property.value().as_chunks::<4>();
     assert!(rest.is_empty(), "{name} is not made of cells");
@@ -56,7 +56,7 @@ fn cells(node: &DeviceTreeNode, name: &str) -> Vec<u32> {
 }
 
 /// Returns a property's texts.
-fn texts(node: &DeviceTreeNode, name: &str) -> Vec<String> {
+pub fn texts(node: &DeviceTreeNode, name: &str) -> Vec<String> {
     let property = node.property(name).unwrap_or_else(|| panic!("no {name}"));
     let text = String::from_utf8(property.value().to_vec()).expect("a text");
     text.trim_end_matches('\0')
