@@ -11,6 +11,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
 use crate::nearest::nearest;
+use crate::node::index::Index;
 use crate::plan::Layout;
 use crate::table::CpuName;
 
@@ -58,6 +59,11 @@ impl<'a> HostBoard<'a> {
         })
     }
 
+    /// Returns the nodes by path and by handle.
+    pub fn index(&self) -> Index<'_> {
+        Index::new(&self.nodes)
+    }
+
     /// Returns the bytes of the tree that are in use.
     pub fn tree_bytes(&self) -> u64 {
         self.tree.used_bytes() as u64
@@ -88,8 +94,29 @@ impl<'a> HostBoard<'a> {
         }
     }
 
-    /// Returns the full path that an alias stands for; a full path stands for itself.
+    /// Returns the full path that a path or an alias stands for: a part without a unit address stands for the first node of
+    /// that name.
     pub fn full_path(&self, path: &str) -> String {
+        let path = self.unaliased(path);
+        let mut full = String::new();
+        let mut node = &self.nodes.root;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let same = |child: &&DeviceTreeNode| {
+                let stem = child.name().split('@').next();
+                child.name() == part || stem == Some(part)
+            };
+            let Some(child) = node.children().find(same) else {
+                return path;
+            };
+            full.push('/');
+            full.push_str(child.name());
+            node = child;
+        }
+        full
+    }
+
+    /// Returns the path that an alias stands for.
+    fn unaliased(&self, path: &str) -> String {
         if path.starts_with('/') {
             return path.to_owned();
         }

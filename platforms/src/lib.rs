@@ -16,6 +16,7 @@ mod channel;
 mod check;
 mod compile;
 mod diagnostic;
+mod dma;
 mod fit;
 mod image;
 mod keys;

@@ -7,7 +7,7 @@
 //! * On a bus with registers (`ranges`) a child is there if the table passes it through as well.
 
 mod clock;
-mod index;
+pub mod index;
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};

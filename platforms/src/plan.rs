@@ -6,6 +6,7 @@ use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::record::{access, gic, system_flags};
 use dtoolkit::model::DeviceTreeNode;
 
+use crate::dma::{Dma, Signs};
 use crate::reader::{At, Span};
 use crate::table::{OnFault, Watchdog};
 
@@ -231,8 +232,10 @@ pub struct Device {
     pub windows: Vec<Window>,
     /// Its interrupts.
     pub interrupts: Vec<Interrupt>,
-    /// Whether it reaches memory by the board's addresses, and where that is said.
-    pub dma_identity: Option<Span>,
+    /// How it reaches memory, and where that is said.
+    pub dma: Option<At<Dma>>,
+    /// What the board's tree shows of that.
+    pub signs: Signs,
     /// The rates of its clocks in Hz, where the table says them.
     pub clocks: Option<At<Vec<u32>>>,
     /// The clocks that its node has in place of the board's, in words.

@@ -10,6 +10,7 @@ use bulkhead::sched::{Levels, levels};
 
 use crate::board::HostBoard;
 use crate::check::space::seen;
+use crate::dma::Dma;
 use crate::payload::Globals;
 use crate::place::Map;
 use crate::plan::{Channel, Device, Plan};
@@ -332,10 +333,15 @@ fn device_rows(plan: &Plan) -> Vec<Row> {
             (!device.fixed.is_empty()).then(|| format!("clocks {}", device.fixed.join(", ")));
         let lacks = (!device.left_out.is_empty())
             .then(|| format!("without {}", device.left_out.join(", ")));
+        let reaches = device
+            .dma
+            .as_ref()
+            .is_some_and(|dma| dma.value == Dma::Identity);
+        let dma = reaches.then(|| "DMA: no SMMU confines it, it reaches all memory".to_owned());
         Row {
             place: device.label(),
             what: plan.name.clone(),
-            remark: [clocks, lacks]
+            remark: [clocks, lacks, dma]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()

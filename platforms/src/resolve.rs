@@ -8,6 +8,7 @@ use bulkhead::ids::MAX_VCPUS;
 use crate::board::{Found, HostBoard, is_memory};
 use crate::check::devices::may_pass;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::dma::signs;
 use crate::nearest::suggestion;
 use crate::plan::{Console, Device, Interrupt, Layout, Nodes, Plan, Region, Vcpu, Window};
 use crate::reader::Span;
@@ -215,11 +216,12 @@ fn device(device: &table::Device, board: &HostBoard<'_>, out: &mut Diagnostics) 
         }
     };
     let mut resolved = Device {
-        path,
         compatible,
         windows: windows(device, &registers, out)?,
         interrupts: Vec::new(),
-        dma_identity: device.dma_identity.clone(),
+        signs: signs(&path, &board.index()),
+        dma: device.dma.clone(),
+        path,
         clocks: device.clocks.clone(),
         fixed: Vec::new(),
         left_out: Vec::new(),

@@ -214,6 +214,10 @@ rules! {
     InterruptClash = Error "interrupt-clash",
     /// A device that reaches memory by the board's addresses has a guest whose addresses are the same.
     DmaNeedsIdentity = Error "dma-needs-identity",
+    /// The table says how a device reaches memory that seems to do so by itself.
+    DmaNotSaid = Error "dma-not-said",
+    /// A device that reaches memory sees it at the addresses that the CPUs have for it.
+    DmaTranslated = Error "dma-translated",
     /// The clocks of a passed-through device have known rates, or the table says them.
     DeviceClocks = Error "device-clocks",
     /// Nothing else is left that EL2 would refuse at start-up on this board.

@@ -13,6 +13,7 @@ mod window;
 
 use toml::de::DeTable;
 
+use crate::dma::Dma;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::keys;
 use crate::reader::{At, Keys, Span};
@@ -255,8 +256,8 @@ pub struct Device {
     pub source: DeviceSource,
     /// Where the guest sees its first register window.
     pub gpa: Option<At<u64>>,
-    /// Whether it reaches memory by the board's addresses, and where that is said.
-    pub dma_identity: Option<Span>,
+    /// How it reaches memory, and where that is said.
+    pub dma: Option<At<Dma>>,
     /// The rates of its clocks in Hz.
     pub clocks: Option<At<Vec<u32>>>,
     /// Where the table says so.

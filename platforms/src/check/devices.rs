@@ -4,6 +4,7 @@ use bulkhead::addr::{PAGE_BYTES, Range};
 
 use crate::board::HostBoard;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::dma::Dma;
 use crate::plan::{Device, Plan, Window};
 use crate::reader::Span;
 use crate::rule::Rule;
@@ -69,36 +70,67 @@ fn is_memory(device: &Device, board: &HostBoard<'_>, out: &mut Diagnostics) -> b
     false
 }
 
-/// Refuses unchecked transfers into other places than the guest means, and warns of them otherwise.
+/// Refuses transfers into other places than the guest means, and says what those reach that are not.
 fn check_dma(plan: &Plan, device: &Device, out: &mut Diagnostics) {
-    let Some(said) = &device.dma_identity else {
+    let Some(said) = &device.dma else {
+        out_of_silence(plan, device, out);
         return;
     };
+    if said.value == Dma::Identity {
+        check_addresses(plan, device, &said.span, out);
+    } else if device.signs.reaches.is_none() {
+        return;
+    }
+    let label = device.label();
+    let title = format!("nothing confines the DMA of `{label}`: no SMMU is in use");
+    let text = match said.value {
+        Dma::Identity => "it reaches all memory, EL2's included",
+        Dma::None => "it reaches all memory if the guest lets it",
+    };
+    let found = Diagnostic::new(Rule::DmaUnprotected, title, said.span.clone(), text);
+    out.push(found.help(format!("`{}` has to be trusted as EL2 is", plan.name)));
+}
+
+/// Refuses silence about a device that seems to reach memory by itself.
+fn out_of_silence(plan: &Plan, device: &Device, out: &mut Diagnostics) {
+    let Some(why) = &device.signs.reaches else {
+        return;
+    };
+    let (label, name) = (device.label(), &plan.name);
+    let title = format!(
+        "`{label}` looks like a device that reaches memory by itself, and the table does not say how"
+    );
+    let found = Diagnostic::new(Rule::DmaNotSaid, title, device.span.clone(), why.clone());
+    let found = found.help(format!(
+        "write `{{ path = \"{label}\", dma = \"identity\" }}` and give `{name}` memory with `hpa = \"identity\"`: \
+         it reaches the board's addresses, and no SMMU confines it"
+    ));
+    out.push(found.help(format!(
+        "write `dma = \"none\"` if it reaches none, or if `{name}` is trusted not to let it"
+    )));
+}
+
+/// Refuses transfers by addresses that mean something else to the guest.
+fn check_addresses(plan: &Plan, device: &Device, said: &Span, out: &mut Diagnostics) {
+    let label = device.label();
+    if let Some(bus) = &device.signs.translated {
+        let title =
+            format!("`{label}` sees memory at other addresses than the CPUs do: not built yet");
+        let text = format!("`{bus}` has `dma-ranges`");
+        let found = Diagnostic::new(Rule::DmaTranslated, title, said.clone(), text);
+        out.push(found.help("a guest that does not let it reach memory says `dma = \"none\"`"));
+    }
     let moved = plan.regions.iter().find(|r| r.hpa != Some(r.guest.start()));
     if let Some(region) = moved {
         let title = format!(
-            "`{}` reaches memory by the board's addresses, which are not those of `{}`",
-            device.label(),
+            "`{label}` reaches memory by the board's addresses, which are not those of `{}`",
             plan.name
         );
         let found = Diagnostic::new(Rule::DmaNeedsIdentity, title, said.clone(), "said here");
-        out.push(
-            found
-                .and(region.span.clone(), "guest and host address may differ")
-                .help("give the memory `hpa = \"identity\"`"),
-        );
+        let text = "guest and host address may differ";
+        let found = found.and(region.span.clone(), text);
+        out.push(found.help("give the memory `hpa = \"identity\"`"));
     }
-    let title = format!(
-        "`{}` can reach all memory, EL2's included: nothing checks it",
-        device.label()
-    );
-    let found = Diagnostic::new(
-        Rule::DmaUnprotected,
-        title,
-        said.clone(),
-        "unchecked transfers",
-    );
-    out.push(found.help(format!("`{}` has to be trusted as EL2 is", plan.name)));
 }
 
 /// Refuses a device with two owners; returns whether it is one.

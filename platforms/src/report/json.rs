@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Subject, level_sharers, users};
 use crate::diagnostic::Diagnostics;
+use crate::dma::Dma;
 use crate::plan::{Channel, Device, Load, Plan, Region, Side};
 
 /// Writes the report.
@@ -130,6 +131,7 @@ fn device(device: &Device) -> Value {
         "interrupts": interrupts.collect::<Vec<_>>(),
         "clocks": device.fixed,
         "left_out": device.left_out,
+        "dma": device.dma.as_ref().is_some_and(|dma| dma.value == Dma::Identity),
     })
 }
 

@@ -8,6 +8,7 @@ use super::{
     Console, Device, DeviceSource, OnFault, Partition, Tree, Vcpu, Watchdog, image, memory,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::dma::Dma;
 use crate::keys;
 use crate::reader::{self, At, Keys, Value};
 use crate::rule::Rule;
@@ -120,15 +121,15 @@ fn device(value: Value<'_>, out: &mut Diagnostics) -> Option<Device> {
         return Some(Device {
             source: DeviceSource::Path(path.clone().into_owned()),
             gpa: None,
-            dma_identity: None,
+            dma: None,
             clocks: None,
             span: value.span(),
         });
     }
     let keys = Keys::open(value, &keys::DEVICE, out)?;
     let words = [
-        ("none", Some(false)),
-        ("identity", Some(true)),
+        ("none", Some(Dma::None)),
+        ("identity", Some(Dma::Identity)),
         ("smmu", None),
     ];
     let dma = keys.word("dma", &words, out);
@@ -139,15 +140,13 @@ fn device(value: Value<'_>, out: &mut Diagnostics) -> Option<Device> {
             span.clone(),
         ));
     }
-    let dma_identity = dma
-        .filter(|dma| dma.value == Some(true))
-        .map(|dma| dma.span);
+    let dma = dma.and_then(|dma| Some(At::new(dma.value?, dma.span)));
     let gpa = keys.address("gpa", out);
     let clocks = clocks(&keys, out);
     Some(Device {
         source: source(&keys, out)?,
         gpa,
-        dma_identity,
+        dma,
         clocks,
         span: value.span(),
     })

@@ -318,6 +318,28 @@ fn add_disk(root: &mut DeviceTreeNode) {
         wrapper.add_child(node(name, &core));
     }
     root.add_child(wrapper);
+    let ethernet = device(
+        "ethernet@b00c000",
+        &["test,ethernet"],
+        0x0b00_c000,
+        0x1000,
+        None,
+    );
+    let mut bus = node(
+        "bus",
+        &[
+            ("compatible", texts(&["simple-bus"])),
+            ("#address-cells", cells(&[2])),
+            ("#size-cells", cells(&[2])),
+            ("ranges", vec![]),
+            (
+                "dma-ranges",
+                cells(&[0, 0xc000_0000, 0, 0x4000_0000, 0, 0x4000_0000]),
+            ),
+        ],
+    );
+    bus.add_child(ethernet);
+    root.add_child(bus);
 }
 
 /// Flattens the tree of a board.

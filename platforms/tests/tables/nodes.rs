@@ -207,6 +207,12 @@ fn children_of_a_bus_come_by_their_own_paths() {
 }
 
 #[test]
+fn part_of_a_path_without_an_address_means_the_first_node() {
+    let tree = guest_tree(&good("short", &table("\"/pl031\"")));
+    assert_eq!(texts(at(&tree, "/aliases"), "rtc0"), ["/pl031@9010000"]);
+}
+
+#[test]
 fn child_of_a_bus_alone_stands_at_the_root() {
     let tree = guest_tree(&good("alone", &table("\"/wrapper@b007000/core@0\"")));
     let core = at(&tree, "/core@b008000");
