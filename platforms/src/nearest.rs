@@ -40,6 +40,38 @@ pub fn suggestion<'a>(
     }
 }
 
+/// Most paths that are suggested for a wrong one.
+const MOST_PATHS: usize = 4;
+
+/// Makes the sentence that follows a wrong path: the nearest ones, or all that there are when none is near. A path is near
+/// as a whole, or by its last part, for the bus above is what one forgets.
+pub fn nearest_paths<'a>(
+    path: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+    none: &str,
+) -> String {
+    let last = |path: &'a str| path.rsplit('/').next().unwrap_or(path);
+    let low = path.to_lowercase();
+    let wanted = low.rsplit('/').next().unwrap_or(&low).to_owned();
+    let score = |candidate: &'a str| {
+        let whole = distance(&low, candidate);
+        let part = distance(&wanted, last(candidate)) + 1;
+        (whole.min(part), candidate)
+    };
+    let mut near: Vec<_> = candidates.clone().into_iter().map(score).collect();
+    near.sort();
+    let best = near.first().map_or(0, |(distance, _)| *distance);
+    let enough = (wanted.chars().count() / 3).max(1).min(best + 1);
+    near.retain(|(distance, _)| *distance <= enough);
+    near.truncate(MOST_PATHS);
+    let paths: Vec<String> = near.iter().map(|(_, path)| format!("`{path}`")).collect();
+    match paths.len() {
+        0 => suggestion(path, candidates, none),
+        1 => format!("did you mean {}?", paths[0]),
+        _ => format!("the nearest are {}", paths.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +84,23 @@ mod tests {
         assert_eq!(nearest("cpu", keys), Some("pcpu"));
         assert_eq!(nearest("Memory", keys), Some("memory"));
         assert_eq!(nearest("colour", keys), None);
+    }
+
+    #[test]
+    fn lists_the_nearest_paths() {
+        let paths = [
+            "/axi/mmc@ff160000",
+            "/axi/mmc@ff170000",
+            "/axi/spi@ff0f0000",
+            "/timer",
+        ];
+        let near = |path| nearest_paths(path, paths, "none");
+        let both = "the nearest are `/axi/mmc@ff160000`, `/axi/mmc@ff170000`";
+        assert_eq!(near("/axi/mmc@ff180000"), both);
+        assert_eq!(near("/soc/mmc@ff180000"), both);
+        assert_eq!(near("/axi/mmc"), both);
+        assert_eq!(near("/spi@ff0f0000"), "did you mean `/axi/spi@ff0f0000`?");
+        assert!(near("/x").starts_with("there are `/axi/mmc@ff160000`"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::board::{Found, HostBoard, is_memory};
 use crate::check::devices::may_pass;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dma::signs;
-use crate::nearest::suggestion;
+use crate::nearest::nearest_paths;
 use crate::plan::{Console, Device, Interrupt, Layout, Nodes, Plan, Region, Vcpu, Window};
 use crate::reader::Span;
 use crate::rule::Rule;
@@ -255,7 +255,7 @@ fn look_up(
             let found = Diagnostic::new(Rule::UnknownDevice, title, span, "no such device");
             let names = board.names(path);
             let names = names.iter().map(String::as_str);
-            out.push(found.help(suggestion(path, names, "it has no devices")));
+            out.push(found.help(nearest_paths(path, names, "it has no devices")));
             return None;
         }
     };
