@@ -327,7 +327,7 @@ pub(crate) fn with_memory(dtb: &[u8], memory: &[Range]) -> Result<Vec<u8>, Strin
 
 /// Returns a tree as nodes. The library's own reader is stricter than Linux is about its own trees: property names of more
 /// than 31 characters are common.
-fn nodes_of(tree: &Tree<'_>) -> Result<DeviceTree, TreeError> {
+pub(crate) fn nodes_of(tree: &Tree<'_>) -> Result<DeviceTree, TreeError> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut walk = tree.walk();
     let mut open: Vec<DeviceTreeNode> = Vec::new();

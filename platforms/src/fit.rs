@@ -7,6 +7,7 @@ use dtoolkit::fdt::Fdt;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, shown_path};
 use crate::image::{Loaded, Store, behind};
+use crate::overlay;
 use crate::plan::{Load, Plan, Region};
 use crate::reader::{At, Span};
 use crate::rule::Rule;
@@ -41,9 +42,16 @@ pub fn fit(
     match &partition.tree.value {
         Tree::None => {}
         Tree::File { file, at } => add_tree_file(plan, file, at, store, out),
-        Tree::Generated => {
+        Tree::Generated { overlay } => {
             let cmdline = cmdline.as_deref();
-            let generated = tree::generate(plan, cpus, Words { cmdline, initrd });
+            let mut generated = tree::generate(plan, cpus, Words { cmdline, initrd });
+            let overlay = overlay
+                .as_ref()
+                .and_then(|file| overlay::read(file, store, out));
+            if let Some(overlay) = overlay {
+                overlay.apply(&mut generated, plan, out);
+            }
+            let generated = tree::flatten(&generated);
             add_generated(plan, &main, generated, &partition.tree.span, out);
         }
     }
@@ -75,7 +83,7 @@ fn fit_image(
 
 /// Refuses a RAM disk or a command line that has no way into the guest.
 fn check_tree_needed(image: &At<Image>, tree: &At<Tree>, out: &mut Diagnostics) {
-    if tree.value == Tree::Generated {
+    if matches!(tree.value, Tree::Generated { .. }) {
         return;
     }
     let (initrd, cmdline) = match &image.value {

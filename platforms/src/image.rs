@@ -108,6 +108,22 @@ impl<'a> Store<'a> {
         }
     }
 
+    /// Compiles the source of an overlay, once.
+    pub fn compiled(&mut self, file: &At<PathBuf>, out: &mut Diagnostics) -> Found<Arc<[u8]>> {
+        // What is not there is said as for every other file.
+        self.file(file, out)?;
+        match self.images.overlay(&file.value) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(why) => {
+                let title = format!("`{}` cannot be compiled", shown_path(&file.value));
+                let found =
+                    Diagnostic::new(Rule::BadOverlay, title, file.span.clone(), "this source");
+                out.push(found.help(why));
+                None
+            }
+        }
+    }
+
     /// Returns a file of the table's folder.
     pub fn beside_table(&self, file: &At<String>) -> At<PathBuf> {
         At::new(self.folder.join(&file.value), file.span.clone())

@@ -224,7 +224,7 @@ pub static TREE: Group = Group {
         key("file", "file = \"guest.dtb\""),
         key("at", "at = 0x4800_0000"),
         key("generated", "generated = true"),
-        later("overlay", "device-tree overlays"),
+        key("overlay", "overlay = \"guest.dtbo\""),
     ],
 };
 

@@ -23,6 +23,7 @@ mod keys;
 mod manager;
 mod nearest;
 mod node;
+mod overlay;
 mod payload;
 mod place;
 mod plan;

@@ -186,6 +186,8 @@ rules! {
     NotATree = Error "not-a-tree",
     /// A command line is at most 2047 characters long, without line ends.
     BadCmdline = Error "bad-cmdline",
+    /// An overlay can be read, and changes what the generated tree has.
+    BadOverlay = Error "bad-overlay",
     /// What is handed over in the device tree has a device tree to be handed over in.
     TreeNeeded = Error "tree-needed",
     /// The board's device tree can be read and describes a board that EL2 can run on.

@@ -13,8 +13,8 @@ mod window;
 
 use toml::de::DeTable;
 
-use crate::dma::Dma;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::dma::Dma;
 use crate::keys;
 use crate::reader::{At, Keys, Span};
 use crate::rule::Rule;
@@ -284,7 +284,10 @@ pub enum DeviceSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tree {
     /// Made from the table.
-    Generated,
+    Generated {
+        /// A file with what to change in it: flattened, or source.
+        overlay: Option<At<String>>,
+    },
     /// None: x0 is 0.
     None,
     /// A file, at a guest address.

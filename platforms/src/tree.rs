@@ -49,7 +49,7 @@ pub struct Words<'a> {
     pub initrd: Option<(u64, u64)>,
 }
 
-/// A generated tree.
+/// A generated tree, flattened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
     /// The flattened tree.
@@ -59,7 +59,7 @@ pub struct Generated {
 }
 
 /// Generates the tree of a partition. `cpus` has a `compatible` text for each vCPU.
-pub fn generate(plan: &Plan, cpus: &[String], words: Words<'_>) -> Generated {
+pub fn generate(plan: &Plan, cpus: &[String], words: Words<'_>) -> DeviceTree {
     let mut tree = DeviceTree::new();
     let root = &mut tree.root;
     put(root, "compatible", "linux,dummy-virt");
@@ -86,7 +86,7 @@ pub fn generate(plan: &Plan, cpus: &[String], words: Words<'_>) -> Generated {
     manager::add(root, plan);
     root.add_child(aliases);
     root.add_child(chosen);
-    flatten(&tree)
+    tree
 }
 
 /// Adds what comes with passed-through devices, and the aliases that the board has for them.
@@ -254,7 +254,7 @@ fn uart(name: &str, gpa: u64, intid: u32) -> DeviceTreeNode {
 }
 
 /// Flattens the tree, finds the seeds' places and clears them.
-fn flatten(tree: &DeviceTree) -> Generated {
+pub fn flatten(tree: &DeviceTree) -> Generated {
     let mut bytes = tree.to_dtb();
     let mut seeds = Vec::new();
     for fill in [

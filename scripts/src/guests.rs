@@ -2,26 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use bulkhead_platforms::{Images, RecipeImage};
 
+use crate::args::Consent;
 use crate::recipe::{self, Sources};
+use crate::setup::{DTC, ensure};
 use crate::workspace::{GUEST_TARGET, bare_metal_build, root, target};
 
 /// Builds and fetches guest images, each once.
 #[derive(Debug, Default)]
 pub struct Workshop {
     sources: Sources,
+    consent: Consent,
     built: BTreeMap<String, PathBuf>,
 }
 
 impl Workshop {
-    /// Makes a workshop that takes what the recipes need from `sources`.
-    pub fn new(sources: Sources) -> Self {
+    /// Makes a workshop that takes what the recipes need from `sources`, and installs what it lacks with `consent`.
+    pub fn new(sources: Sources, consent: Consent) -> Self {
         Self {
             sources,
+            consent,
             built: BTreeMap::new(),
         }
     }
@@ -51,6 +55,25 @@ impl Images for Workshop {
 
     fn recipe(&mut self, name: &str) -> Result<RecipeImage, String> {
         recipe::make(name, &self.sources).map_err(|failure| failure.message)
+    }
+
+    fn overlay(&mut self, source: &Path) -> Result<Vec<u8>, String> {
+        if let Err(failure) = ensure(&[DTC], self.consent) {
+            let why = failure.message;
+            return Err(format!("{why}\nor give the flattened overlay (`.dtbo`)"));
+        }
+        let output = Command::new(DTC.program)
+            .args(["-q", "-@", "-I", "dts", "-O", "dtb"])
+            .arg(source)
+            .output()
+            .map_err(|error| format!("dtc: {error}"))?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(format!(
+                "dtc says: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
+        }
     }
 
     fn guests(&self) -> Vec<String> {

@@ -156,7 +156,7 @@ fn build_around(
     let board = board(&selection, machine, target.consent)?;
     let mut dtb = device_tree(&selection, board.as_ref(), None)?;
     change(&mut dtb);
-    let mut workshop = Workshop::new(sources(target));
+    let mut workshop = Workshop::new(sources(target), target.consent);
     let bytes = hypervisor.bytes.len() as u64;
     let system = compiled(&selection, &dtb, bytes, &mut workshop, target)?;
     let image = own(&[&selection.platform.name, &format!("{}.img", selection.name)]);
@@ -205,7 +205,7 @@ pub fn check_selected(
     let built =
         read(&hypervisor_path(&workspace::target())).and_then(|elf| Hypervisor::from_elf(&elf));
     let bytes = built.map_or(UNBUILT_HYPERVISOR_BYTES, |built| built.bytes.len() as u64);
-    let mut workshop = Workshop::new(sources(target));
+    let mut workshop = Workshop::new(sources(target), target.consent);
     compiled(selection, &dtb, bytes, &mut workshop, target)
 }
 

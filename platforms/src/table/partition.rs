@@ -235,7 +235,7 @@ fn window(value: Value<'_>, out: &mut Diagnostics) -> Option<(u64, u64)> {
 
 /// Reads `dtb`.
 fn tree(keys: &Keys<'_>, name: &At<String>, out: &mut Diagnostics) -> At<Tree> {
-    let generated = |span| At::new(Tree::Generated, span);
+    let generated = |span| At::new(Tree::Generated { overlay: None }, span);
     let Some(value) = keys.get("dtb") else {
         return generated(name.span.clone());
     };
@@ -249,13 +249,24 @@ fn tree(keys: &Keys<'_>, name: &At<String>, out: &mut Diagnostics) -> At<Tree> {
     let Some(keys) = Keys::open(value, &keys::TREE, out) else {
         return generated(value.span());
     };
-    if keys.get("file").is_none() && keys.get("generated").is_some() {
+    let made = ["generated", "overlay"].into_iter();
+    if keys.get("file").is_none() && made.clone().any(|key| keys.get(key).is_some()) {
         if let Some(At { value: false, span }) = keys.boolean("generated", out) {
             let title = "`generated` is true or absent";
             let found = Diagnostic::new(Rule::OutOfRange, title, span, "false");
             out.push(found.help("write `dtb = \"none\"` for no device tree"));
         }
-        return generated(value.span());
+        let overlay = keys.text("overlay", out);
+        return At::new(Tree::Generated { overlay }, value.span());
+    }
+    for key in made.filter(|key| keys.get(key).is_some()) {
+        let title = format!("`{key}` is about a generated tree, `file` names one that is finished");
+        let span = keys.key_span(key);
+        let found = Diagnostic::new(Rule::WrongType, title, span, "not with `file`");
+        let found = found.and(keys.key_span("file"), "a finished tree");
+        out.push(
+            found.help("take one of them out: what an overlay changes can be in the file itself"),
+        );
     }
     let file = keys.need_text("file", out);
     keys.require("at", out);

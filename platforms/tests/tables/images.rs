@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bulkhead_platforms::{Images, RecipeImage};
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 /// Makes an arm64 `Image` of `bytes` bytes that takes `memory` bytes.
 pub fn kernel(memory: u64, bytes: usize) -> Vec<u8> {
@@ -38,6 +39,46 @@ pub fn program(addresses: &[u64], bytes: usize, memory: u64) -> Vec<u8> {
     file
 }
 
+/// Makes an overlay that adds a node below the one at `path`, with a reference to a label and one to its own first child.
+fn overlay(path: &str, label: &str) -> Vec<u8> {
+    let node = |name: &str, properties: &[(&str, Vec<u8>)], children: Vec<DeviceTreeNode>| {
+        let mut node = DeviceTreeNode::new(name).expect("a node's name");
+        for (name, value) in properties {
+            let property = DeviceTreeProperty::new(*name, value.as_slice());
+            node.add_property(property.expect("a property's name"));
+        }
+        for child in children {
+            node.add_child(child);
+        }
+        node
+    };
+    let cell = |cell: u32| cell.to_be_bytes().to_vec();
+    let text = |text: &str| [text.as_bytes(), &[0]].concat();
+    let part = node("part", &[("phandle", cell(1))], vec![]);
+    let links = [("link", cell(0xffff_ffff)), ("part", cell(1))];
+    let added = node("added", &links, vec![part]);
+    let fragment = node(
+        "fragment@0",
+        &[("target-path", text(path))],
+        vec![node("__overlay__", &[], vec![added])],
+    );
+    let fixup = text("/fragment@0/__overlay__/added:link:0");
+    let local = node("added", &[("part", cell(0))], vec![]);
+    let local = node("__overlay__", &[], vec![local]);
+    let local = node("fragment@0", &[], vec![local]);
+    let mut tree = DeviceTree::new();
+    tree.root = node(
+        "",
+        &[],
+        vec![
+            fragment,
+            node("__fixups__", &[(label, fixup)], vec![]),
+            node("__local_fixups__", &[], vec![local]),
+        ],
+    );
+    tree.to_dtb()
+}
+
 /// Images in a folder.
 pub struct Folder {
     /// The folder.
@@ -62,6 +103,10 @@ impl Folder {
         write("full.elf", &program(&[0x4000_0000], 0x8000, 0x20_0000));
         write("data.elf", &program(&[0x8000], 0x8000, 0x8000));
         write("program.bin", &[0x44; 0x100]);
+        write("clock.dtbo", &overlay("/pl031@9010000", "rtc0"));
+        write("wrong-path.dtbo", &overlay("/pl013@9010000", "rtc0"));
+        write("wrong-label.dtbo", &overlay("/pl031@9010000", "rtc1"));
+        write("source.dts", b"/dts-v1/;");
         write(
             "text.txt",
             b"This is not an image. It is a text that is long enough to have a header of its own.",

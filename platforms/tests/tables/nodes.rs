@@ -178,7 +178,7 @@ fn interrupts_of_a_controller_that_the_guest_has_stay() {
 fn children_of_a_bus_come_by_their_own_paths() {
     let system = good(
         "bus",
-        &table("\"/wrapper@b007000\", \"/wrapper@b007000/core@1000\""),
+        &table("{ path = \"/wrapper@b007000\", dma = \"none\" }, \"/wrapper@b007000/core@1000\""),
     );
     let tree = guest_tree(&system);
     let wrapper = at(&tree, "/wrapper@b007000");
@@ -203,6 +203,51 @@ fn children_of_a_bus_come_by_their_own_paths() {
         system.report().contains("without core@0"),
         "{}",
         system.report()
+    );
+}
+
+/// Compiles a table that is refused, and returns what is said about its overlay.
+fn refused(name: &str, overlay: &str) -> String {
+    let mut bench = Bench::new(name);
+    let head = "[system]\nversion = 1\nplatform = \"qemu-virt\"\n";
+    let devices = table("\"/pl031@9010000\"");
+    let text = format!("{head}{devices}dtb = {{ overlay = \"{overlay}\" }}\n");
+    let file = bench.put("table.toml", text.as_bytes());
+    let list = bench
+        .compile(&file, &qemu_virt(), &Board::default())
+        .unwrap_err();
+    list.render(false)
+}
+
+#[test]
+fn overlay_adds_to_the_generated_tree() {
+    let text = format!(
+        "{}dtb = {{ overlay = \"clock.dtbo\" }}\n",
+        table("\"/pl031@9010000\"")
+    );
+    let tree = guest_tree(&good("overlay", &text));
+    let clock = at(&tree, "/pl031@9010000");
+    let added = at(&tree, "/pl031@9010000/added");
+    assert_eq!(cells(added, "link"), cells(clock, "phandle"));
+    let part = at(&tree, "/pl031@9010000/added/part");
+    assert_eq!(cells(added, "part"), cells(part, "phandle"));
+    by_handle(&tree, cells(part, "phandle")[0]);
+    by_handle(&tree, cells(clock, "phandle")[0]);
+    assert!(tree.find_node("/__symbols__").is_none() && tree.find_node("/fragment@0").is_none());
+    assert!(at(&tree, "/chosen").property("rng-seed").is_some());
+}
+
+#[test]
+fn overlay_for_what_is_not_there_is_refused() {
+    let shown = refused("wrong-path", "wrong-path.dtbo");
+    assert!(
+        shown.contains("changes `/pl013@9010000`") && shown.contains("`/pl031@9010000`"),
+        "{shown}"
+    );
+    let shown = refused("wrong-label", "wrong-label.dtbo");
+    assert!(
+        shown.contains("refers to `&rtc1`") && shown.contains("`&rtc0`, `&gic`"),
+        "{shown}"
     );
 }
 

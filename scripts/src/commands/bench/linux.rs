@@ -139,7 +139,7 @@ fn native(built: &Built, args: &Bench) -> Outcome<Command> {
         kernel: args.target.kernel.clone(),
         busybox: args.target.busybox.clone(),
     };
-    let recipe = Workshop::new(sources)
+    let recipe = Workshop::new(sources, args.target.consent)
         .recipe("debian-linux")
         .map_err(Failure::failed)?;
     let board = Board {
