@@ -1,10 +1,12 @@
 //! What a board boots from: files for its boot loader, and a card with them.
 
 pub mod card;
+pub mod fit;
 pub mod script;
 
 use std::path::{Path, PathBuf};
 
+use bulkhead::addr::BLOCK_2M_BYTES;
 use bulkhead_platforms::BootMedium;
 
 use crate::failure::Outcome;
@@ -13,6 +15,8 @@ use crate::workspace::{read, shown, write};
 
 /// EL2 with its payload, by the name that boot loaders are told.
 const IMAGE: &str = "bulkhead.img";
+/// The same in a flattened image tree, with its sum.
+const FIT: &str = "bulkhead.itb";
 /// The same, by the name that the Raspberry Pi's firmware looks for.
 const KERNEL8: &str = "kernel8.img";
 /// The card.
@@ -34,35 +38,43 @@ pub struct Medium {
 pub fn of(built: &Built) -> Outcome<Medium> {
     let image = read(&built.image)?;
     Ok(match built.selection.platform.medium {
-        BootMedium::UBoot => u_boot(image),
+        BootMedium::UBoot => u_boot(image, built.system.image_address()),
         BootMedium::RaspberryPi => raspberry_pi(image, built.system.image_address()),
     })
 }
 
-/// For U-Boot: a script that it finds by itself, and what the script loads.
-fn u_boot(image: Vec<u8>) -> Medium {
+/// For U-Boot: a script that it finds by itself, and what the script loads. The image is started at the address that the table
+/// was checked for; U-Boot reads it behind that, and moves it.
+fn u_boot(image: Vec<u8>, start: u64) -> Medium {
+    let behind = (start + image.len() as u64).next_multiple_of(BLOCK_2M_BYTES);
+    let from = format!("{behind:#x}");
+    // Named, because a U-Boot that looks for the best match wants a device tree in it.
+    let only = fit::CONFIGURATION;
     let text = format!(
         "echo Starting Bulkhead\n\
-         load ${{devtype}} ${{devnum}}:${{distro_bootpart}} ${{kernel_addr_r}} {IMAGE}\n\
          setenv bulkhead_tree ${{fdtcontroladdr}}\n\
          if test -e ${{devtype}} ${{devnum}}:${{distro_bootpart}} board.dtb; then\n\
          load ${{devtype}} ${{devnum}}:${{distro_bootpart}} ${{fdt_addr_r}} board.dtb\n\
          setenv bulkhead_tree ${{fdt_addr_r}}\n\
          fi\n\
-         booti ${{kernel_addr_r}} - ${{bulkhead_tree}}\n"
+         load ${{devtype}} ${{devnum}}:${{distro_bootpart}} {from} {FIT}\n\
+         bootm {from}#{only} - ${{bulkhead_tree}}\n\
+         echo Bulkhead is not started: see above\n"
     );
     let steps = [
         "U-Boot boots the card by itself: it looks for boot.scr. Stopped at its prompt, by hand:"
             .to_owned(),
-        format!("  load mmc 0:1 ${{kernel_addr_r}} {IMAGE}"),
-        "  booti ${kernel_addr_r} - ${fdtcontroladdr}".to_owned(),
+        format!("  load mmc 0:1 {from} {FIT}"),
+        format!("  bootm {from}#{only} - ${{fdtcontroladdr}}"),
         format!(
-            "Over the network: setenv serverip ADDRESS; dhcp; tftpboot ${{kernel_addr_r}} {IMAGE}; then booti as above"
+            "Over the network: setenv serverip ADDRESS; dhcp; tftpboot {from} {FIT}; then bootm as above"
         ),
+        format!("A U-Boot without FIT: {IMAGE} to ${{kernel_addr_r}}, and booti."),
         "The tree is U-Boot's own unless the card has a board.dtb.".to_owned(),
     ];
     Medium {
         files: vec![
+            (FIT.to_owned(), fit::image(&image, start)),
             (IMAGE.to_owned(), image),
             (
                 "boot.scr".to_owned(),

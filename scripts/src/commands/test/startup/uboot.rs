@@ -64,6 +64,7 @@ pub fn disk(args: &Test) -> Outcome<Found> {
     command.args(["-drive", &drive, "-device", "virtio-blk-device,drive=card"]);
     let steps = [
         ("^Starting Bulkhead", "\\c"),
+        ("sha256\\+ OK", "\\c"),
         ("linux:^LINUX UP: 2 CPUs", "\\c"),
     ]
     .map(|(when, send)| (when.to_owned(), send.to_owned()));
