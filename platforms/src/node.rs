@@ -284,6 +284,8 @@ impl<'a> Copier<'a> {
                 _ if ["reg", "status", "ranges", "dma-ranges"].contains(&name) => {}
                 Kind::Value => copy.add_property(property.clone()),
                 Kind::Made | Kind::Beside(_) => {}
+                // Those that the guest has are made as `interrupts`.
+                Kind::List("#interrupt-cells") if path == of.path && !of.interrupts.is_empty() => {}
                 Kind::Clocks => self.clocks(source, path, of, copy),
                 Kind::Foreign => self.leave_out(of, name),
                 Kind::List(_) | Kind::Cells(_) => match self.renumbered(name, value) {

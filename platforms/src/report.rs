@@ -265,6 +265,8 @@ fn interrupt_rows(subject: &Subject<'_>) -> Vec<Row> {
         }
     }
     rows.sort();
+    // Some devices have one interrupt twice.
+    rows.dedup();
     let row = |(intid, trigger, who): (u32, &str, String)| Row {
         place: intid_words(intid),
         what: trigger.to_owned(),

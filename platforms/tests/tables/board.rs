@@ -263,18 +263,13 @@ fn add_disk(root: &mut DeviceTreeNode) {
         ("phandle", cells(&[SUPPLY])),
     ];
     root.add_child(node("supply", &supply));
-    let disk = device(
-        "disk@b006000",
-        &["test,disk"],
-        0x0b00_6000,
-        0x1000,
-        Some([0, 70, 4]),
-    );
+    let disk = device("disk@b006000", &["test,disk"], 0x0b00_6000, 0x1000, None);
     let mut disk = made(
         disk,
         &[
             ("clocks", cells(&[CONTROLLER, 3, DOUBLE])),
             ("clock-names", texts(&["core", "bus"])),
+            ("interrupts-extended", cells(&[GIC, 0, 70, 4])),
             ("interrupt-names", texts(&["done"])),
             ("resets", cells(&[CONTROLLER, 1])),
             ("reset-names", texts(&["whole"])),
@@ -306,6 +301,7 @@ fn add_disk(root: &mut DeviceTreeNode) {
             ("#address-cells", cells(&[1])),
             ("#size-cells", cells(&[1])),
             ("ranges", ranges),
+            ("dma-ranges", cells(&[0, 0, 0, 0x8000_0000])),
             ("dma-coherent", vec![]),
         ],
     );

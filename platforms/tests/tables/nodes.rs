@@ -258,6 +258,25 @@ fn part_of_a_path_without_an_address_means_the_first_node() {
 }
 
 #[test]
+fn bus_that_leaves_addresses_as_they_are_is_none_to_refuse() {
+    let devices = table(r#"{ path = "/wrapper@b007000/core@0", dma = "identity" }"#);
+    let text = devices
+        .replace(
+            "{ guest = \"hello\" }",
+            "{ raw = \"program.bin\", load = 0x5000_0000 }",
+        )
+        .replace(
+            "\"2M\"",
+            "[{ gpa = 0x5000_0000, size = \"2M\", hpa = \"identity\" }]",
+        );
+    let report = good("same-addresses", &text).report();
+    assert!(
+        report.contains("DMA: no SMMU confines it, it reaches all memory"),
+        "{report}"
+    );
+}
+
+#[test]
 fn child_of_a_bus_alone_stands_at_the_root() {
     let tree = guest_tree(&good("alone", &table("\"/wrapper@b007000/core@0\"")));
     let core = at(&tree, "/core@b008000");

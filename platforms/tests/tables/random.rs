@@ -10,7 +10,7 @@ use crate::board::{self, Board};
 use crate::{Bench, EL2_BYTES, qemu_virt};
 
 /// Pieces that tables are made of, so that random texts get past the first key.
-const PIECES: [&str; 42] = [
+const PIECES: [&str; 46] = [
     "[system]\n",
     "version = 1\n",
     "platform = \"qemu-virt\"\n",
@@ -31,7 +31,11 @@ const PIECES: [&str; 42] = [
     "devices = [{ reg = [[0, 0]], intid = [1] }]\n",
     "devices = [{ reg = [[0xffff_ffff_ffff_fff0, \"1K\"]] }]\n",
     "devices = [{ path = \"rtc0\", gpa = 0xffff_ffff_ffff_f000 }]\n",
+    "devices = [{ path = \"/disk@b006000\", dma = \"identity\", clocks = [1, 4294967295] }]\n",
+    "devices = [\"/wrapper@b007000/core@0\", \"/wrapper@b007000\", \"/disk\", \"/supply\"]\n",
     "dtb = { file = \"text.txt\", at = 8 }\n",
+    "dtb = { overlay = \"clock.dtbo\" }\n",
+    "dtb = { generated = true, overlay = \"text.txt\", at = 1 }\n",
     "on_fault = { restart = 1, within = \"1s\" }\n",
     "[[pcpu]]\n",
     "id = 0\n",
