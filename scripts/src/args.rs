@@ -327,7 +327,7 @@ pub struct Test {
 }
 
 /// `bench`
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Bench {
     /// Which system.
     #[command(flatten)]
@@ -335,6 +335,9 @@ pub struct Bench {
     /// The QEMU to use [default: qemu-system-aarch64]
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
+    /// The GIC's version; with 2 the rows that depend on it, against budgets of their own
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3), conflicts_with_all = ["paths", "longest", "scaling", "linux"])]
+    pub gic: Option<u8>,
     /// Measure Linux's way to `LINUX UP` against a native boot too (takes minutes)
     #[arg(long)]
     pub linux: bool,

@@ -11,12 +11,20 @@ use core::arch::{asm, global_asm};
 
 use guest_runtime::channel::{self, Channel, Memory};
 use guest_runtime::stats::Summary;
-use guest_runtime::{console, entry, gic, mmu, println, smccc, sysreg, timer, write_sysreg};
+use guest_runtime::{
+    console, entry, gic, gicv2, layout, mmu, println, smccc, sysreg, timer, write_sysreg,
+};
 
-global_asm!(include_str!("../../bench/src/vectors.S"));
+global_asm!(
+    include_str!("../../bench/src/vectors.S"),
+    interface = const layout::GICC,
+    acknowledge = const gicv2::GICC_IAR,
+    end = const gicv2::GICC_EOIR,
+);
 
 unsafe extern "C" {
     static bench_vectors: u8;
+    static bench_vectors_v2: u8;
 }
 
 /// Counted runs of each row.
@@ -44,8 +52,12 @@ fn main() -> ! {
 /// Tells each ring's stamp.
 fn answer(bell: &Channel) -> ! {
     gic::enable(bell.intid, 0x80);
-    // SAFETY: this table's interrupt entry changes x10, x11 and x13 and nothing else; the rest of it is the runtime's.
-    unsafe { write_sysreg!("vbar_el1", &raw const bench_vectors as u64) };
+    let vectors = match gic::is_v2() {
+        false => &raw const bench_vectors as u64,
+        true => &raw const bench_vectors_v2 as u64,
+    };
+    // SAFETY: these tables' interrupt entry changes x10, x11 and x13 and nothing else; the rest of them is the runtime's.
+    unsafe { write_sysreg!("vbar_el1", vectors) };
     sysreg::isb();
     loop {
         let stamp: u64;

@@ -5,12 +5,26 @@ use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use guest_runtime::exception::catch;
 use guest_runtime::mmio::Mmio;
-use guest_runtime::{gic, layout, read_sysreg, sysreg, timer, write_sysreg};
+use guest_runtime::{gic, gicv2, layout, read_sysreg, sysreg, timer, write_sysreg};
 
-global_asm!(include_str!("vectors.S"));
+global_asm!(
+    include_str!("vectors.S"),
+    interface = const layout::GICC,
+    acknowledge = const gicv2::GICC_IAR,
+    end = const gicv2::GICC_EOIR,
+);
 
 unsafe extern "C" {
     static bench_vectors: u8;
+    static bench_vectors_v2: u8;
+}
+
+/// Returns the vector table for this GIC.
+fn own_vectors() -> u64 {
+    match gic::is_v2() {
+        false => &raw const bench_vectors as u64,
+        true => &raw const bench_vectors_v2 as u64,
+    }
 }
 
 /// Runs the instructions and waits, with interrupts on, until the handler ran; returns the count before them (x9) and that
@@ -19,10 +33,11 @@ macro_rules! until_handler {
     ($quiet:expr, [$($cause:literal),*], [$($wait:literal),*], $($operands:tt)*) => {{
         let (before, entered, ran): (u64, u64, u64);
         let vectors = read_sysreg!("vbar_el1");
+        let own = own_vectors();
         // SAFETY: the table of this guest changes x10, x11 and x13 in its interrupt entry and nothing else; the runtime's
         // table is put back with interrupts masked.
         unsafe {
-            write_sysreg!("vbar_el1", &raw const bench_vectors as u64);
+            write_sysreg!("vbar_el1", own);
             asm!(
                 "mov x13, #0", "mov x14, #0x400000", "msr daifclr, #2", "isb", "mrs x9, cntvct_el0", "771:",
                 $($cause,)*
@@ -42,10 +57,16 @@ fn distance(counts: Option<(u64, u64)>) -> Option<u64> {
     counts.map(|(before, entered)| entered.saturating_sub(before))
 }
 
-/// An SGI to this vCPU: from the write of ICC_SGI1R_EL1.
+/// An SGI to this vCPU: from the write of ICC_SGI1R_EL1, or GICD_SGIR.
 pub fn self_sgi() -> Option<u64> {
     const SGI: u32 = 5;
     gic::enable(SGI, 0x80);
+    if gic::is_v2() {
+        let (value, address) = (gicv2::TO_SELF | SGI, layout::GICD + gicv2::SGIR);
+        return distance(
+            until_handler!(0_usize, ["str {v:w}, [{a}]"], [], v = in(reg) value, a = in(reg) address, options(nostack)),
+        );
+    }
     let value = u64::from(SGI) << 24 | 1 << (sysreg::affinity() & 15);
     distance(
         until_handler!(0_usize, ["msr icc_sgi1r_el1, {v}"], [], v = in(reg) value, options(nostack)),

@@ -116,10 +116,9 @@ pub mod flood {
 
     /// Takes them back.
     pub fn end() {
-        let frame = gic::bank(0);
         let mask = (1 << SGIS.end) - (1 << SGIS.start);
-        frame.write32(gic::ICPENDR, mask);
-        frame.write32(gic::ICENABLER, mask);
+        gic::write_bits(gic::ICPENDR, 0, mask);
+        gic::write_bits(gic::ICENABLER, 0, mask);
     }
 }
 

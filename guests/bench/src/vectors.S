@@ -1,19 +1,20 @@
-// The vector table while a benchmark runs: its interrupt entry reads the counter in its first instruction. Everything else
+// The vector tables while a benchmark runs, one for each version of the GIC: the interrupt entry reads the counter in its first instruction. Everything else
 // is the runtime's. What the measuring code and this handler share:
 //   x10  out: the count at the handler's first instruction
 //   x11  out: scratch
 //   x12  in:  address of a register to which 1 is written so that the device's interrupt falls, or 0
-//   x13  out: 1 once the handler ran
+//   x13  out: 1 once the handler ran, and scratch before
 
 .macro RUNTIME_ENTRY offset
     .balign 128
     b       runtime_vectors + \offset
 .endm
 
-.section .text.vectors, "ax"
-.balign 2048
-.global bench_vectors
-bench_vectors:
+// The vector table \name, whose interrupt entry acknowledges and ends by \end.
+.macro BENCH_VECTORS name, end
+    .balign 2048
+    .global \name
+\name:
     RUNTIME_ENTRY 0x000
     RUNTIME_ENTRY 0x080
     RUNTIME_ENTRY 0x100
@@ -22,14 +23,12 @@ bench_vectors:
     .balign 128
     mrs     x10, cntvct_el0
     msr     cntv_ctl_el0, xzr
-    cbz     x12, 1f
+    cbz     x12, 3f
     mov     w11, #1
     str     w11, [x12]
     dsb     sy
-1:  isb
-    mrs     x11, icc_iar1_el1
-    msr     icc_eoir1_el1, x11
-    isb
+3:  isb
+    \end
     mov     x13, #1
     eret
     RUNTIME_ENTRY 0x300
@@ -43,3 +42,21 @@ bench_vectors:
     RUNTIME_ENTRY 0x700
     RUNTIME_ENTRY 0x780
     .balign 128
+.endm
+
+.macro END_BY_REGISTERS
+    mrs     x11, icc_iar1_el1
+    msr     icc_eoir1_el1, x11
+    isb
+.endm
+
+.macro END_BY_MEMORY
+    movz    x13, #({interface} >> 16), lsl #16
+    ldr     w11, [x13, #{acknowledge}]
+    str     w11, [x13, #{end}]
+    dsb     sy
+.endm
+
+.section .text.vectors, "ax"
+BENCH_VECTORS bench_vectors, END_BY_REGISTERS
+BENCH_VECTORS bench_vectors_v2, END_BY_MEMORY

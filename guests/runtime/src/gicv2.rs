@@ -15,6 +15,8 @@ use core::sync::atomic::{AtomicU8, Ordering};
 pub const ITARGETSR: usize = 0x0800;
 /// Distributor: sends an SGI.
 pub const SGIR: usize = 0x0f00;
+/// `GICD_SGIR`: to the sender alone.
+pub const TO_SELF: u32 = 2 << 24;
 /// Distributor: takes SGIs back, one byte of senders each.
 pub const CPENDSGIR: usize = 0x0f10;
 /// Distributor: makes SGIs pending, one byte of senders each.

@@ -51,13 +51,14 @@ struct Report {
     native: Results,
     text: u64,
     text_and_data: u64,
-    memory: memory::Memory,
+    /// None on a GICv2: EL2's bytes are the same, and its RAM is budgeted once.
+    memory: Option<memory::Memory>,
     linux: Option<linux::Times>,
 }
 
 /// Runs the command.
 pub fn run(args: &Bench) -> Outcome {
-    let budgets = Budgets::load()?;
+    let budgets = Budgets::load()?.for_gic(args.gic);
     if let Some(row) = &args.paths {
         return paths::run(args, &budgets, row);
     }
@@ -91,6 +92,15 @@ pub fn judge(args: &Bench) -> Outcome<(usize, Vec<String>)> {
     Ok((kept + paths + stays, [over, far, long].concat()))
 }
 
+/// Measures on a GICv2 and returns what [`judge`] returns.
+///
+/// # Errors
+/// A system does not run.
+pub fn judge_gicv2(args: &Bench) -> Outcome<(usize, Vec<String>)> {
+    let budgets = Budgets::load()?.for_gic(args.gic);
+    Ok(table::judge(&report(args, budgets)?))
+}
+
 /// Measures with more and more partitions and pCPUs; returns how many rows stay what they are, and those that do not.
 ///
 /// # Errors
@@ -111,7 +121,8 @@ fn report(args: &Bench, budgets: Budgets) -> Outcome<Report> {
     );
     // A table of the person's own stands for the first one alone.
     if args.target.partitions.is_none() {
-        for bench in budgets::Bench::ALL.into_iter().skip(1) {
+        let wanted = |bench: &budgets::Bench| budgets.row.iter().any(|row| row.system == *bench);
+        for bench in budgets::Bench::ALL.into_iter().skip(1).filter(wanted) {
             let built = built(args, bench.table())?;
             ours.insert(bench, results::read(&console(&built, args)?)?);
         }
@@ -122,7 +133,10 @@ fn report(args: &Bench, budgets: Budgets) -> Outcome<Report> {
         native,
         text: sizes.text,
         text_and_data: sizes.text + sizes.rodata + sizes.data,
-        memory: memory::measure(args)?,
+        memory: match args.gic {
+            Some(2) => None,
+            _ => Some(memory::measure(args)?),
+        },
         linux: args.linux.then(|| linux::measure(args)).transpose()?,
     })
 }
@@ -146,6 +160,7 @@ fn machine(args: &Bench) -> Machine {
     Machine {
         cpu: Some(CPU.to_owned()),
         cpus: Some(1),
+        gic: args.gic,
         qemu: args.qemu.clone(),
         ..Machine::default()
     }

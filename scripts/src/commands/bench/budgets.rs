@@ -45,6 +45,8 @@ pub struct Row {
     pub of: Bound,
     /// What may lie on its way through EL2.
     pub path: Option<PathBudget>,
+    /// What it may cost on a GICv2, if that is measured.
+    pub gicv2: Option<OnGicv2>,
     /// Bao's number.
     #[serde(default)]
     pub bao: String,
@@ -69,6 +71,17 @@ impl Row {
             Bound::Mean => measured.mean,
         }
     }
+}
+
+/// A row on a GICv2.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnGicv2 {
+    /// What it may cost.
+    pub budget: u64,
+    /// Bao's number there.
+    #[serde(default)]
+    pub bao: String,
 }
 
 /// A system that measures.
@@ -235,6 +248,26 @@ impl Budgets {
         let file = root().join("tests/bench-budgets.toml");
         let text = String::from_utf8_lossy(&read(&file)?).into_owned();
         toml::from_str(&text).map_err(|error| Failure::file(&file, error))
+    }
+
+    /// Returns the budgets that count with a GIC: with a GICv2 its rows, whose budgets and peers are others, and for which the
+    /// design asks nothing.
+    pub fn for_gic(mut self, gic: Option<u8>) -> Self {
+        if gic != Some(2) {
+            return self;
+        }
+        self.row.retain_mut(|row| {
+            let Some(here) = row.gicv2.take() else {
+                return false;
+            };
+            row.budget = here.budget;
+            row.bao = here.bao;
+            (row.target, row.path) = (None, None);
+            row.xen.clear();
+            row.least.clear();
+            true
+        });
+        self
     }
 
     /// Returns a system's rows.

@@ -70,36 +70,37 @@ fn verdict(report: &Report, row: &Row) -> Verdict {
     }
 }
 
-/// Judges the footprint: name, bytes, budget, verdict.
-fn footprint(report: &Report) -> [(&'static str, u64, &Bytes, Verdict); 5] {
+/// Judges the footprint, where it was measured: name, bytes, budget, verdict.
+fn footprint(report: &Report) -> Vec<(&'static str, u64, &Bytes, Verdict)> {
     let budgets = &report.budgets.footprint;
-    [
+    let Some(memory) = &report.memory else {
+        return Vec::new();
+    };
+    let rows = [
         ("EL2: text", report.text, &budgets.text),
         (
             "EL2: text, rodata and data",
             report.text_and_data,
             &budgets.text_and_data,
         ),
-        (
-            "EL2: RAM with one pCPU",
-            report.memory.one_pcpu,
-            &budgets.one_pcpu,
-        ),
+        ("EL2: RAM with one pCPU", memory.one_pcpu, &budgets.one_pcpu),
         (
             "EL2: RAM for each further pCPU",
-            report.memory.each_pcpu,
+            memory.each_pcpu,
             &budgets.each_pcpu,
         ),
         (
             "EL2: RAM for each partition",
-            report.memory.each_partition,
+            memory.each_partition,
             &budgets.each_partition,
         ),
-    ]
-    .map(|(name, bytes, budget)| {
-        let verdict = Verdict::of(bytes, budget.budget, Some(budget.target));
-        (name, bytes, budget, verdict)
-    })
+    ];
+    rows.into_iter()
+        .map(|(name, bytes, budget)| {
+            let verdict = Verdict::of(bytes, budget.budget, Some(budget.target));
+            (name, bytes, budget, verdict)
+        })
+        .collect()
 }
 
 /// Linux's way up by one clock.
@@ -149,7 +150,7 @@ fn linux(report: &Report) -> Vec<Boot<'_>> {
 /// Returns all verdicts.
 fn verdicts(report: &Report) -> impl Iterator<Item = Verdict> {
     let rows = report.budgets.row.iter().map(|row| verdict(report, row));
-    let bytes = footprint(report).map(|(.., verdict)| verdict);
+    let bytes = footprint(report).into_iter().map(|(.., verdict)| verdict);
     let boots = linux(report).into_iter().map(|boot| boot.verdict());
     rows.chain(bytes).chain(boots)
 }
@@ -326,9 +327,9 @@ pub(super) fn as_json(report: &Report) -> Value {
         "rows": rows.collect::<Vec<_>>(),
         "text_bytes": report.text,
         "text_and_data_bytes": report.text_and_data,
-        "ram_one_pcpu_bytes": report.memory.one_pcpu,
-        "ram_each_pcpu_bytes": report.memory.each_pcpu,
-        "ram_each_partition_bytes": report.memory.each_partition,
+        "ram_one_pcpu_bytes": report.memory.as_ref().map(|it| it.one_pcpu),
+        "ram_each_pcpu_bytes": report.memory.as_ref().map(|it| it.each_pcpu),
+        "ram_each_partition_bytes": report.memory.as_ref().map(|it| it.each_partition),
         "linux": linux.collect::<Vec<_>>(),
         "exceeded": exceeded(report),
     })

@@ -11,9 +11,16 @@ type Judge = fn(&args::Bench) -> Outcome<(usize, Vec<String>)>;
 /// Returns the tests.
 pub fn all() -> Vec<Case> {
     let bench = "no row of the bench exceeds its budget, nor does its path";
+    let gicv2 = "no row of the bench exceeds its budget on a GICv2";
     let scaling = "no row of the bench costs more with 64 partitions, or with 8 pCPUs";
     vec![
         case("bench", bench, bench::judge),
+        case("gicv2-bench", gicv2, |args| {
+            bench::judge_gicv2(&args::Bench {
+                gic: Some(2),
+                ..args.clone()
+            })
+        }),
         case("scaling", scaling, bench::judge_scaling),
     ]
 }
