@@ -44,6 +44,7 @@ mod limits;
 mod pcpus;
 mod plan;
 mod rings;
+mod sizes;
 mod spin_table;
 
 use crate::arch::aarch64::mmu::Tables;

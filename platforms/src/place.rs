@@ -4,8 +4,8 @@ use bulkhead::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
 use bulkhead::board::{Reserved, ReservedBy};
 use bulkhead::config::payload::Payload;
 use bulkhead::config::placement::{
-    CHANNEL_BYTES, CONSOLE_BYTES, Demand, Ground, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES,
-    Violation, place, pool_bytes,
+    CHANNEL_BYTES, Demand, Ground, Owner, PARTITION_BYTES, PCPU_BYTES, STACK_BYTES, SYSTEM_BYTES,
+    VCPU_BYTES, Violation, place, pool_bytes,
 };
 use bulkhead::config::record::{ANYWHERE, channel_modulus};
 use bulkhead::ids::PartitionId;
@@ -140,11 +140,13 @@ fn check_hypervisor(ground: &Ground<'_>, out: &mut Diagnostics) {
 /// Returns the bytes of EL2's pool; a payload with errors in it gets a guess.
 fn pool(plans: &[Plan], channels: &[Channel], payload: &[u8], pcpus: usize) -> u64 {
     match Payload::new(words(payload).as_bytes()) {
-        Ok(payload) => pool_bytes(&payload, pcpus),
+        Ok(payload) => pool_bytes(&payload, pcpus, pcpus.saturating_sub(1)),
         Err(_) => {
-            let each = PARTITION_BYTES + VCPU_BYTES + CONSOLE_BYTES + 4 * PAGE_BYTES;
+            let each = PARTITION_BYTES + VCPU_BYTES + 4 * PAGE_BYTES;
             let channels = channels.len() as u64 * CHANNEL_BYTES;
-            pcpus as u64 * PCPU_BYTES + plans.len() as u64 * each + channels
+            let pcpus = pcpus as u64 * (PCPU_BYTES + STACK_BYTES);
+            let bytes = SYSTEM_BYTES + pcpus + plans.len() as u64 * each + channels;
+            bytes.next_multiple_of(PAGE_BYTES)
         }
     }
 }

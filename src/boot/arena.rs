@@ -1,4 +1,5 @@
-//! The start-up pool: carved from front to back while the system is built, then never again.
+//! The start-up pool: carved while the system is built, then never again. Whole pages come from its end and all else from
+//! its start, so that nothing is lost to alignment between them.
 
 use super::refuse;
 use crate::arch::aarch64::mmu::{self, Kind, Tables};
@@ -18,7 +19,10 @@ pub fn refuse_memory(whose: &dyn Show, at: HostPhysAddr) -> ! {
 /// The pool.
 pub struct Arena {
     hpa: HostPhysAddr,
+    bytes: u64,
+    /// The first byte that is free.
     next: u64,
+    /// The one behind the last that is free, at a page.
     end: u64,
 }
 
@@ -42,6 +46,7 @@ impl Arena {
         }
         Self {
             hpa,
+            bytes,
             next: mmu::POOL_BASE.0,
             end: mmu::POOL_BASE.0 + bytes,
         }
@@ -81,8 +86,9 @@ impl Arena {
 
     /// Carves whole pages and returns where they are on the board.
     pub fn pages(&mut self, count: u64) -> HostPhysAddr {
-        let at = self.carve((count * PAGE_BYTES) as usize, PAGE_BYTES as usize);
-        HostPhysAddr(self.hpa.0 + (at - mmu::POOL_BASE.0))
+        self.end = self.end.saturating_sub(count * PAGE_BYTES);
+        self.check(self.next);
+        HostPhysAddr(self.hpa.0 + (self.end - mmu::POOL_BASE.0))
     }
 
     /// Returns where on the board something lies that was carved.
@@ -92,7 +98,7 @@ impl Arena {
 
     /// Returns the bytes that were carved so far.
     pub fn carved(&self) -> u64 {
-        self.next - mmu::POOL_BASE.0
+        self.bytes - (self.end - self.next)
     }
 
     // Not inlined: there are many callers.
@@ -100,20 +106,25 @@ impl Arena {
     fn carve(&mut self, bytes: usize, alignment: usize) -> u64 {
         let at = self.next.next_multiple_of(alignment as u64);
         let next = at + bytes as u64;
+        self.check(next);
+        self.next = next;
+        at
+    }
+
+    /// Refuses to start when what is carved up to `next` meets the pages at the end.
+    fn check(&self, next: u64) {
         if next > self.end {
             refuse(
                 "EL2's pool is too small by {} bytes: this is a bug of bulkhead",
                 &[&(next - self.end)],
             );
         }
-        self.next = next;
-        at
     }
 
     fn address(&self, table: HostPhysAddr, index: usize) -> *mut u64 {
         let offset = table.0.wrapping_sub(self.hpa.0);
         let at = HypVirtAddr(mmu::POOL_BASE.0 + offset);
-        debug_assert!(at.0 < self.end && index < 512, "a table of this pool");
+        debug_assert!(offset < self.bytes && index < 512, "a table of this pool");
         (at.0 + index as u64 * 8) as *mut u64
     }
 }

@@ -26,6 +26,7 @@ use crate::system::{
 use crate::{panic, terminal};
 use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, PAGE_BYTES, Range};
 use bulkhead::board::{Conduit, Trigger};
+use bulkhead::config::placement::spi_banks;
 use bulkhead::config::record::{
     PartitionRecord, VcpuRecord, channel_flags, console_model, gic as gic_windows, on_panic,
     partition_flags,
@@ -377,13 +378,7 @@ fn vgic(
 ) -> Vgic<'static> {
     let interrupts = inputs.payload.interrupts(record);
     let console = (record.console_model == console_model::PL011).then_some(record.console_intid);
-    let highest = interrupts
-        .iter()
-        .map(|interrupt| interrupt.intid)
-        .chain(console)
-        .chain(sides(inputs, index).map(|(_, _, side)| side.intid))
-        .max();
-    let banks = highest.map_or(0, |intid| (intid / 32) as usize);
+    let banks = spi_banks(&inputs.payload, index, record);
     let cpus = arena.slice(inputs.payload.vcpus(record).len(), |_| CpuInterface::new());
     let spis = arena.slice(banks, |_| SpiBank::new());
     let shape = Shape::of_this_pcpu();

@@ -32,7 +32,7 @@ use bulkhead::vcpu::Context;
 use core::sync::atomic::Ordering;
 
 /// Pages of a pCPU's stack, with a hole below.
-const STACK_PAGES: u64 = 2;
+pub const STACK_PAGES: u64 = 2;
 /// How long start-up waits for the pCPU that serves the console, in nanoseconds.
 const SERVER_NS: u64 = 100_000_000;
 /// PSCI CPU_ON, 64-bit.

@@ -62,7 +62,8 @@ pub fn make(inputs: &Inputs) -> Plan {
     });
     violations += silent_console(inputs);
     let pcpus = used_pcpus(inputs);
-    if pcpus & !(1 << here.0) != 0 && board.psci.is_some_and(|psci| psci.conduit == Conduit::Hvc) {
+    let others = pcpus & !(1 << here.0);
+    if others != 0 && board.psci.is_some_and(|psci| psci.conduit == Conduit::Hvc) {
         say(
             "refused: the board's PSCI wants HVC, which cannot be called from EL2 (QEMU: virtualization=on makes it SMC)",
             &[],
@@ -70,7 +71,8 @@ pub fn make(inputs: &Inputs) -> Plan {
         violations += 1;
     }
     violations += crowded(inputs);
-    let pool_bytes = placement::pool_bytes(payload, pcpus.count_ones() as usize);
+    let stacks = others.count_ones() as usize;
+    let pool_bytes = placement::pool_bytes(payload, pcpus.count_ones() as usize, stacks);
     let mut places = [0; MAX_PLACES];
     violations += place(inputs, pool_bytes, &mut places);
     if violations > 0 {

@@ -9,8 +9,8 @@ mod demand;
 mod violation;
 
 pub use demand::{
-    CHANNEL_BYTES, CONSOLE_BYTES, Demand, Owner, PARTITION_BYTES, PCPU_BYTES, VCPU_BYTES,
-    each_demand, pool_bytes,
+    BANK_BYTES, CHANNEL_BYTES, Demand, MANAGED_BYTES, Owner, PARTITION_BYTES, PCPU_BYTES,
+    REGION_BYTES, STACK_BYTES, SYSTEM_BYTES, VCPU_BYTES, each_demand, pool_bytes, spi_banks,
 };
 pub use violation::Violation;
 

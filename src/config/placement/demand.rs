@@ -11,27 +11,33 @@ use crate::ids::PartitionId;
 use crate::stage2::{Extent, count_tables};
 use crate::trace::ring_bytes;
 
-/// Bytes of EL2's pool for every physical CPU: stack, scheduler queues, timers.
-pub const PCPU_BYTES: u64 = 16 << 10;
-/// Bytes for every partition beside what is counted by itself: its record, its virtual distributor.
-pub const PARTITION_BYTES: u64 = 4 << 10;
+/// Bytes of EL2's pool for every system: what all physical CPUs share, who owns which interrupt, the console's server.
+pub const SYSTEM_BYTES: u64 = 7 << 10;
+/// Bytes for every physical CPU: scheduler queues, timers.
+pub const PCPU_BYTES: u64 = 1536;
+/// Bytes of the stack of every physical CPU but the first, whose stack lies in the image.
+pub const STACK_BYTES: u64 = 8 << 10;
+/// Bytes for every partition beside what is counted by itself: its record, and the ring of what it prints.
+pub const PARTITION_BYTES: u64 = 3 << 10;
+/// Bytes for every piece of a partition's memory.
+pub const REGION_BYTES: u64 = 32;
+/// Bytes for every 32 shared interrupts of a partition's virtual distributor.
+pub const BANK_BYTES: u64 = 448;
 /// Bytes for every vCPU: saved registers, FP registers, its redistributor's state.
-pub const VCPU_BYTES: u64 = 4 << 10;
-/// Bytes for every partition with a console: the rings of both directions.
-pub const CONSOLE_BYTES: u64 = 4 << 10;
+pub const VCPU_BYTES: u64 = 2560;
 
 /// Bytes for every physical CPU and for every vCPU of a system in which the time of any is limited: the background's
 /// queue and deadlines; a budget with its replenishments.
-pub const LIMITS_BYTES: u64 = 3 << 10;
+pub const LIMITS_BYTES: u64 = 1792;
 /// See [`LIMITS_BYTES`].
-pub const BUDGET_BYTES: u64 = 512;
+pub const BUDGET_BYTES: u64 = 320;
 /// Bytes for every time window.
 pub const TIME_WINDOW_BYTES: u64 = 32;
 /// Bytes for every channel: what is known of its two sides, and how much of its memory is zeroed.
-pub const CHANNEL_BYTES: u64 = 256;
+pub const CHANNEL_BYTES: u64 = 64;
 
 /// Bytes for every partition that another one manages: its crash record.
-pub const MANAGED_BYTES: u64 = 4 << 10;
+pub const MANAGED_BYTES: u64 = 1280;
 
 /// Who needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,17 +130,20 @@ pub fn each_demand<'a>(payload: &Payload<'a>, pool_bytes: u64, each: &mut dyn Fn
     }
 }
 
-/// Returns the bytes of EL2's pool: everything that start-up carves out before it seals the allocator.
-pub fn pool_bytes(payload: &Payload<'_>, pcpus: usize) -> u64 {
+/// Returns the bytes of EL2's pool: everything that start-up carves out before it seals the allocator. Of the physical CPUs
+/// `stacks` need a stack; the one that starts the system has its own.
+pub fn pool_bytes(payload: &Payload<'_>, pcpus: usize, stacks: usize) -> u64 {
     let partitions = payload.partitions().iter().enumerate();
     let pcpu = PCPU_BYTES + ring_bytes(payload.header().trace_bytes);
-    let limits = limits_bytes(payload, pcpus as u64);
-    let channels = payload.channels().len() as u64 * CHANNEL_BYTES;
-    let channels = channels.next_multiple_of(PAGE_BYTES);
-    partitions.fold(
-        pcpus as u64 * pcpu + limits + channels,
-        |sum, (position, partition)| sum + partition_bytes(payload, position, partition),
-    )
+    let fixed = SYSTEM_BYTES
+        + pcpus as u64 * pcpu
+        + stacks as u64 * STACK_BYTES
+        + payload.channels().len() as u64 * CHANNEL_BYTES
+        + limits_bytes(payload, pcpus as u64);
+    let bytes = partitions.fold(fixed, |sum, (position, partition)| {
+        sum + partition_bytes(payload, position, partition)
+    });
+    bytes.next_multiple_of(PAGE_BYTES)
 }
 
 /// Returns the bytes that budgets and time windows take of the pool.
@@ -149,24 +158,43 @@ fn limits_bytes(payload: &Payload<'_>, pcpus: u64) -> u64 {
     if !budgets && windows == 0 {
         return 0;
     }
-    let budgets = vcpus * BUDGET_BYTES;
-    let bytes = pcpus * LIMITS_BYTES + budgets + windows as u64 * TIME_WINDOW_BYTES;
-    bytes.next_multiple_of(PAGE_BYTES)
+    pcpus * LIMITS_BYTES + vcpus * BUDGET_BYTES + windows as u64 * TIME_WINDOW_BYTES
 }
 
 /// Returns the bytes that one partition takes of the pool.
 fn partition_bytes(payload: &Payload<'_>, position: usize, partition: &PartitionRecord) -> u64 {
     let tables = count_tables(&|each| extents(payload, position, partition, each)) as u64;
     let vcpus = payload.vcpus(partition).len() as u64;
-    let console = match partition.console_model {
-        console_model::NONE => 0,
-        _ => CONSOLE_BYTES,
-    };
+    let regions = payload.regions(partition).len() as u64;
+    let banks = spi_banks(payload, position, partition) as u64;
     let managed = match payload.is_managed(position) {
         true => MANAGED_BYTES,
         false => 0,
     };
-    PARTITION_BYTES + vcpus * VCPU_BYTES + console + managed + tables * PAGE_BYTES
+    PARTITION_BYTES
+        + managed
+        + vcpus * VCPU_BYTES
+        + regions * REGION_BYTES
+        + banks * BANK_BYTES
+        + tables * PAGE_BYTES
+}
+
+/// Returns how many banks of 32 shared interrupts a partition's virtual distributor has: up to its highest INTID.
+pub fn spi_banks(payload: &Payload<'_>, position: usize, partition: &PartitionRecord) -> usize {
+    let interrupts = payload.interrupts(partition).iter();
+    let console = match partition.console_model {
+        console_model::NONE => 0,
+        _ => partition.console_intid,
+    };
+    let highest = interrupts.fold(console, |highest, interrupt| highest.max(interrupt.intid));
+    let doorbells = payload.channels_of(position);
+    let highest = doorbells.fold(highest, |highest, (channel, side)| {
+        channel
+            .sides
+            .get(side)
+            .map_or(highest, |side| highest.max(side.intid))
+    });
+    (highest / 32) as usize
 }
 
 /// Shows what is mapped for a partition, as long as `each` wants to go on.

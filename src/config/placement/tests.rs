@@ -179,11 +179,16 @@ fn demands_follow_the_table() {
     sample.partitions.push(second);
     let words = sample.build();
     let payload = Payload::new(words.as_bytes()).unwrap();
-    // Two pCPUs; limits, for there is a time window: 2 * 3072 for them, 2 * 512 for the vCPUs, 32 for it, in whole pages.
-    // Each partition: itself, one vCPU, a console, and four tables: the root, level 2 for memory, level 2 and 3 for the
-    // window.
-    let bytes = pool_bytes(&payload, 2);
-    assert_eq!(bytes, 2 * 16_384 + 8_192 + 2 * (3 * 4096 + 4 * 4096));
+    // Two pCPUs, of which one needs a stack; limits, for there is a time window: 2 * 1792 for them, 2 * 320 for the vCPUs, 32
+    // for it. Each partition: itself, one vCPU, a region, banks up to its device's interrupt, and four tables: the root,
+    // level 2 for memory, level 2 and 3 for the window. In whole pages.
+    let bytes = pool_bytes(&payload, 2, 1);
+    let fixed = 7168 + 2 * 1536 + 8192 + 2 * 1792 + 2 * 320 + 32;
+    let each = 3072 + 2560 + 32 + 2 * 448 + 4 * 4096;
+    assert_eq!(
+        bytes,
+        (fixed + 2 * each as u64).next_multiple_of(PAGE_BYTES)
+    );
     let all = all_demands(&payload, bytes);
     assert_eq!(all.len(), 3);
     assert_eq!((all[0].owner, all[0].size), (Owner::Pool, bytes));
@@ -217,9 +222,25 @@ fn the_pool_of_a_table_with_channels_is_whole_pages_too() {
     });
     let words = sample.build();
     let payload = Payload::new(words.as_bytes()).unwrap();
-    assert_eq!(pool_bytes(&payload, 2) % PAGE_BYTES, 0);
+    assert_eq!(pool_bytes(&payload, 2, 1) % PAGE_BYTES, 0);
     let last = all_demands(&payload, 0).pop().unwrap();
     assert_eq!((last.size, last.modulus), (0x1000, PAGE_BYTES));
+}
+
+#[test]
+fn interrupts_of_high_numbers_have_room() {
+    let bytes = |intid| {
+        let mut sample = Sample::new();
+        sample.interrupts[0].intid = intid;
+        let words = sample.build();
+        pool_bytes(&Payload::new(words.as_bytes()).unwrap(), 1, 0)
+    };
+    let more = bytes(1019) - bytes(64);
+    let banks = 31 - 2;
+    assert!(
+        more >= banks * size_of::<crate::vgic::SpiBank>() as u64 - PAGE_BYTES,
+        "{more}"
+    );
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn bytes(args: &args::Bench, partitions: u32, pcpus: u32) -> Outcome<u64> {
         ..super::machine(args)
     };
     let built = build(&target, &machine)?;
-    let pool = built.with_payload(|payload| pool_bytes(payload, pcpus as usize))?;
+    let pcpus = pcpus as usize;
+    let pool = built.with_payload(|payload| pool_bytes(payload, pcpus, pcpus - 1))?;
     Ok(built.hypervisor.bytes.len() as u64 + pool)
 }

@@ -129,7 +129,7 @@ fn plan(payload: &Payload<'_>) {
         reserved: &board.reserved,
         hypervisor: Range::new(0x4020_0000, 0x8_0000).expect("a range"),
     };
-    let pool = pool_bytes(payload, board.cpus.len());
+    let pool = pool_bytes(payload, board.cpus.len(), board.cpus.len());
     let demands = |each: &mut dyn FnMut(_)| each_demand(payload, pool, each);
     let mut places = [0; 160];
     let violations = place_shown(&ground, &demands, &mut places, &mut |violation| {
