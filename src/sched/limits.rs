@@ -100,6 +100,7 @@ impl<'a> Limits<'a> {
     }
 
     /// Notes that a slot wants to run.
+    #[inline(never)]
     pub fn make_ready(&mut self, slot: Slot, front: &mut Front) {
         self.wanting |= bit(slot);
         if self.is_in_front(slot) {
@@ -110,12 +111,15 @@ impl<'a> Limits<'a> {
     }
 
     /// Notes that a slot does not want to run.
+    #[inline(never)]
     pub fn block(&mut self, slot: Slot, front: &mut Front) {
         self.wanting &= !bit(slot);
         self.place(slot, front);
     }
 
     /// Sets when a slot is to be woken; [`NEVER`] takes it out.
+    // Not inlined, as other ways here: there are many callers, and it matters only to pCPUs with limits.
+    #[inline(never)]
     pub fn set_wake(&mut self, slot: Slot, at: u64, front: &mut Front) {
         if let Some(wake) = self.wakes.get_mut(slot.index()) {
             *wake = at;
@@ -393,6 +397,7 @@ impl<'a> Limits<'a> {
 }
 
 /// Puts a slot into a queue or takes it out; one that is there already keeps its place.
+#[inline(never)]
 fn enqueue(queue: &mut RunQueue, slot: Slot, there: bool) {
     if there {
         queue.make_ready(slot);
