@@ -70,7 +70,7 @@ extern "C" fn primary_start(tree: u64, image: u64) -> ! {
     // SAFETY: no block is set yet; the register's reset value is unknown.
     unsafe { write::tpidr_el2(0) };
     let inputs = inputs::read(&mut tables, HostPhysAddr(tree), HostPhysAddr(image));
-    let plan = plan::make(&inputs);
+    let plan = plan::make(&inputs, &plan::check(&inputs));
     done(Step::Planned);
     match build::system(&mut tables, &inputs, &plan) {
         Some(home) => enter(home),

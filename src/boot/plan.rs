@@ -33,10 +33,20 @@ pub struct Plan {
     pub here: PcpuId,
 }
 
-/// Makes the plan, or refuses to start.
-// Not inlined: its frame is gone when the system is built.
+/// What came of comparing the table with the board.
+pub struct Checked {
+    /// See [`Plan::pcpus`].
+    pcpus: u32,
+    /// See [`Plan::here`].
+    here: PcpuId,
+    /// What was printed.
+    violations: usize,
+}
+
+/// Compares the table with the board, and prints what does not fit.
+// Not inlined: its frame is gone when memory is placed, as that one's is when the system is built.
 #[inline(never)]
-pub fn make(inputs: &Inputs) -> Plan {
+pub fn check(inputs: &Inputs) -> Checked {
     let Inputs {
         payload,
         board,
@@ -71,10 +81,23 @@ pub fn make(inputs: &Inputs) -> Plan {
         violations += 1;
     }
     violations += crowded(inputs);
+    Checked {
+        pcpus,
+        here,
+        violations,
+    }
+}
+
+/// Makes the plan, or refuses to start for what was found before and what does not fit into memory.
+#[inline(never)]
+pub fn make(inputs: &Inputs, checked: &Checked) -> Plan {
+    let Checked { pcpus, here, .. } = *checked;
+    let payload = &inputs.payload;
+    let others = pcpus & !(1 << here.0);
     let stacks = others.count_ones() as usize;
     let pool_bytes = placement::pool_bytes(payload, pcpus.count_ones() as usize, stacks);
     let mut places = [0; MAX_PLACES];
-    violations += place(inputs, pool_bytes, &mut places);
+    let violations = checked.violations + place(inputs, pool_bytes, &mut places);
     if violations > 0 {
         not_started(violations);
     }
