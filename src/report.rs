@@ -278,7 +278,7 @@ fn partition_piece(system: &System, partition: &'static Partition, index: usize)
 
 /// Returns a piece of what a partition is doing.
 fn state_piece(partition: &'static Partition, index: usize) -> Option<Piece> {
-    let life = partition.state.lock().life;
+    let life = partition.state.lock_by_call().life;
     let words = match life.phase() {
         Phase::Stopped => ": stopped, starts so far: ",
         Phase::Loading => ": loading, starts so far: ",

@@ -101,7 +101,7 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
             mapped: AtomicU64::new(0),
         },
     });
-    if !system.random.lock().is_seeded() {
+    if !system.random.lock_by_call().is_seeded() {
         system.console.record(Event::NoSeed);
     }
     let own = mailboxes.get(usize::from(plan.here.0));

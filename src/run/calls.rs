@@ -32,7 +32,7 @@ impl smccc::Caller for Call {
     fn power(&mut self) -> &mut PowerStates {
         &mut self
             .state
-            .get_or_insert_with(|| self.partition.state.lock())
+            .get_or_insert_with(|| self.partition.state.lock_by_call())
             .power
     }
 
@@ -44,7 +44,7 @@ impl smccc::Caller for Call {
     }
 
     fn random(&mut self) -> Option<u64> {
-        self.system.random.lock().next_if_seeded()
+        self.system.random.lock_by_call().next_if_seeded()
     }
 
     fn mitigations(&self) -> Mitigations {
@@ -172,7 +172,7 @@ impl Pcpu {
         // A line that falls has nobody to be told.
         let _ = partition
             .state
-            .lock()
+            .lock_by_call()
             .vgic
             .set_line(PHYSICAL_TIMER, Some(id), false);
         let partition = partition.id;

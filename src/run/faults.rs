@@ -15,7 +15,7 @@ impl Pcpu {
             on_fault::RESTART => After::Restart,
             on_fault::RESTART_LIMITED => {
                 let now = timer::now();
-                let mut state = partition.state.lock();
+                let mut state = partition.state.lock_by_call();
                 let restarts = &mut state.restarts;
                 if now.wrapping_sub(restarts.since) > timer::ticks(record.restart_within_ns) {
                     restarts.since = now;

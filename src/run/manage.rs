@@ -80,7 +80,7 @@ impl Pcpu {
         fill: &dyn Fn(&Partition, &State, &mut [u64; RESULTS]) -> usize,
     ) -> usize {
         match self.managed(caller, id) {
-            Ok(one) => fill(one, &one.state.lock(), out),
+            Ok(one) => fill(one, &one.state.lock_by_call(), out),
             Err(refused) => {
                 out[0] = refused;
                 1
@@ -91,7 +91,7 @@ impl Pcpu {
     /// Gives a partition an order. Returns the call's result.
     #[inline(never)]
     fn order(&mut self, one: &'static Partition, order: Order) -> u64 {
-        let mut state = one.state.lock();
+        let mut state = one.state.lock_by_call();
         let absent = self.system.absent(one);
         let deed = state.life.obey(order, absent);
         if deed == Ok(Deed::Load) {
@@ -129,7 +129,7 @@ impl Pcpu {
             }
             return;
         }
-        let raw = one.map_or(0, |one| register(one, &one.state.lock(), offset));
+        let raw = one.map_or(0, |one| register(one, &one.state.lock_by_call(), offset));
         self.finish_load(access, raw);
     }
 }

@@ -150,13 +150,13 @@ impl Pcpu {
         let bytes = access.width.bytes() as u8;
         if access.write {
             let value = self.stored(access);
-            let mut state = partition.state.lock();
+            let mut state = partition.state.lock_by_call();
             let effects = state.vgic.banked_write(id, offset, bytes, value);
             drop(state);
             self.apply(partition, effects);
             return;
         }
-        let state = partition.state.lock();
+        let state = partition.state.lock_by_call();
         let mut raw = state.vgic.banked_read(id, offset, bytes);
         if let Some((first, mask)) = state.vgic.physical_pending_bits(offset) {
             raw |= u64::from(self.system.distributor.pending(u32::from(first / 32)) & mask);
@@ -195,7 +195,7 @@ impl Pcpu {
             let value = self.stored(access);
             let effects = partition
                 .state
-                .lock()
+                .lock_by_call()
                 .vgic
                 .redistributor_write(vcpu, offset, bytes, value);
             self.apply(partition, effects);
@@ -203,7 +203,7 @@ impl Pcpu {
         }
         let raw = partition
             .state
-            .lock()
+            .lock_by_call()
             .vgic
             .redistributor_read(vcpu, offset, bytes);
         self.finish_load(access, raw);

@@ -98,7 +98,7 @@ impl Pcpu {
             SgiGroup::Group1 => vgic::SgiGroup::Group1,
         };
         // A sender that is among the targets is told like the others.
-        let effects = partition.state.lock().vgic.sgi(id, value, group);
+        let effects = partition.state.lock_by_call().vgic.sgi(id, value, group);
         self.apply(partition, effects);
     }
 
@@ -113,7 +113,7 @@ impl Pcpu {
         self.fold();
         let effects = partition
             .state
-            .lock()
+            .lock_by_call()
             .vgic
             .deactivate(id, value as u32 & 0xff_ffff);
         self.apply(partition, effects);
@@ -135,7 +135,7 @@ impl Pcpu {
         self.fold();
         let effects = partition
             .state
-            .lock()
+            .lock_by_call()
             .vgic
             .set_line(PHYSICAL_TIMER, Some(id), level);
         self.apply(partition, effects);

@@ -68,7 +68,7 @@ impl Pcpu {
         vcpu.watch_at = next;
         vcpu.settle_own_deadline();
         // One that leaves already needs no watchdog for it.
-        if over && partition.state.lock().life.phase() == Phase::Running {
+        if over && partition.state.lock_by_call().life.phase() == Phase::Running {
             self.keep_crash(slot, Cause::Watchdog, NOT_KICKED);
             let after = match partition.record.flags & partition_flags::WATCHDOG_RESTARTS {
                 0 => After::Stop,
@@ -95,7 +95,7 @@ impl Pcpu {
         let Some(vcpu) = self.vcpus.get(slot.index()) else {
             return;
         };
-        let mut state = vcpu.partition.state.lock();
+        let mut state = vcpu.partition.state.lock_by_call();
         let starts = state.life.starts();
         if let Some(crash) = &mut state.crash {
             let what = Circumstances {
@@ -116,7 +116,7 @@ impl Pcpu {
     /// Keeps a piece of what a partition that has crashed sent last. Says whether there is more.
     #[inline(never)]
     pub fn keep_output(&mut self, partition: &Partition, from: u16) -> bool {
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         let output = partition.output;
         state.crash.as_mut().is_some_and(|crash| {
             crash.is_fresh()

@@ -80,7 +80,7 @@ impl Pcpu {
         let Some(partition) = self.system.partitions.get(usize::from(id.0)) else {
             return true;
         };
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         if state.life.phase() != Phase::Running {
             return true;
         }

@@ -70,7 +70,7 @@ impl Shared {
 
     /// Records an event, and says whether the server should be called for it.
     pub fn record(&self, event: Event) -> bool {
-        let mut events = self.events.lock();
+        let mut events = self.events.lock_by_call();
         events.push(event, window());
         self.eventful.store(true, Ordering::Relaxed);
         drop(events);
@@ -126,13 +126,14 @@ impl Shared {
     #[inline(never)]
     pub(super) fn has_events(&self) -> bool {
         self.listing.load(Ordering::Relaxed)
-            || self.eventful.load(Ordering::Relaxed) && !self.events.lock().is_empty(window())
+            || self.eventful.load(Ordering::Relaxed)
+                && !self.events.lock_by_call().is_empty(window())
     }
 
     /// Takes what EL2 is to say next.
     pub(super) fn next_speech(&self) -> Option<Speech> {
         if self.eventful.load(Ordering::Relaxed) {
-            let mut events = self.events.lock();
+            let mut events = self.events.lock_by_call();
             let speech = match events.pop() {
                 Some(event) => Some(Speech::Event(event)),
                 None => match events.take_lost(window()) {
