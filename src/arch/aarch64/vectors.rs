@@ -211,7 +211,7 @@ hypervisor_exception:
     .bss
     .balign 16
 emergency_taken: .space 16
-    .space 3840                     // two pages with all other variables
+    .space 3584                     // two pages with all other variables
 emergency_top:
     .text
 "#,
