@@ -4,7 +4,7 @@ use core::arch::global_asm;
 
 global_asm!(
     r#"
-    .text
+    .section .text.first, "ax"
     .balign 8
 identification_registers:
     .irp    crm, 1, 2, 3, 4, 5, 6, 7
@@ -19,6 +19,7 @@ read_identification:
     adr     x1, identification_registers
     add     x1, x1, x0, lsl #3
     br      x1
+    .text
 "#
 );
 

@@ -7,6 +7,7 @@ use core::arch::global_asm;
 
 global_asm!(
     r#"
+    .section .text.first, "ax"
     .global memcpy, memset
 memcpy:                             // x0: to; x1: from; x2: bytes
     mov     x3, x0
@@ -57,5 +58,6 @@ memset:                             // x0: to; x1: the byte; x2: bytes
 5:  tbz     x2, #0, 6f
     strb    w1, [x3]
 6:  ret
+    .text
 "#
 );

@@ -10,6 +10,7 @@ use core::arch::global_asm;
 
 global_asm!(
     r#"
+    .section .text.first, "ax"
     .global probe_word, probe_load, probe_failed
 probe_word:                         // x0: the address; the answer has 32 bits, or is all ones
 probe_load:
@@ -18,6 +19,7 @@ probe_load:
 probe_failed:
     mov     x0, #-1
     ret
+    .text
 "#
 );
 
