@@ -206,6 +206,7 @@ pub struct Ignored {
 
 impl Console<'_> {
     /// Returns what drives it, if anything here does.
+    #[inline(never)]
     pub fn model(&self) -> Option<Model> {
         match self.kind {
             UartKind::Pl011 => Some(Model::Pl011),

@@ -113,6 +113,7 @@ impl Model {
     }
 
     /// Returns the model of a number.
+    #[inline(never)]
     pub fn from_code(code: u32) -> Option<Self> {
         match code {
             1 => Some(Self::Pl011),

@@ -168,6 +168,7 @@ fn map<const BYTES: u32>(tables: &mut Tables, at: HostPhysAddr) -> (HypVirtAddr,
 }
 
 /// Maps device registers, and returns where.
+#[inline(never)]
 fn map_frame(tables: &mut Tables, at: HostPhysAddr, bytes: u32) -> HypVirtAddr {
     // SAFETY: the tree says that these are device registers; this is their one mapping.
     let mapped = unsafe { tables.map_next(at, bytes.into(), Kind::Device) };

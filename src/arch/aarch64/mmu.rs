@@ -186,6 +186,7 @@ impl Tables {
     ///
     /// # Safety
     /// As for [`Self::map`].
+    #[inline(never)]
     pub unsafe fn map_next(
         &mut self,
         to: HostPhysAddr,

@@ -35,6 +35,7 @@ impl Field {
 }
 
 /// Returns the range of guest addresses, when it lies in the 39 bits that are translated.
+#[inline(never)]
 pub(super) fn guest_range(gpa: u64, size: u64) -> Option<Range> {
     Range::new(gpa, size).filter(|range| range.last() < GUEST_END)
 }
