@@ -4,6 +4,7 @@ use bulkhead::addr::{PAGE_BYTES, Range};
 use bulkhead::config::payload::{GUEST_END, MAX_REGIONS};
 use bulkhead::config::record::gic::MAX_V2_VCPUS;
 use bulkhead::ids::MAX_VCPUS;
+use dtoolkit::{Node, Property};
 
 use crate::board::{Found, HostBoard, is_memory};
 use crate::check::devices::may_pass;
@@ -259,7 +260,7 @@ fn look_up(
             return None;
         }
     };
-    if !is_usable(&full, &found, &device.span, out) {
+    if !is_usable(&full, &found, &device.span, out) || is_pci(&full, device, board, out) {
         return None;
     }
     if found.foreign_interrupts > 0 {
@@ -271,6 +272,24 @@ fn look_up(
         out.push(found.help("a guest cannot be given a part of that controller: it has to poll"));
     }
     Some((full, found))
+}
+
+/// Refuses a PCI host bridge, whose devices have registers that its own node does not list; returns whether it is one.
+fn is_pci(
+    path: &str,
+    device: &table::Device,
+    board: &HostBoard<'_>,
+    out: &mut Diagnostics,
+) -> bool {
+    let node = board.nodes.find_node(path);
+    let kind = node.and_then(|node| node.property("device_type"));
+    let is_one = kind.is_some_and(|kind| kind.value() == b"pci\0");
+    if is_one {
+        let title = format!("device `{path}` cannot be passed through: it is a PCI host bridge");
+        let text = "not built yet: what lies behind it would not be mapped";
+        out.refuse(Rule::UnknownDevice, title, &device.span, text);
+    }
+    is_one
 }
 
 /// Refuses a node that is no device, or one that is not in use; returns whether it is neither.

@@ -335,6 +335,10 @@ fn add_disk(root: &mut DeviceTreeNode) {
         ],
     );
     bus.add_child(ethernet);
+    let mut pci = device("pcie@b00d000", &["test,pci"], 0x0b00_d000, 0x1000, None);
+    let kind = DeviceTreeProperty::new("device_type", texts(&["pci"]).as_slice());
+    pci.add_property(kind.expect("a property's name"));
+    bus.add_child(pci);
     root.add_child(bus);
 }
 

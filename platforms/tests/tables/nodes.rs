@@ -277,6 +277,22 @@ fn bus_that_leaves_addresses_as_they_are_is_none_to_refuse() {
 }
 
 #[test]
+fn pci_host_bridge_is_refused() {
+    let mut bench = Bench::new("pci");
+    let head = "[system]\nversion = 1\nplatform = \"qemu-virt\"\n";
+    let devices = r#"{ path = "/bus/pcie@b00d000", dma = "none" }"#;
+    let file = bench.put("table.toml", format!("{head}{}", table(devices)).as_bytes());
+    let list = bench
+        .compile(&file, &qemu_virt(), &Board::default())
+        .unwrap_err();
+    let shown = list.render(false);
+    assert!(
+        shown.contains("`/bus/pcie@b00d000` cannot be passed through: it is a PCI host bridge"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn child_of_a_bus_alone_stands_at_the_root() {
     let tree = guest_tree(&good("alone", &table("\"/wrapper@b007000/core@0\"")));
     let core = at(&tree, "/core@b008000");
