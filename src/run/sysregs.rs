@@ -3,11 +3,11 @@
 use super::timers::PHYSICAL_TIMER;
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, id, switch};
-use crate::hw::timer;
+use crate::hw::{self, timer};
 use crate::pcpu::{Pcpu, Quirks};
 use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugRegister;
-use bulkhead::trap::id_registers::virtualize;
+use bulkhead::trap::id_registers::{virtualize, without_gic_registers};
 use bulkhead::trap::inject::Exception;
 use bulkhead::trap::syndrome::SysRegAccess;
 use bulkhead::trap::sysreg::{self, InterfaceRegister, SgiGroup, SysReg, SysRegAction, policy};
@@ -55,7 +55,13 @@ impl Pcpu {
     fn read_register(&mut self, action: SysRegAction, register: SysReg) -> u64 {
         match action {
             SysRegAction::Fixed(value) => value,
-            SysRegAction::IdRegister => virtualize(register, hardware_id(register)),
+            SysRegAction::IdRegister => {
+                let value = virtualize(register, hardware_id(register));
+                match hw::gic::is_memory_mapped() {
+                    false => value,
+                    true => without_gic_registers(register, value),
+                }
+            }
             SysRegAction::PhysicalTimer(timer) => self.read_physical_timer(timer),
             SysRegAction::Debug(debug) => {
                 self.current_vcpu().map_or(0, |vcpu| vcpu.debug.read(debug))

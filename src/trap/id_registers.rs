@@ -134,6 +134,15 @@ pub fn virtualize(register: SysReg, hardware: u64) -> u64 {
     }
 }
 
+/// Returns what a guest reads of [`virtualize`]d registers where its GIC is a GICv2, whatever the CPU has: nobody serves the
+/// GIC's system registers there.
+pub fn without_gic_registers(register: SysReg, value: u64) -> u64 {
+    match register.is_feature_id() && (register.crm(), register.op2()) == (4, 0) {
+        true => value & !(0xf << 24),
+        false => value,
+    }
+}
+
 /// Returns the listed fields, each cut to its largest value.
 fn shown(hardware: u64, fields: &[Field]) -> u64 {
     fields.iter().fold(0, |value, &(shift, largest)| {
@@ -169,6 +178,13 @@ mod tests {
         assert_eq!(virtualize(id(5, 0), 0x1030_5106), 0x00f0_0010_1106);
         assert_eq!(virtualize(id(6, 0), 0x0001_1120), 0x0001_1120);
         assert_eq!(virtualize(id(7, 0), 0x0000_1122), 0x0000_0022);
+    }
+
+    #[test]
+    fn a_gicv2_has_no_system_registers() {
+        let hidden = |register| without_gic_registers(register, 0x0100_0011);
+        assert_eq!(hidden(id(4, 0)), 0x11);
+        assert_eq!(hidden(id(6, 0)), 0x0100_0011);
     }
 
     #[test]
