@@ -84,6 +84,8 @@ rules! {
     NoVcpu = Error "no-vcpu",
     /// A partition has no more vCPUs than EL2 has room for.
     TooManyVcpus = Error "too-many-vcpus",
+    /// A GICv2 serves eight pCPUs.
+    TooManyPcpus = Error "too-many-pcpus",
     /// A priority is 0 to 255.
     PriorityOutOfRange = Error "priority-out-of-range",
     /// vCPUs of one partition that share a CPU take turns.

@@ -1,6 +1,6 @@
 //! Who shares a CPU with whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::windows;
 use crate::board::HostBoard;
@@ -10,6 +10,9 @@ use crate::reader::Span;
 use crate::resolve::unknown_pcpu;
 use crate::rule::Rule;
 use crate::table::Table;
+
+/// CPU interfaces that a GICv2 has at most.
+const MAX_V2_CPUS: usize = 8;
 
 /// Checks `[[pcpu]]`, `console_pcpu` and who shares a CPU; returns the CPUs that are described.
 pub fn check(
@@ -47,11 +50,35 @@ pub fn check(
     {
         out.push(unknown_pcpu(name, board, emulated));
     }
+    check_interfaces(plans, board, out);
     for plan in plans {
         check_siblings(plan, out);
     }
     warn_of_urgent_neighbours(plans, &resolved, out);
     resolved
+}
+
+/// Refuses more CPUs than a GICv2 can send interrupts to.
+fn check_interfaces(plans: &[Plan], board: &HostBoard<'_>, out: &mut Diagnostics) {
+    if board.board.gic.version.number() != 2 {
+        return;
+    }
+    let mut used = BTreeSet::new();
+    for plan in plans {
+        for (index, vcpu) in plan.vcpus.iter().enumerate() {
+            used.insert(vcpu.pcpu);
+            if used.len() > MAX_V2_CPUS {
+                let title = format!("the board's GICv2 serves at most {MAX_V2_CPUS} pCPUs");
+                let text = format!(
+                    "vCPU {index} of `{}` needs one more, pCPU {}",
+                    plan.name, vcpu.pcpu
+                );
+                let found = Diagnostic::new(Rule::TooManyPcpus, title, vcpu.span.clone(), text);
+                out.push(found.help("put it on one of the pCPUs that others use"));
+                return;
+            }
+        }
+    }
 }
 
 /// Refuses two partitions on a CPU kept for one.

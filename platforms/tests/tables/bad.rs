@@ -1,6 +1,6 @@
 //! One bad table for each rule: `tests/tables/RULE.toml`, and what it gets: `tests/tables/RULE.txt`.
 //!
-//! A first line `#: WORD VALUE ...` of a table says what board it meets: `cpus N`, `memory BYTES`, `seed no`, `gic no`, `conduit hvc`,
+//! A first line `#: WORD VALUE ...` of a table says what board it meets: `cpus N`, `memory BYTES`, `seed no`, `gic no` or `gic 2`, `conduit hvc`,
 //! `qemu no`,
 //! `platform NAME`. With the environment variable `BLESS` set, the messages are written instead of compared: read them.
 
@@ -31,7 +31,7 @@ fn found(bench: &mut Bench, name: &str) -> (Diagnostics, String) {
             "cpus" => board.cpus = value.parse().expect("a number"),
             "memory" => board.memory = value.parse().expect("a number"),
             "seed" => board.seed = false,
-            "gic" => board.gic = false,
+            "gic" => (board.gic, board.gicv2) = (value != "no", value == "2"),
             "conduit" => board.conduit = "hvc",
             "qemu" => platform.qemu = None,
             "platform" => {

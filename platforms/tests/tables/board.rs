@@ -13,6 +13,8 @@ pub struct Board {
     pub seed: bool,
     /// Whether there is a GIC.
     pub gic: bool,
+    /// Whether that is a GICv2.
+    pub gicv2: bool,
     /// Position of a CPU whose `status` says that it failed.
     pub failed: Option<u32>,
     /// How the firmware is called.
@@ -26,6 +28,7 @@ impl Default for Board {
             memory: 1 << 30,
             seed: true,
             gic: true,
+            gicv2: false,
             failed: None,
             conduit: "smc",
         }
@@ -116,13 +119,18 @@ fn cpus(board: &Board) -> DeviceTreeNode {
 }
 
 /// Makes the interrupt controller.
-fn gic() -> DeviceTreeNode {
-    let redistributors = [0, 0x080a_0000, 0, 0x00f6_0000];
-    let reg = [&[0, 0x0800_0000, 0, 0x1_0000][..], &redistributors].concat();
+fn gic(board: &Board) -> DeviceTreeNode {
+    let distributor = [0, 0x0800_0000, 0, 0x1_0000];
+    let interfaces = [0x0801_0000, 0x0803_0000, 0x0804_0000].map(|at| [0, at, 0, 0x1_0000]);
+    let (compatible, others) = match board.gicv2 {
+        true => ("arm,cortex-a15-gic", interfaces.concat()),
+        false => ("arm,gic-v3", vec![0, 0x080a_0000, 0, 0x00f6_0000]),
+    };
+    let reg = [&distributor[..], &others].concat();
     node(
         "intc@8000000",
         &[
-            ("compatible", texts(&["arm,gic-v3"])),
+            ("compatible", texts(&[compatible])),
             ("#interrupt-cells", cells(&[3])),
             ("interrupt-controller", vec![]),
             ("#redistributor-regions", cells(&[1])),
@@ -374,7 +382,7 @@ pub fn tree(board: &Board) -> Vec<u8> {
     add_odd_devices(root);
     add_disk(root);
     if board.gic {
-        root.add_child(gic());
+        root.add_child(gic(board));
     }
     root.add_child(cpus(board));
     let lines = [[1, 13, 4], [1, 14, 4], [1, 11, 4], [1, 10, 4]].concat();

@@ -158,6 +158,28 @@ fn cpu_that_failed_is_not_there() {
 }
 
 #[test]
+fn a_gicv2_has_room_for_eight_vcpus_of_a_partition() {
+    let mut bench = Bench::new("gicv2");
+    let mut compiled = |vcpus: usize, gicv2| {
+        let vcpus = "{ pcpu = 0, priority = 10, time_slice = \"1ms\" },".repeat(vcpus);
+        let partition = format!(
+            "[[partition]]\nname = \"many\"\nmemory = \"2M\"\nimage = {{ guest = \"hello\" }}\nvcpus = [{vcpus}]\n"
+        );
+        let table = bench.put("table.toml", format!("{HEAD}{partition}").as_bytes());
+        let board = Board {
+            gicv2,
+            ..Board::default()
+        };
+        bench.compile(&table, &qemu_virt(), &board)
+    };
+    assert!(compiled(8, true).is_ok());
+    assert!(compiled(9, false).is_ok());
+    let list = compiled(9, true).unwrap_err();
+    let found: Vec<_> = list.iter().map(|found| found.rule).collect();
+    assert_eq!(found, [Rule::TooManyVcpus]);
+}
+
+#[test]
 fn tree_shows_what_is_there_and_nothing_else() {
     read(&good("tree", LINUX), |payload, all| {
         let tree = tree(payload, &payload.partitions()[0], all);
