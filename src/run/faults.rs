@@ -1,10 +1,10 @@
-//! What follows a partition's fault, and telling people.
+//! What follows a partition's fault or silence, and telling people.
 
 use crate::events::Event;
 use crate::hw::timer;
 use crate::pcpu::Pcpu;
 use crate::system::Partition;
-use bulkhead::config::record::on_fault;
+use bulkhead::config::record::{on_fault, partition_flags};
 use bulkhead::partition::After;
 
 impl Pcpu {
@@ -13,22 +13,20 @@ impl Pcpu {
         let record = partition.record;
         match record.on_fault {
             on_fault::RESTART => After::Restart,
-            on_fault::RESTART_LIMITED => {
-                let now = timer::now();
-                let mut state = partition.state.lock_by_call();
-                let restarts = &mut state.restarts;
-                if now.wrapping_sub(restarts.since) > timer::ticks(record.restart_within_ns) {
-                    restarts.since = now;
-                    restarts.count = 0;
-                }
-                restarts.count = restarts.count.saturating_add(1);
-                if restarts.count > record.restart_limit {
-                    After::Stop
-                } else {
-                    After::Restart
-                }
-            }
+            on_fault::RESTART_LIMITED => counted_restart(partition),
             _ => After::Stop,
+        }
+    }
+
+    /// Returns what the table wants when a partition's watchdog was not kicked. A restart counts as one after a fault where
+    /// those are limited: a partition that hangs in every life ends like one that faults in every life.
+    pub fn after_silence(&self, partition: &'static Partition) -> After {
+        let record = partition.record;
+        let restarts = record.flags & partition_flags::WATCHDOG_RESTARTS != 0;
+        match (restarts, record.on_fault) {
+            (true, on_fault::RESTART_LIMITED) => counted_restart(partition),
+            (true, _) => After::Restart,
+            (false, _) => After::Stop,
         }
     }
 
@@ -37,5 +35,24 @@ impl Pcpu {
         if self.system.console.record(event) {
             self.call_console();
         }
+    }
+}
+
+/// Counts a restart, and returns whether it is one too many in the time that the table says.
+// Not inlined: it has two callers, and is for rare events.
+#[inline(never)]
+fn counted_restart(partition: &'static Partition) -> After {
+    let record = partition.record;
+    let now = timer::now();
+    let mut state = partition.state.lock_by_call();
+    let restarts = &mut state.restarts;
+    if now.wrapping_sub(restarts.since) > timer::ticks(record.restart_within_ns) {
+        restarts.since = now;
+        restarts.count = 0;
+    }
+    restarts.count = restarts.count.saturating_add(1);
+    match restarts.count > record.restart_limit {
+        true => After::Stop,
+        false => After::Restart,
     }
 }

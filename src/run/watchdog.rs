@@ -10,9 +10,8 @@ use crate::hw::timer;
 use crate::pcpu::{Activity, Pcpu};
 use crate::system::Partition;
 use bulkhead::addr::PAGE_BYTES;
-use bulkhead::config::record::partition_flags;
+use bulkhead::partition::Phase;
 use bulkhead::partition::crash::{Cause, Circumstances, TrapRegisters};
-use bulkhead::partition::{After, Phase};
 use bulkhead::sched::Slot;
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::smccc::result;
@@ -70,10 +69,7 @@ impl Pcpu {
         // One that leaves already needs no watchdog for it.
         if over && partition.state.lock_by_call().life.phase() == Phase::Running {
             self.keep_crash(slot, Cause::Watchdog, NOT_KICKED);
-            let after = match partition.record.flags & partition_flags::WATCHDOG_RESTARTS {
-                0 => After::Stop,
-                _ => After::Restart,
-            };
+            let after = self.after_silence(partition);
             self.leave(partition, after, NOT_KICKED);
         }
         match activity {
