@@ -110,6 +110,8 @@ rules! {
     WindowOverlap = Error "window-overlap",
     /// A watchdog's time is at most a day.
     WatchdogTooLong = Error "watchdog-too-long",
+    /// A watchdog's time is long enough for a kick.
+    WatchdogTooShort = Error "watchdog-too-short",
     /// A partition manages partitions that there are.
     UnknownManaged = Error "unknown-managed",
     /// A partition that is managed is named once.
@@ -230,7 +232,7 @@ rules! {
     DmaUnprotected = Warning "dma-unprotected",
     /// All interrupts of a device go to the GIC, so that the guest gets them.
     ForeignInterrupt = Warning "foreign-interrupt",
-    /// A partition that does not start with the system can be started by another.
+    /// A partition that does not start with the system can be started by another that runs or can be started.
     NeverStarted = Warning "never-started",
     /// Another device's registers lie in a page that a guest is given.
     PageHasNeighbour = Warning "page-has-neighbour",

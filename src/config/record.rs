@@ -246,6 +246,8 @@ pub struct PartitionRecord {
     pub manager_gpa: u64,
 }
 
+/// Shortest time of a watchdog, in nanoseconds: with less, EL2's work for restarts would be most of what runs.
+pub const MIN_WATCHDOG_NS: u64 = 100_000;
 /// Longest time of a watchdog: a day.
 pub const MAX_WATCHDOG_NS: u64 = 86_400 * 1_000_000_000;
 

@@ -1,6 +1,6 @@
 //! `[[partition]]`.
 
-use bulkhead::config::record::MAX_WATCHDOG_NS;
+use bulkhead::config::record::{MAX_WATCHDOG_NS, MIN_WATCHDOG_NS};
 use toml::de::DeValue;
 
 use super::vcpu::vcpu;
@@ -294,6 +294,12 @@ fn watchdog(keys: &Keys<'_>, out: &mut Diagnostics) -> Option<Watchdog> {
         let title = "a watchdog's `timeout` is at most a day";
         let text = show_time(timeout.value);
         out.refuse(Rule::WatchdogTooLong, title, &timeout.span, text);
+        return None;
+    }
+    if timeout.value < MIN_WATCHDOG_NS {
+        let title = "a watchdog's `timeout` is at least 100 us";
+        let text = show_time(timeout.value);
+        out.refuse(Rule::WatchdogTooShort, title, &timeout.span, text);
         return None;
     }
     Some(Watchdog {

@@ -3,9 +3,9 @@
 mod time;
 
 use super::super::record::{
-    ANYWHERE, BY_POSITION, MAX_WATCHDOG_NS, NAME_BYTES, PartitionRecord, RegionRecord, Span, Text,
-    VcpuRecord, WindowRecord, access, console_model, gic, on_fault, on_panic, partition_flags,
-    system_flags,
+    ANYWHERE, BY_POSITION, MAX_WATCHDOG_NS, MIN_WATCHDOG_NS, NAME_BYTES, PartitionRecord,
+    RegionRecord, Span, Text, VcpuRecord, WindowRecord, access, console_model, gic, on_fault,
+    on_panic, partition_flags, system_flags,
 };
 use super::{GUEST_END, MAX_REGIONS, Part, Payload, PayloadError, span_checked};
 use crate::addr::{BLOCK_2M_BYTES, PAGE_BYTES, Range};
@@ -157,7 +157,8 @@ impl Payload<'_> {
             || guest_range(of.manager_gpa, pages).is_some()
                 && of.manager_gpa.is_multiple_of(PAGE_BYTES);
         field.must(manager, "manager_gpa", of.manager_gpa)?;
-        let watchdog = of.watchdog_ns <= MAX_WATCHDOG_NS;
+        let watchdog =
+            of.watchdog_ns == 0 || (MIN_WATCHDOG_NS..=MAX_WATCHDOG_NS).contains(&of.watchdog_ns);
         field.must(watchdog, "watchdog_ns", of.watchdog_ns)
     }
 

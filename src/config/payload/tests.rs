@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::super::record::{MAX_WATCHDOG_NS, on_fault};
+use super::super::record::{MAX_WATCHDOG_NS, MIN_WATCHDOG_NS, on_fault};
 use super::samples::{Sample, name, sign};
 use super::*;
 
@@ -86,7 +86,7 @@ type Change = fn(&mut Sample);
 
 #[test]
 fn refuses_values_without_meaning() {
-    let cases: [(PayloadError, Change); 22] = [
+    let cases: [(PayloadError, Change); 23] = [
         (value("region gpa", 0x4000_0800), |s| {
             s.regions[0].gpa = 0x4000_0800
         }),
@@ -117,6 +117,9 @@ fn refuses_values_without_meaning() {
         }),
         (value("watchdog_ns", MAX_WATCHDOG_NS + 1), |s| {
             s.partitions[0].watchdog_ns = MAX_WATCHDOG_NS + 1
+        }),
+        (value("watchdog_ns", MIN_WATCHDOG_NS - 1), |s| {
+            s.partitions[0].watchdog_ns = MIN_WATCHDOG_NS - 1
         }),
         (value("flags", 4), |s| s.partitions[0].flags = 4),
         (value("on_fault", 3), |s| {
