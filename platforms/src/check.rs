@@ -17,7 +17,7 @@ use crate::nearest::suggestion;
 use crate::platform::Platform;
 use crate::reader::{At, Span};
 use crate::rule::Rule;
-use crate::table::{Partition, Table};
+use crate::table::Table;
 
 /// Names that the console and the tools use for something else.
 const RESERVED: [&str; 2] = ["bulkhead", "all"];
@@ -51,17 +51,47 @@ pub fn names(table: &Table, platform: &Platform, out: &mut Diagnostics) {
     }
     check_focus(table, out);
     check_managed(table, out);
-    for partition in &table.partitions {
-        let name = &partition.name.value;
-        let by = |other: &Partition| other.manages.iter().any(|managed| managed.value == *name);
-        if let Some(span) = &partition.stopped
-            && !table.partitions.iter().any(by)
-        {
-            let title = format!("nothing can start `{name}`");
-            let found = Diagnostic::new(Rule::NeverStarted, title, span.clone(), "not at start");
-            out.push(found.help(format!("a partition with `manages = [\"{name}\"]` could")));
-        }
+    check_started(table, out);
+}
+
+/// Remarks on partitions that nothing can start: none that runs manages them, nor one that could be started.
+fn check_started(table: &Table, out: &mut Diagnostics) {
+    let partitions = &table.partitions;
+    let mut runs: Vec<bool> = partitions.iter().map(|p| p.stopped.is_none()).collect();
+    // Each round but the last finds one more, so there are few.
+    while let Some(next) =
+        (0..partitions.len()).find(|at| !runs[*at] && is_managed(table, *at, &runs))
+    {
+        runs[next] = true;
     }
+    for (at, partition) in partitions.iter().enumerate() {
+        let Some(span) = partition.stopped.as_ref().filter(|_| !runs[at]) else {
+            continue;
+        };
+        let name = &partition.name.value;
+        let title = format!("nothing can start `{name}`");
+        let mut found = Diagnostic::new(Rule::NeverStarted, title, span.clone(), "not at start");
+        let all = vec![true; partitions.len()];
+        for manager in partitions.iter().filter(|p| p.name.value != *name) {
+            if let Some(managed) = manager.manages.iter().find(|m| m.value == *name) {
+                let text = format!("`{}` cannot be started either", manager.name.value);
+                found = found.and(managed.span.clone(), text);
+            }
+        }
+        let help = match is_managed(table, at, &all) {
+            true => "let one that manages it start with the system".to_owned(),
+            false => format!("a partition with `manages = [\"{name}\"]` could"),
+        };
+        out.push(found.help(help));
+    }
+}
+
+/// Says whether one of those that run, and not itself, manages a partition.
+fn is_managed(table: &Table, at: usize, runs: &[bool]) -> bool {
+    let name = &table.partitions[at].name.value;
+    let others = table.partitions.iter().zip(runs).enumerate();
+    let mut others = others.filter(|(other, (_, runs))| *other != at && **runs);
+    others.any(|(_, (other, _))| other.manages.iter().any(|managed| managed.value == *name))
 }
 
 /// Refuses to manage whom there is not, and whom a partition manages already.

@@ -399,6 +399,11 @@ fn managers_find_whom_they_manage() {
         LINUX.replace("devices", "manages = [\"two\", \"one\"]\ndevices"),
     ];
     let system = good("managers", &text.concat());
+    assert_eq!(
+        system.warnings().iter().count(),
+        0,
+        "`linux` can start `two`"
+    );
     read(&system, |payload, whole| {
         let [one, two, linux] = payload.partitions() else {
             panic!("three partitions")
