@@ -10,9 +10,15 @@ pub struct Mutants {
     /// Modules of EL2's library [default: all pure ones]
     #[arg(value_name = "MODULE")]
     pub modules: Vec<String>,
-    /// Every N-th mutant of each module, from the K-th on, counted from 0 [default: all of them, which takes a day]
-    #[arg(long, value_name = "K/N")]
-    pub sample: Option<String>,
+    /// So many mutants, drawn from all modules named [default: all of them, which takes a day]
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+    /// What a sample is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Goes on with what was found before: tries what is new, and what survived
+    #[arg(long)]
+    pub resume: bool,
     /// May tools be installed?
     #[command(flatten)]
     pub consent: Consent,

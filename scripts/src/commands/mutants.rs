@@ -1,8 +1,12 @@
 //! `cargo xtask mutants`: changes EL2's pure modules one place at a time by cargo-mutants, and says which changes their own
 //! tests do not see. `tests/mutants.toml` has what was found, and why each survivor is none or is borne.
 //!
-//! A mutant counts as caught when a unit test of its own top-level module fails; tests of other modules are not asked, so
-//! that a mutant takes seconds. It works on a copy of the sources in `target/bulkhead/mutants`.
+//! A mutant counts as caught when a unit test of its own top-level module fails or does not end; tests of other modules are
+//! not asked. With that, and a build that compiles the changed part alone and optimises nothing, a mutant takes some three
+//! seconds of a processor. It works on a copy of the sources in `target/bulkhead/mutants`.
+
+mod draw;
+mod ledger;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +14,16 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+pub use self::draw::Sample;
+use self::draw::{Mutant, draw, mutants};
+use self::ledger::{Fate, Ledger};
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::setup;
 use crate::workspace::{call, capture, cargo, make_folder, products, read, root, write};
 
 /// The pure modules.
-pub const MODULES: [&str; 18] = [
+pub const MODULES: [&str; 19] = [
     "addr",
     "board",
     "config",
@@ -25,6 +32,7 @@ pub const MODULES: [&str; 18] = [
     "ids",
     "message",
     "partition",
+    "regs",
     "sched",
     "smccc",
     "stage1",
@@ -36,10 +44,22 @@ pub const MODULES: [&str; 18] = [
     "vcpu",
     "vgic",
 ];
-/// Cases of each property: every mutant meets them all.
-const CASES: &str = "32";
+/// What is in their files and no part of EL2: models and tests.
+const NOT_EL2: [&str; 4] = [
+    "src/vgic/model/**",
+    "src/**/tests*",
+    "**/samples.rs",
+    "**/orders.rs",
+];
+/// Cases of each property. Every mutant meets the same ones, and what one of them breaks on is not kept for the next.
+const PROPERTIES: [(&str, &str); 4] = [
+    ("PROPTEST_CASES", "32"),
+    ("PROPTEST_RNG_SEED", "1"),
+    ("PROPTEST_MAX_SHRINK_ITERS", "0"),
+    ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"),
+];
 /// Longest test of a mutant, in seconds: what takes longer hangs, and is caught.
-const TEST_SECONDS: &str = "120";
+const TEST_SECONDS: &str = "60";
 
 /// `tests/mutants.toml`, as far as it is read.
 #[derive(Debug, Default, Deserialize)]
@@ -64,14 +84,14 @@ struct LeftOut {
 /// A mutant that no test sees.
 #[derive(Clone, Debug, Deserialize)]
 struct Survivor {
-    /// As cargo-mutants names it, without line and column.
+    /// [`Mutant::key`].
     mutant: String,
     /// Why that is as it should be.
     #[serde(rename = "why")]
     _why: String,
 }
 
-/// What became of the mutants.
+/// What became of mutants.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// A test failed or did not end.
@@ -83,10 +103,27 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Returns how many of a hundred are caught.
+    /// Returns how many there are that compile.
+    pub fn total(&self) -> usize {
+        self.caught + self.explained + self.missed.len()
+    }
+
+    /// Returns how many of a hundred are caught; those that are explained are not.
     pub fn percent(&self) -> usize {
-        let all = self.caught + self.explained + self.missed.len();
-        100 * self.caught / all.max(1)
+        100 * self.caught / self.total().max(1)
+    }
+
+    /// Counts one.
+    fn add(&mut self, mutant: &Mutant, fate: Option<Fate>, known: &Known) {
+        let is_known = || known.survivor.iter().any(|one| one.mutant == mutant.key);
+        match fate {
+            Some(Fate::Caught | Fate::Timeout) => self.caught += 1,
+            Some(Fate::Missed) if is_known() => self.explained += 1,
+            Some(Fate::Missed) => self
+                .missed
+                .push(format!("{} ({})", mutant.key, mutant.name)),
+            Some(Fate::Unviable) | None => {}
+        }
     }
 }
 
@@ -102,56 +139,55 @@ pub fn run(args: &args::Mutants) -> Outcome {
             "no pure module `{wrong}`; there are: {all}"
         )));
     }
-    let tally = measure(&modules, args.sample.as_deref(), args.consent)?;
-    let (caught, explained, missed) = (tally.caught, tally.explained, tally.missed.len());
+    let sample = Sample {
+        count: args.sample,
+        seed: args.seed,
+    };
+    let all = measure(&modules, sample, args.resume, args.consent)?;
     println!(
-        "{caught} caught, {explained} survive for a reason, {missed} survive: {} % caught",
-        tally.percent()
+        "{}/{} caught, {} %; of the others {} are explained in tests/mutants.toml, {} are not",
+        all.caught,
+        all.total(),
+        all.percent(),
+        all.explained,
+        all.missed.len()
     );
     Ok(())
 }
 
-/// Tests the mutants of modules, all or a sample.
+/// Tests the mutants of modules, all or a sample, and prints what became of those of each.
 ///
 /// # Errors
 /// cargo-mutants cannot be had, or fails.
-pub fn measure(modules: &[&str], sample: Option<&str>, consent: args::Consent) -> Outcome<Tally> {
+pub fn measure(
+    modules: &[&str],
+    sample: Sample,
+    goes_on: bool,
+    consent: args::Consent,
+) -> Outcome<Tally> {
     let tool = tool(consent)?;
     let tree = copy()?;
     let known = known()?;
+    let list = capture(&mut listing(&tool, &tree, modules, &known), "cargo-mutants")?;
+    let drawn = draw(mutants(&list), sample);
+    let mut ledger = Ledger::open(&products(&["mutants", "results.txt"]), goes_on);
     let mut all = Tally::default();
     for module in modules {
-        let results = products(&["mutants", "results", module]);
-        drop(fs::remove_dir_all(&results)); // it may not be there yet
-        make_folder(&results)?;
-        let mut command = command(&tool, module, sample);
-        for kind in &known.left_out {
-            command.arg("--exclude-re").arg(&kind.matches);
+        let of_module = drawn.iter().filter(|mutant| mutant.module() == *module);
+        let of_module: Vec<&Mutant> = of_module.collect();
+        let open = of_module.iter().filter(|one| !ledger.is_settled(&one.key));
+        let open: Vec<&Mutant> = open.copied().collect();
+        for mutant in open {
+            let fate = try_one(&tool, &tree, mutant, &known)?;
+            ledger.note(mutant, fate)?;
         }
-        command.current_dir(&tree).arg("--output").arg(&results);
-        // Tests see only what is behind `--`.
-        command.arg("--").arg(format!("{module}::"));
-        let output = command.output();
-        let output = output.map_err(|error| Failure::failed(format!("cargo-mutants: {error}")))?;
-        // 2: some were missed; 3: some took too long.
-        if !matches!(output.status.code(), Some(0 | 2 | 3)) {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::failed(format!(
-                "cargo-mutants failed: {}",
-                said.trim()
-            )));
+        let mut tally = Tally::default();
+        for mutant in of_module {
+            tally.add(mutant, ledger.fate(&mutant.key), &known);
         }
-        let tally = tally(&results.join("mutants.out"), &known)?;
-        println!(
-            "{module:<10} {:>4} caught, {:>3} explained, {:>3} survive",
-            tally.caught,
-            tally.explained,
-            tally.missed.len()
-        );
-        tally
-            .missed
-            .iter()
-            .for_each(|mutant| println!("  {mutant}"));
+        if tally.total() > 0 {
+            print(module, &tally);
+        }
         all.caught += tally.caught;
         all.explained += tally.explained;
         all.missed.extend(tally.missed);
@@ -159,46 +195,100 @@ pub fn measure(modules: &[&str], sample: Option<&str>, consent: args::Consent) -
     Ok(all)
 }
 
-/// Returns the call for a module.
-fn command(tool: &Path, module: &str, sample: Option<&str>) -> Command {
+/// Prints a module's line, and which of its mutants survive.
+fn print(module: &str, tally: &Tally) {
+    let (caught, total) = (tally.caught, tally.total());
+    println!(
+        "{module:<10} {caught:>4}/{total:<4} {} explained",
+        tally.explained
+    );
+    tally
+        .missed
+        .iter()
+        .for_each(|mutant| println!("  {mutant}"));
+}
+
+/// Returns the call that lists the mutants of modules.
+fn listing(tool: &Path, tree: &Path, modules: &[&str], known: &Known) -> Command {
+    let mut command = call_of(tool, tree, known);
+    command.arg("--list");
+    for module in modules {
+        command.arg("--file").arg(format!("src/{module}.rs"));
+        command.arg("--file").arg(format!("src/{module}/**"));
+    }
+    for file in NOT_EL2 {
+        command.args(["--exclude", file]);
+    }
+    command
+}
+
+/// Returns a call of cargo-mutants, as far as listing and trying have it in common.
+fn call_of(tool: &Path, tree: &Path, known: &Known) -> Command {
     let mut command = Command::new(tool);
-    command.args(["mutants", "--in-place", "--package", "bulkhead"]);
+    command.args(["mutants", "--package", "bulkhead", "--colors", "never"]);
+    for kind in &known.left_out {
+        command.arg("--exclude-re").arg(&kind.matches);
+    }
+    command.current_dir(tree);
+    without_own_package(&mut command);
+    command
+}
+
+/// Tries a mutant, and returns what became of it. It is named by its place in its file: by a name cargo-mutants 27.1 would
+/// try all fields that can be left out as well.
+fn try_one(tool: &Path, tree: &Path, mutant: &Mutant, known: &Known) -> Outcome<Fate> {
+    let results = products(&["mutants", "last"]);
+    drop(fs::remove_dir_all(&results)); // it may not be there yet
+    make_folder(&results)?;
+    let mut command = call_of(tool, tree, known);
+    let (place, all) = mutant.place;
     command.args([
-        "--test-workspace=false",
-        "--cargo-arg=--lib",
-        "--baseline=skip",
+        "--file",
+        mutant.file(),
+        "--sharding",
+        "round-robin",
+        "--shard",
     ]);
-    command.args([
-        "--timeout",
-        TEST_SECONDS,
-        "--build-timeout",
-        "600",
-        "--no-shuffle",
-    ]);
-    command.args(["--colors", "never"]);
-    for file in [format!("src/{module}.rs"), format!("src/{module}/**")] {
-        command.arg("--file").arg(file);
-    }
-    for tests in [
-        "src/vgic/model*",
-        "src/**/tests*",
-        "**/samples.rs",
-        "**/orders.rs",
-    ] {
-        command.args(["--exclude", tests]);
-    }
-    if let Some(sample) = sample {
-        command.args(["--shard", sample, "--sharding", "round-robin"]);
-    }
-    // No symbols, and tests that are quick; mutants are many.
+    command.arg(format!("{place}/{all}"));
+    command.args(["--in-place", "--no-shuffle", "--baseline=skip"]);
+    command.args(["--test-workspace=false", "--cargo-arg=--lib"]);
+    command.args(["--timeout", TEST_SECONDS, "--build-timeout", "600"]);
+    command.envs(PROPERTIES);
+    // No symbols, nothing optimised, only what has changed: building is most of the time.
     command.env("CARGO_PROFILE_TEST_DEBUG", "0");
-    command.env("CARGO_PROFILE_TEST_OPT_LEVEL", "1");
-    command.env("PROPTEST_CASES", CASES);
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env("CARGO_INCREMENTAL", "1");
     command.env("CARGO_TARGET_DIR", products(&["mutants", "build"]));
+    command.arg("--output").arg(&results);
+    // Tests see only what is behind `--`.
+    command.arg("--").arg(format!("{}::", mutant.module()));
+    let output = command.output();
+    let output = output.map_err(|error| Failure::failed(format!("cargo-mutants: {error}")))?;
+    let found = fate(&results.join("mutants.out"), &mutant.name);
+    found.ok_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Failure::failed(format!(
+            "cargo-mutants did not try {}: {}",
+            mutant.name,
+            said.trim()
+        ))
+    })
+}
+
+/// Takes out what says which package this is: it is not the one that is changed.
+fn without_own_package(command: &mut Command) {
     for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
         command.env_remove(name);
     }
-    command
+}
+
+/// Reads what cargo-mutants found of a mutant.
+fn fate(results: &Path, name: &str) -> Option<Fate> {
+    let found = Fate::ALL.iter().find(|(_, list)| {
+        let text = fs::read_to_string(results.join(format!("{list}.txt")));
+        text.is_ok_and(|text| text.lines().any(|line| line == name))
+    });
+    found.map(|(fate, _)| *fate)
 }
 
 /// Finds cargo-mutants, or builds it.
@@ -245,49 +335,9 @@ fn known() -> Outcome<Known> {
     toml::from_str(&text).map_err(|error| Failure::file(&file, error))
 }
 
-/// Reads what cargo-mutants found.
-fn tally(results: &Path, known: &Known) -> Outcome<Tally> {
-    let lines = |name: &str| {
-        let text = fs::read_to_string(results.join(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    if !results.is_dir() {
-        return Ok(Tally::default()); // the sample has nothing of this module
-    }
-    let is_known = |mutant: &String| {
-        let name = unplaced(mutant);
-        known
-            .survivor
-            .iter()
-            .any(|survivor| survivor.mutant == name)
-    };
-    let (explained, missed): (Vec<_>, Vec<_>) = lines("missed.txt").into_iter().partition(is_known);
-    Ok(Tally {
-        caught: lines("caught.txt").len() + lines("timeout.txt").len(),
-        explained: explained.len(),
-        missed,
-    })
-}
-
-/// Takes line and column out of a mutant's name: `src/a.rs:1:2: replace ...`.
-fn unplaced(mutant: &str) -> String {
-    let (place, what) = mutant.split_once(": ").unwrap_or((mutant, ""));
-    let file = place.split(':').next().unwrap_or(place);
-    format!("{file}: {what}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mutants_are_known_wherever_they_stand() {
-        let name = "src/sched/mail.rs:12:34: replace < with <= in Heard::new";
-        assert_eq!(
-            unplaced(name),
-            "src/sched/mail.rs: replace < with <= in Heard::new"
-        );
-    }
 
     #[test]
     fn survivors_in_the_file_have_a_reason() {
@@ -297,5 +347,26 @@ mod tests {
             let file = survivor.mutant.split(": ").next().unwrap_or("");
             assert!(root().join(file).is_file(), "{file}");
         }
+    }
+
+    #[test]
+    fn what_hangs_is_caught_and_what_does_not_compile_does_not_count() {
+        let known = Known {
+            survivor: vec![Survivor {
+                mutant: "src/ids.rs: b #1".to_owned(),
+                _why: String::new(),
+            }],
+            ..Known::default()
+        };
+        let list = "src/ids.rs:1:1: a\nsrc/ids.rs:1:1: b\nsrc/ids.rs:2:1: b\n";
+        let mut tally = Tally::default();
+        for mutant in &mutants(list) {
+            for (fate, _) in Fate::ALL {
+                tally.add(mutant, Some(fate), &known);
+            }
+        }
+        let missed = tally.missed.len();
+        assert_eq!((tally.caught, tally.explained, missed), (6, 1, 2));
+        assert_eq!((tally.total(), tally.percent()), (9, 66));
     }
 }

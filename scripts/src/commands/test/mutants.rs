@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Case, Found};
 use crate::args::Test;
-use crate::commands::mutants::{MODULES, measure};
+use crate::commands::mutants::{MODULES, Sample, measure};
 
-/// One mutant of so many is tried.
-const ONE_OF: u64 = 72;
+/// Mutants that are tried.
+const COUNT: usize = 80;
 /// Least of a hundred that are caught.
 const LEAST: usize = 90;
 /// Seconds of a day.
@@ -28,10 +28,13 @@ pub fn case() -> Case {
 /// Tries today's sample.
 fn sample(args: &Test) -> Found {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let today = since.map_or(0, |since| since.as_secs() / DAY % ONE_OF);
-    let sample = format!("{today}/{ONE_OF}");
-    println!("     cargo xtask mutants --sample {sample}");
-    match measure(&MODULES, Some(&sample), args.consent) {
+    let seed = since.map_or(0, |since| since.as_secs() / DAY);
+    println!("     cargo xtask mutants --sample {COUNT} --seed {seed}");
+    let sample = Sample {
+        count: Some(COUNT),
+        seed,
+    };
+    match measure(&MODULES, sample, false, args.consent) {
         Ok(tally) if tally.percent() < LEAST => Found {
             failures: vec![format!(
                 "{} % are caught, {LEAST} % are wanted",
