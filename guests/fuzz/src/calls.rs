@@ -1,5 +1,6 @@
 //! Calls by HVC and SMC: each that there is, and ranges.
 
+use crate::answers;
 use crate::step::Fuzzer;
 use core::arch::asm;
 use guest_runtime::smccc::{self, Conduit};
@@ -24,7 +25,9 @@ calls! {
     "PSCI_STAT_RESIDENCY" 0xc400_0010; "PSCI_STAT_COUNT" 0xc400_0011; "MEM_PROTECT" 0x8400_0013;
     "MEM_PROTECT_CHECK_RANGE" 0xc400_0014; "TRNG_VERSION" 0x8400_0050; "TRNG_FEATURES" 0x8400_0051;
     "TRNG_GET_UUID" 0x8400_0052; "TRNG_RND, 32-bit" 0x8400_0053; "TRNG_RND" 0xc400_0053; "features" 0x8600_0000;
-    "yield" 0x8600_0001; "yield, 64-bit" 0xc600_0001; "channel_signal" 0x8600_0010; "channel_status" 0x8600_0011;
+    "watchdog_kick" 0x8600_0002; "watchdog_kick, 64-bit" 0xc600_0002; "partition_list" 0x8600_0018; "partition_info" 0xc600_0019;
+    "partition_stop" 0x8600_001a; "partition_start" 0xc600_001b; "partition_restart" 0x8600_001c;
+    "partition_crash" 0xc600_001d; "partition_log" 0x8600_001e; "yield" 0x8600_0001; "yield, 64-bit" 0xc600_0001; "channel_signal" 0x8600_0010; "channel_status" 0x8600_0011;
     "channel_signal, 64-bit" 0xc600_0010; "channel_status, 64-bit" 0xc600_0011; "UID" 0x8600_ff01; "revision" 0x8600_ff03;
 }
 
@@ -44,7 +47,8 @@ pub fn step(fuzzer: &Fuzzer, row: usize) {
     if !ends(function) {
         let arguments = arguments(fuzzer, function);
         let conduit = fuzzer.one_of(&[Conduit::Hvc, Conduit::Smc]);
-        smccc::call(conduit, function, arguments);
+        let [x0, ..] = smccc::call(conduit, function, arguments);
+        answers::add_call(function, x0);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How often each row came up, by vCPU.
 
 use crate::access::REGIONS;
+use crate::answers;
 use crate::step::GROUPS;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use guest_runtime::{esr, println, smp};
@@ -24,6 +25,7 @@ const TAKEN: [u64; 6] = [
 struct Counts {
     rows: [AtomicU64; ROWS],
     regions: [AtomicU64; REGIONS.len()],
+    answers: [AtomicU64; answers::ROWS.len()],
     classes: [AtomicU64; CLASSES],
 }
 
@@ -31,6 +33,7 @@ static COUNTS: [Counts; smp::MAX_VCPUS] = [const {
     Counts {
         rows: [const { AtomicU64::new(0) }; ROWS],
         regions: [const { AtomicU64::new(0) }; REGIONS.len()],
+        answers: [const { AtomicU64::new(0) }; answers::ROWS.len()],
         classes: [const { AtomicU64::new(0) }; CLASSES],
     }
 }; smp::MAX_VCPUS];
@@ -47,6 +50,11 @@ pub fn add_row(index: usize, row: usize) {
 /// Counts an access to a region.
 pub fn add_region(index: usize, region: usize) {
     increment(&COUNTS[index].regions[region]);
+}
+
+/// Counts an answer of EL2, by its row.
+pub fn add_answer(index: usize, answer: usize) {
+    increment(&COUNTS[index].answers[answer]);
 }
 
 /// Counts an exception at EL1.
@@ -83,6 +91,12 @@ pub fn print(all: bool) {
     print_group(
         "region",
         regions.map(|(region, name)| (*name, sum(|one| &one.regions[region]))),
+        all,
+    );
+    let answers = answers::ROWS.iter().enumerate();
+    print_group(
+        "answer",
+        answers.map(|(answer, name)| (*name, sum(|one| &one.answers[answer]))),
         all,
     );
     let name = |class: u64| esr::class_name(class << 26);

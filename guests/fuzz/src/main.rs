@@ -14,6 +14,7 @@
 
 mod access;
 mod actions;
+mod answers;
 mod calls;
 mod controller;
 mod counts;
@@ -86,6 +87,7 @@ fn work() {
         sysreg::mask_irqs();
         if let Some(fault) = fault {
             counts::add_class(fuzzer.index, esr::class(fault.esr));
+            answers::add_fault(fault.esr);
         }
         fuzzer.state.done.store(done + 1, Relaxed);
         if fuzzer.index == 0 && (done + 1).is_multiple_of(PROGRESS) {
@@ -114,6 +116,7 @@ fn report(seed: u64, steps: u64) -> ! {
     sysreg::mask_irqs();
     console::init();
     println!(""); // ends the line that steps were writing
+    println!("starts of another partition {}", answers::starts());
     counts::print(FUZZ_PLAN[2].load(Relaxed) != 0);
     let wrong = actions::lost_increments();
     if wrong != 0 {

@@ -3,6 +3,7 @@
 //! Anybody may break whatever a sleeper waits for. So there is always one that does not sleep: [`leave`] refuses the last one. The
 //! ones that are awake look after the others every so many steps.
 
+use crate::answers::{self, Answer};
 use crate::step::{Fuzzer, STATES};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use guest_runtime::smccc::{self, Conduit};
@@ -119,8 +120,8 @@ pub fn look_after_others() {
     let here = smp::index();
     for index in (0..count()).filter(|index| *index != here) {
         let state = &STATES[index];
-        if state.off.load(SeqCst) {
-            smp::start(index, affinity(index), crate::work_beside);
+        if state.off.load(SeqCst) && smp::start(index, affinity(index), crate::work_beside) == 0 {
+            answers::add(Answer::TurnedOn);
         }
         if state.asleep.load(SeqCst) {
             alarm(index);
@@ -172,10 +173,16 @@ fn nap(fuzzer: &Fuzzer, sleep: impl FnOnce()) {
     arrived();
 }
 
+fn wait() {
+    sysreg::wfi();
+    answers::add(Answer::Waited);
+}
+
 /// Makes a call by either instruction.
 fn call(fuzzer: &Fuzzer, function: u32, arguments: [u64; 3]) {
     let conduit = fuzzer.one_of(&[Conduit::Hvc, Conduit::Smc]);
-    smccc::call(conduit, function, arguments);
+    let [x0, ..] = smccc::call(conduit, function, arguments);
+    answers::add_call(function, x0);
 }
 
 /// Does one.
@@ -183,18 +190,21 @@ pub fn step(fuzzer: &Fuzzer, row: usize) {
     let entry = smp::secondary_entry();
     let context = fuzzer.index as u64;
     match row {
-        0 => nap(fuzzer, sysreg::wfi),
+        0 => nap(fuzzer, wait),
         1 => nap(fuzzer, || {
             timer::stop_virtual();
             timer::set_physical(timer::physical_now() + fuzzer.below(NAP) as u64);
-            sysreg::wfi();
+            wait();
         }),
         2 => nap(fuzzer, || {
             timer::set_virtual(0);
-            sysreg::wfi();
+            wait();
         }),
-        3 => nap(fuzzer, || call(fuzzer, smccc::CPU_SUSPEND, [0; 3])),
-        4 => nap(fuzzer, || call(fuzzer, CPU_SUSPEND_32, [0; 3])),
+        3 | 4 => nap(fuzzer, || {
+            let function = [smccc::CPU_SUSPEND, CPU_SUSPEND_32][row - 3];
+            call(fuzzer, function, [0; 3]);
+            answers::add(Answer::Suspended);
+        }),
         // It comes back as at a start, as the vCPU that it is; the first one would come back as another.
         5 if fuzzer.index != 0 => resume_elsewhere(fuzzer, || {
             call(fuzzer, smccc::CPU_SUSPEND, [POWER_DOWN, entry, context]);
@@ -240,6 +250,7 @@ fn turn_off(fuzzer: &Fuzzer) {
     if leave() {
         count_step(fuzzer);
         fuzzer.state.off.store(true, SeqCst);
+        answers::add(Answer::TurnedOff);
         smp::stop_self();
         // Refused: still here.
         arrived();
@@ -250,6 +261,7 @@ fn turn_off(fuzzer: &Fuzzer) {
 fn resume_elsewhere(fuzzer: &Fuzzer, suspend: impl FnOnce()) {
     nap(fuzzer, || {
         count_step(fuzzer);
+        answers::add(Answer::PoweredDown);
         suspend();
     });
 }

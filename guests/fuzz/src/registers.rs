@@ -1,7 +1,7 @@
 //! System registers: those that have a name, and any.
 
-use crate::counts;
 use crate::step::Fuzzer;
+use crate::{answers, counts};
 use guest_runtime::made::{self, Field, MRS, MSR, SVC, bearable, encoding, is_vital};
 use guest_runtime::{el0, esr, smp};
 
@@ -94,7 +94,7 @@ registers! { WRITTEN WRITABLE:
     "PMINTENCLR_EL1" Named(3 0 9 14 2); "PMOVSSET_EL0" Named(3 3 9 14 3); "PMEVTYPER0_EL0" Named(3 3 14 12 0);
     "PMEVCNTR5_EL0" Named(3 3 14 8 5); "PMCCFILTR_EL0" Named(3 3 14 15 7); "MDSCR_EL1" Named(2 0 0 2 2);
     "OSLAR_EL1" Named(2 0 1 0 4); "OSDLR_EL1" Named(2 0 1 3 4); "DBGBVR0_EL1" Named(2 0 0 0 4); "DBGBCR0_EL1" Named(2 0 0 0 5);
-    "DBGWVR1_EL1" Named(2 0 0 1 6); "DBGWCR1_EL1" Named(2 0 0 1 7); "DBGCLAIMSET_EL1" Named(2 0 7 8 6);
+    "DBGWVR1_EL1" Named(2 0 0 1 6); "DBGWCR1_EL1" Named(2 0 0 1 7); "DBGCLAIMSET_EL1" Named(2 0 7 8 6); "DBGCLAIMCLR_EL1" Named(2 0 7 9 6);
     "DBGDTR_EL0" Named(2 3 0 4 0); "DBGPRCR_EL1" Named(2 0 1 4 4);
 }
 
@@ -117,6 +117,7 @@ pub fn read(fuzzer: &Fuzzer, row: usize) {
     let encoding = encoding_of(fuzzer, READABLE[row]);
     // SAFETY: changes x0 alone.
     unsafe { READS.run(encoding, 0) };
+    answers::add_register(encoding, false);
 }
 
 /// Writes a register, unless that is one that holds this guest up.
@@ -133,6 +134,7 @@ pub fn write(fuzzer: &Fuzzer, row: usize) {
     if !matches!(which, Any(..)) || is_debug || !is_vital(encoding) {
         // SAFETY: the register keeps this guest's memory and stack.
         unsafe { WRITES.run(encoding, value) };
+        answers::add_register(encoding, true);
     }
 }
 
