@@ -3,6 +3,7 @@
 //! | offset in the memory | what |
 //! | --- | --- |
 //! | 0 | what this guest asks of its partner |
+//! | 8 | how many lives the partner has ended |
 //! | 64 KiB | the dump of the first life |
 //! | 128 KiB | the dump of this life |
 //!
@@ -38,6 +39,8 @@ pub enum Class {
     SecondVector,
     /// The second vCPU's system registers.
     SecondSystem,
+    /// What each vCPU's budget gives it.
+    Budget,
 }
 
 /// Bytes of a dump.
@@ -126,6 +129,15 @@ impl Dump {
                 self.word(2 * index + 3).read_volatile(),
             )
         }
+    }
+}
+
+impl Dump {
+    /// Returns an entry's value.
+    pub fn value(self, class: Class, key: u64) -> Option<u64> {
+        let entries = (0..self.entries()).map(|index| self.entry(index));
+        let mut found = entries.filter(|(there, _)| *there == (class as u64) << 56 | key);
+        found.next().map(|(_, value)| value)
     }
 }
 

@@ -9,9 +9,11 @@
 //! | the channel's memory | it is both sides', and outlasts a restart on purpose |
 //! | the doorbell's registers | they say which life it is, and how the partner is |
 //! | TPIDRRO_EL0 | gives way to x0 at the first instruction; `restart-checks` looks at it |
+//! | what is left of the budgets at the start | see [`supply`] |
 //! | x0 of the second vCPU | this guest's own word to it |
 
 use crate::dump::{Class, Dump};
+use crate::supply;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use guest_runtime::exception::{Fault, catch};
@@ -82,6 +84,7 @@ extern "C" fn alike_look_beside() -> ! {
     let dump = Dump::at(PLACE.load(Relaxed));
     registers(dump, &ALIKE_KEPT[1], [Class::Second, Class::SecondVector]);
     system(dump, Class::SecondSystem);
+    supply::measure(1);
     loop {
         smp::stop_self();
     }
@@ -239,13 +242,14 @@ fn without(ranges: &[(usize, usize)], at: usize, word: u64) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// What calls say of the vCPUs; then the second vCPU looks.
+/// What calls say of the vCPUs; then the second vCPU looks; and what the budgets give.
 fn others(dump: Dump) {
     let mut affinities = [0; smp::MAX_VCPUS];
     let count = smp::affinities(&mut affinities);
     for (index, affinity) in affinities[..count].iter().enumerate() {
         dump.put(Class::Calls, index as u64, smp::state(*affinity) as u64);
     }
+    supply::measure(0);
     let other = affinities[..count]
         .iter()
         .find(|affinity| **affinity != sysreg::affinity());
@@ -259,5 +263,8 @@ fn others(dump: Dump) {
             manage::kick();
             smp::state(*other) == 1
         });
+    }
+    for index in 0..count {
+        dump.put(Class::Budget, index as u64, supply::of(index));
     }
 }

@@ -21,10 +21,17 @@ pub fn ask(order: u32, life: u32) {
     sysreg::dsb();
 }
 
+/// Returns how many lives the partner has ended by an order that was accepted.
+pub fn restarts() -> u64 {
+    // SAFETY: as for writing it.
+    unsafe { (crate::shared() as *const u64).add(1).read_volatile() }
+}
+
 /// Does what is asked, for ever. An order holds for the life that gave it.
 pub fn serve(channel: &Channel) -> ! {
     gic::init();
     gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
+    let (mut last, mut restarts) = (0, 0);
     let whom = (0..MOST).find(|id| manage::info(*id).is_ok());
     loop {
         pause();
@@ -36,8 +43,17 @@ pub fn serve(channel: &Channel) -> ! {
             continue;
         }
         channel.ring();
-        if order == RESTART {
-            manage::ask(manage::RESTART, whom.unwrap_or(MOST));
+        if order == RESTART
+            && manage::ask(manage::RESTART, whom.unwrap_or(MOST)) == 0
+            && last != life
+        {
+            (last, restarts) = (life, restarts + 1);
+            // SAFETY: the second word of the memory is this guest's word to its partner.
+            unsafe {
+                (crate::shared() as *mut u64)
+                    .add(1)
+                    .write_volatile(restarts)
+            };
         }
     }
 }
