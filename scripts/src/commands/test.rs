@@ -6,6 +6,7 @@ pub mod debugger;
 pub mod fuzz;
 pub mod gates;
 pub mod inputs;
+pub mod miri;
 pub mod mutants;
 pub mod new_platform;
 pub mod rows;

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use bulkhead_platforms::Platform;
 
-use super::{Case, Found};
+use super::{Case, Found, miri};
 use crate::args::{Machine, Target, Test};
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::folders;
 use crate::image::HEADER_BYTES;
 use crate::system::{self, build_hypervisor};
 use crate::workspace::{GUEST_TARGET, HYPERVISOR_TARGET, cargo, products, root};
-use crate::{layering, setup, workspace};
+use crate::{layering, workspace};
 
 /// Packages that build for the host.
 const HOST: [&str; 7] = [
@@ -57,7 +57,7 @@ pub fn all() -> Vec<Case> {
         case(
             "miri",
             "unsafe code that runs on the host, under Miri",
-            miri,
+            miri::miri,
         ),
         case(
             "loom",
@@ -197,7 +197,7 @@ fn host() -> Found {
 }
 
 /// Runs Rust's test harness and counts its tests.
-fn tested(command: &mut Command, what: &str) -> Found {
+pub(super) fn tested(command: &mut Command, what: &str) -> Found {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) => return Found::fail(format!("{what}: {error}")),
@@ -279,53 +279,6 @@ fn loom() -> Found {
     command.env("LOOM_MAX_PREEMPTIONS", "3");
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     tested(&mut command, "loom")
-}
-
-/// What Miri looks at in EL2's library: the lock and the rings between pCPUs, and raw views of payloads. The rest forbids
-/// `unsafe`, and all of it would take an hour.
-const MIRI_TESTS: [&str; 5] = [
-    "sync",
-    "device::ring",
-    "config::record",
-    "config::payload::tests::shows",
-    "config::payload::tests::refuses_spans",
-];
-
-/// Miri on all `unsafe` that the host can run, where there is Miri: in EL2's library, and the shared memory of channels.
-fn miri(args: &Test) -> Found {
-    if !setup::miri(args.consent) {
-        return Found::skip("miri");
-    }
-    sum([
-        under_miri("bulkhead", &MIRI_TESTS),
-        under_miri("guest-channel", &["two_threads", "one_way"]),
-    ])
-}
-
-/// Miri on the unit tests of a package whose names hold one of these texts; on all when there are none.
-fn under_miri(package: &str, tests: &[&str]) -> Found {
-    let mut command = Command::new("cargo");
-    command.args([
-        "+nightly",
-        "miri",
-        "test",
-        "--package",
-        package,
-        "--lib",
-        "--",
-    ]);
-    command.args(tests);
-    // Few cases for each property: Miri takes a thousand times longer.
-    command.env("PROPTEST_CASES", "2").env(
-        "MIRIFLAGS",
-        "-Zmiri-disable-isolation -Zmiri-strict-provenance",
-    );
-    // Cargo's own variables name the stable toolchain.
-    command
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("RUSTC");
-    tested(command.current_dir(root()), "Miri")
 }
 
 /// Returns the command line's part that both builds below share.
