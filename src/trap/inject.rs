@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn features_are_those_of_the_cpu() {
+        let seen = |mmfr1, pfr1| {
+            let features = Features::from_id_registers(mmfr1, pfr1);
+            [features.pan, features.ssbs, features.mte]
+        };
+        assert_eq!(seen(!(0xf << 20), !0xff0), [false; 3]);
+        assert_eq!(seen(1 << 20, 0), [true, false, false]);
+        assert_eq!(seen(0, 2 << 4), [false, true, false]);
+        assert_eq!(seen(0, 3 << 8), [false, false, true]);
+    }
+
+    #[test]
     fn vector_follows_the_mode_of_the_guest() {
         for (mode, offset) in [(0, 0x400), (4, 0x000), (5, 0x200), (0x10, 0x600)] {
             let injection = take(&context(mode), Exception::Undefined);

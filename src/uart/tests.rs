@@ -177,6 +177,15 @@ fn a_cadence_forgets_emptiness_while_its_fifo_holds_something() {
 }
 
 #[test]
+fn a_cadence_says_whether_its_fifo_became_empty() {
+    let fake = Fake::with(&[(0x14, 0x01)]);
+    let uart = Uart::new(Model::Cadence, &fake);
+    assert!(!uart.has_risen(), "another interrupt");
+    fake.set(0x14, 0x09);
+    assert!(uart.has_risen());
+}
+
+#[test]
 fn a_16550_starts_with_its_data_register_in_place() {
     let fake = Fake::with(&[(0x0c, 0x83), (0x10, 0x03)]);
     let uart = Uart::new(
@@ -208,6 +217,11 @@ fn models_survive_as_numbers_and_others_are_refused() {
             wide: true,
         },
     ];
+    let names = all.map(Model::name);
+    assert_eq!(
+        names,
+        ["PL011", "i.MX UART", "Cadence UART", "16550", "16550"]
+    );
     for model in all {
         assert_ne!(model.code(), 0);
         assert_eq!(Model::from_code(model.code()), Some(model));

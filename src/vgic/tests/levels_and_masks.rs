@@ -234,6 +234,8 @@ fn a_reset_leaves_nothing_but_what_the_guest_owns() {
     world.write(0, ICFGR + 8, 0xffff_ffff);
     world.access(0, 0, |vgic| vgic.distributor_write(0x6000 + 8 * 33, 8, 1));
     (0..2).for_each(|vcpu| world.exit(vcpu));
+    // Twice: a second life leaves nothing to the third either.
+    world.vgic.reset();
     world.vgic.reset();
     let refill = world.vgic.refill(VcpuId(0), OPEN);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What one vCPU does to an interrupt that is in another's list register, while that one is in the guest.
 
 use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
-use super::super::{Coming, Vgic, hcr};
+use super::super::{Coming, Effects, Vgic, hcr};
 use super::world::*;
 use crate::ids::VcpuId;
 
@@ -54,6 +54,51 @@ fn a_timer_un_pended_from_afar_is_deactivated_by_its_own_vcpu() {
     world.deliver_kicks();
     assert!(!world.physical[&timer(0)].active);
     assert!(!world.vgic.hardware_in_flight(VcpuId(0), 27));
+}
+
+#[test]
+fn a_timer_made_active_from_afar_stays_as_its_end_left_the_physical_one() {
+    let mut world = World::ready(2, 4);
+    world.physical.get_mut(&timer(0)).unwrap().pending = true;
+    world.settle();
+    assert_eq!(world.acknowledge(0), Some(27));
+    world.prompt = false;
+    write_to_vcpu_0(&mut world, ISACTIVER, 1 << 27);
+    world.eoi(0, 27);
+    assert!(!world.physical[&timer(0)].active, "ended by the hardware");
+    world.deliver_kicks();
+    assert!(!world.vgic.hardware_in_flight(VcpuId(0), 27));
+    assert_eq!(world.read_private(0, ISACTIVER), 1 << 27);
+}
+
+#[test]
+fn what_is_to_be_deactivated_says_whose_it_is() {
+    let mut world = World::ready(2, 4);
+    world.physical.get_mut(&timer(1)).unwrap().pending = true;
+    world.settle();
+    world.exit(1);
+    let mut fallen = world.vgic.set_ppi_level(VcpuId(1), 27, false);
+    fallen.kick = 0;
+    let own = Effects {
+        vcpu: 1,
+        deactivate: 1 << 27,
+        ..Effects::NONE
+    };
+    assert_eq!(fallen, own);
+    // The same by the guest's word, when it is disabled and so in no list register.
+    let mut world = World::ready(2, 4);
+    world.write_private(1, ICENABLER, 1 << 27);
+    world.physical.get_mut(&timer(1)).unwrap().pending = true;
+    world.settle();
+    world.exit(1);
+    let at = SGI_FRAME + ICPENDR;
+    let mut taken_back = world.vgic.redistributor_write(VcpuId(1), at, 4, 1 << 27);
+    taken_back.kick = 0;
+    assert_eq!(taken_back, own);
+    // And one that is nobody's.
+    let nobodys = world.vgic.physical_pending(20, VcpuId(1));
+    let deactivate = 1 << 20;
+    assert_eq!(nobodys, Effects { deactivate, ..own });
 }
 
 #[test]
@@ -217,6 +262,29 @@ fn come_once(world: &mut World) -> (Coming, u16) {
         written = mask;
     });
     (come, written)
+}
+
+#[test]
+fn one_interrupt_comes_to_a_sleeper_where_groups_and_mask_let_it() {
+    let comes = |ctlr, vmcr| {
+        let mut world = World::ready(1, 4);
+        world.write(0, GICD_CTLR, ctlr);
+        world.exit(0);
+        let register = world.vgic.come_for_one(VcpuId(0), 27, vmcr, 0);
+        register.map(|register| register as u16)
+    };
+    let masked = |priority: u32| OPEN & 0x00ff_ffff | priority << 24;
+    for (ctlr, vmcr, found) in [
+        (3, OPEN, Some(27)),
+        (2, OPEN & !1, Some(27)),
+        (1, OPEN, None),
+        (3, OPEN & !2, None),
+        (1, OPEN & !2, None),
+        (3, masked(0xa8), Some(27)),
+        (3, masked(0xa0), None),
+    ] {
+        assert_eq!(comes(ctlr, vmcr), found, "GICD_CTLR {ctlr} VMCR {vmcr:#x}");
+    }
 }
 
 #[test]

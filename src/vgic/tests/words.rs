@@ -35,6 +35,16 @@ fn an_interrupt_pended_by_a_piece_may_be_taken_before_the_next() {
 }
 
 #[test]
+fn an_sgi_of_a_gicv2_to_all_others_reaches_each_once() {
+    let mut world = World::ready_of_version(8, 2, true);
+    world.send(2, 7 << 24 | 0xfb);
+    for vcpu in (0..8).filter(|vcpu| *vcpu != 2) {
+        assert_eq!(world.acknowledge(vcpu).map(|intid| intid & 0x3ff), Some(7));
+    }
+    assert_eq!(world.acknowledge(2), None);
+}
+
+#[test]
 fn an_sgi_to_all_reaches_each_once() {
     let mut world = World::ready(16, 2);
     let mut effects = world
