@@ -197,10 +197,10 @@ fn class(ec: u64) -> &'static str {
     }
 }
 
-/// Makes one syndrome of each class.
+/// Makes one syndrome of each class, and loads and stores of each width, extension and register.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let seed = |ec: u64| {
-        let esr = ec << 26 | 1 << 25 | 1 << 24 | 2 << 22 | 5 << 16 | 1 << 15 | 7;
+    const ACCESS: u64 = 1 << 25 | 1 << 24 | 5 << 16 | 7;
+    let seed = |esr: u64| {
         let words = [
             esr,
             0x9_0000,
@@ -208,8 +208,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
             0x4000_1000,
             0x3c5,
             0xffff_0000_0000_0800,
+            0,
+            0xfedc_ba98_89ab_cdef,
         ];
         words.into_iter().flat_map(u64::to_le_bytes).collect()
     };
-    (0..0x40).map(seed).collect()
+    let classes = (0..0x40).map(|ec| ec << 26 | ACCESS | 2 << 22 | 1 << 15);
+    let accesses = (0..32).map(|form| {
+        let [sas, sse, sf, wnr] = [form & 3, form >> 2 & 1, form >> 3 & 1, form >> 4];
+        0x24 << 26 | ACCESS | sas << 22 | sse << 21 | sf << 15 | wnr << 6
+    });
+    classes.chain(accesses).map(seed).collect()
 }
