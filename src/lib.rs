@@ -106,7 +106,7 @@
 //!
 //! | lock | holds | longest hold |
 //! | --- | --- | --- |
-//! | `system::Partition::state` | one partition's shared state | a refill of the list registers (part of a stay of at most 2,800 instructions with four of them) |
+//! | `system::Partition::state` | one partition's shared state | a piece of a refill of the list registers: four are compared, or two are filled |
 //! | `system::System::random` | the random generator | one page of seeds |
 //! | `system::System::triggers` | the trigger of an interrupt, since sixteen share a register | one read and one write |
 //! | `terminal::Shared::events` | health events that wait to be shown | one event |

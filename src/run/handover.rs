@@ -214,7 +214,7 @@ impl Pcpu {
         Some(core::ptr::from_mut(next).cast())
     }
 
-    /// Ends [`Pcpu::hand_over`] when half of it is done: nobody is here.
+    /// Ends [`Pcpu::hand_over`] when who comes needs another round for its list registers: nobody is here.
     #[cold]
     #[inline(never)]
     fn resume_without(&mut self) -> *mut Context {

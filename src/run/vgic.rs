@@ -51,7 +51,7 @@ impl Pcpu {
     }
 
     /// Writes the current vCPU's list registers as the model wants them, before the guest is entered. Returns false when
-    /// half of it is done.
+    /// only a piece of it is done.
     #[inline(always)]
     pub fn refill(&mut self) -> bool {
         let Some((partition, id)) = self.current_identity() else {

@@ -104,7 +104,7 @@ impl Pcpu {
 
     /// Puts a vCPU's registers into the hardware, its list registers included.
     ///
-    /// Where that is much work it is half done, and nobody is current: interrupts are looked at, and it is chosen again.
+    /// Where that is much work a piece of it is done, and nobody is current: interrupts are looked at, and it is chosen again.
     ///
     /// A virtual deadline that passed meanwhile is injected now, which saves the guest a trap. A timer interrupt that the
     /// guest has not finished is active again before the timer itself comes.

@@ -88,8 +88,8 @@ pub(super) mod flag {
     pub const WAITING: u8 = 1 << 4;
     /// Physical interrupts are not linked to their list registers, for good: see [`super::super::gicv2`].
     pub const UNLINKED: u8 = 1 << 5;
-    /// A refill is half done: the list registers were compared with the state, and are to be filled.
-    pub const HALVED: u8 = 1 << 6;
+    /// A piece of a refill is done, at least: the list registers were compared with the state, and are being filled.
+    pub const BEGUN: u8 = 1 << 6;
 }
 
 /// The list registers of a vCPU, and the lists of what waits for one.
@@ -105,6 +105,8 @@ pub(super) struct Stage {
     pub flags: u8,
     /// The list register in which an interrupt was delivered last: the next one is often the same.
     pub recent: u8,
+    /// While [`flag::BEGUN`]: list registers that the refill has filled.
+    pub filled: u8,
     /// For each [`Kind`], the priority levels whose list is not empty.
     pub levels: [u32; 3],
     ends: [Ends; LISTS],
@@ -118,6 +120,7 @@ impl Stage {
             changed: 0,
             flags: 0,
             recent: 0,
+            filled: 0,
             levels: [0; 3],
             ends: [EMPTY; LISTS],
         }
@@ -130,6 +133,7 @@ impl Stage {
         self.changed = u16::MAX;
         self.flags = 0;
         self.recent = 0;
+        self.filled = 0;
         self.levels = [0; 3];
         self.ends = [EMPTY; LISTS];
     }

@@ -8,6 +8,8 @@ use crate::ids::VcpuId;
 
 /// List registers that may be compared with the state and filled anew in one stay.
 const RESTAGED: u32 = 2;
+/// List registers that one stay fills from the lists at most.
+pub(super) const FILLED: u8 = 2;
 
 /// Bits of `ICH_HCR_EL2` that [`Refill`] asks for (Arm IHI 0069, register page `ICH_HCR_EL2`).
 pub mod hcr {
@@ -38,7 +40,7 @@ pub struct Refill {
     /// As in [`super::Effects::kick`]. The vCPU itself is among them when its list registers are to be compared with the
     /// state again, as soon as it was entered.
     pub kick: u16,
-    /// Only half of it is done, and nothing is to be written: the vCPU must not be entered before the next call.
+    /// Only a piece of it is done, and nothing is to be written: the vCPU must not be entered before the next call.
     pub unfinished: bool,
 }
 
@@ -65,7 +67,7 @@ impl Stage {
     /// The vCPU goes into the guest. Returns the list registers that are to be written before.
     #[inline(always)]
     pub fn begin_life(&mut self) -> u16 {
-        self.flags = self.flags & !(flag::PULL | flag::HALVED) | flag::LIVE;
+        self.flags = self.flags & !(flag::PULL | flag::BEGUN) | flag::LIVE;
         core::mem::take(&mut self.changed)
     }
 
@@ -78,6 +80,12 @@ impl Stage {
         if bits == 0 {
             self.used &= !(1 << (slot & 15));
         }
+    }
+
+    /// The first piece of a refill is done, and it is not the last one.
+    fn begin_refill(&mut self) {
+        self.flags |= flag::BEGUN;
+        self.filled = 0;
     }
 
     /// Changes a list register; free when `bits` is 0.
@@ -113,9 +121,13 @@ impl Vgic<'_> {
     }
 
     /// Makes the list registers of a vCPU hold what is most urgent, just before the guest is entered. `vmcr` is
-    /// `ICH_VMCR_EL2`. Costs a few instructions when nothing changed and nothing waits. Stops half-way,
-    /// [`Refill::unfinished`], when more than `RESTAGED` list registers had to be compared with the state: the next call
-    /// does the rest, and compares none.
+    /// `ICH_VMCR_EL2`. Costs a few instructions when nothing changed and nothing waits.
+    ///
+    /// Otherwise it may take several calls, until one is not [`Refill::unfinished`]: the first one where more than `RESTAGED`
+    /// list registers are to be compared with the state, and then one for every two that are filled from the lists, the most
+    /// urgent interrupts first. What is filled once gives way to nothing but what comes in between, so with n list registers
+    /// n / 2 calls (rounded up) fill all; then it ends in any case, and what came in between and is still to be weighed is
+    /// left for later, by [`Refill::kick`].
     #[inline(always)]
     pub fn refill(&mut self, vcpu: VcpuId, vmcr: u32) -> Refill {
         let mut refill = Refill::default();
@@ -138,15 +150,14 @@ impl Vgic<'_> {
     #[inline(never)]
     pub(super) fn choose(&mut self, vcpu: u8, vmcr: u32) -> Refill {
         let mut refill = Refill::default();
-        let Some(stage) = self.stage(vcpu) else {
-            return refill;
-        };
-        let mut later = false;
-        if stage.is(flag::RESTAGE | flag::HALVED) {
-            later = self.restage_all(vcpu, &mut refill);
+        let guest_groups = vmcr as u8 & 3;
+        let mut later = self.restage_all(vcpu, &mut refill);
+        if !refill.unfinished && self.fill(vcpu, self.groups & guest_groups) {
+            refill.unfinished = self.may_go_on(vcpu);
+            later |= !refill.unfinished;
         }
         if !refill.unfinished {
-            refill.hcr = self.pull(vcpu, vmcr, &mut refill.kick);
+            refill.hcr = self.after_fill(vcpu, guest_groups, &mut refill.kick);
         }
         refill.kick &= !vcpu_bit(vcpu);
         if later {
@@ -155,29 +166,42 @@ impl Vgic<'_> {
         refill
     }
 
-    /// Compares the list registers of a vCPU that is not live with the state, where something may have changed and this is
-    /// not the second half of a refill. Returns true when that is left for later.
+    /// Compares the list registers of a vCPU that is not live with the state, where something may have changed and no piece
+    /// of the refill is done. Returns true when that is left for later.
     #[inline(never)]
     fn restage_all(&mut self, vcpu: u8, refill: &mut Refill) -> bool {
         let Some(stage) = self.stage(vcpu) else {
             return false;
         };
         let used = stage.used;
-        let (long, halved) = (used.count_ones() > RESTAGED, stage.is(flag::HALVED));
+        let (long, begun) = (used.count_ones() > RESTAGED, stage.is(flag::BEGUN));
         let restage = stage.is(flag::RESTAGE);
-        stage.flags &= !flag::HALVED;
-        if !restage || long && halved {
+        if !restage || long && begun {
             return restage;
         }
         stage.flags &= !flag::RESTAGE;
         if long {
-            stage.flags |= flag::HALVED;
+            stage.begin_refill();
             refill.unfinished = true;
         }
         for slot in bits(used.into()) {
             self.restage(vcpu, slot as usize, &mut refill.kick);
         }
         false
+    }
+
+    /// Notes that a piece of a refill filled as many list registers as it may. Says whether the next one may go on: not when
+    /// as many were filled as there are.
+    fn may_go_on(&mut self, vcpu: u8) -> bool {
+        let count = self.slots.count_ones();
+        let Some(stage) = self.stage(vcpu) else {
+            return false;
+        };
+        if !stage.is(flag::BEGUN) {
+            stage.begin_refill();
+        }
+        stage.filled = stage.filled.saturating_add(FILLED);
+        u32::from(stage.filled) < count
     }
 
     /// Compares a list register of a vCPU that is not live with the state of its interrupt, and corrects or frees it.
@@ -223,49 +247,42 @@ impl Vgic<'_> {
         }
     }
 
-    /// Fills the list registers from the lists; returns the [`hcr`] bits for what stays outside.
-    fn pull(&mut self, vcpu: u8, vmcr: u32, kick: &mut u16) -> u32 {
-        let guest_groups = vmcr as u8 & 3;
-        let wanted = self.groups & guest_groups;
-        // Each round fills a free list register or makes way for something more urgent, so two rounds for each will do.
-        for _ in 0..2 * MAX_LIST_REGISTERS {
-            let Some(irq) = self.best(vcpu, wanted) else {
-                break;
-            };
-            let Some(slot) = self.make_way(vcpu, irq, wanted) else {
-                break;
-            };
+    /// Fills list registers from the lists, [`FILLED`] at most. Says whether there are more to be filled.
+    fn fill(&mut self, vcpu: u8, wanted: u8) -> bool {
+        let mut left = FILLED;
+        while let Some((irq, slot)) = self.next_load(vcpu, wanted) {
+            if left == 0 {
+                return true;
+            }
+            left -= 1;
+            self.evict(vcpu, slot);
             self.unlink(irq);
             self.load(irq, vcpu, slot);
         }
-        self.fill_free(vcpu);
-        self.after_pull(vcpu, guest_groups, kick)
+        false
     }
 
-    /// Uses free list registers for what cannot be signalled now: active ones, then those of a group that the guest masks.
-    fn fill_free(&mut self, vcpu: u8) {
-        for _ in 0..MAX_LIST_REGISTERS {
-            let Some(cpu) = self.cpus.get(vcpu as usize) else {
-                return;
-            };
-            let free = self.slots & !cpu.stage.used;
-            let active = cpu
-                .stage
-                .first(Kind::Spilled)
-                .map(|intid| Irq { vcpu, intid });
-            let Some(irq) = active.or_else(|| self.best(vcpu, self.groups)) else {
-                return;
-            };
-            if free == 0 {
-                return;
-            }
-            self.unlink(irq);
-            self.load(irq, vcpu, free.trailing_zeros() as usize);
+    /// Returns which interrupt gets a list register next, and which one; what that holds gives way.
+    ///
+    /// The most urgent one that can be signalled now comes first. What cannot be signalled gets what is free then: active ones
+    /// first, then those of a group that the guest masks.
+    fn next_load(&self, vcpu: u8, wanted: u8) -> Option<(Irq, usize)> {
+        let stage = &self.cpus.get(vcpu as usize)?.stage;
+        let signalled = self.best(vcpu, wanted);
+        let free = self.slots & !stage.used;
+        if free == 0 {
+            let irq = signalled?;
+            return Some((irq, self.weakest(vcpu, irq, wanted)?));
         }
+        let active = || stage.first(Kind::Spilled);
+        let irq = signalled
+            .or_else(|| active().map(|intid| Irq { vcpu, intid }))
+            .or_else(|| self.best(vcpu, self.groups))?;
+        Some((irq, free.trailing_zeros() as usize))
     }
 
     /// Returns the [`hcr`] bits for what waits outside, and shows active alone where that matters now.
-    fn after_pull(&mut self, vcpu: u8, guest_groups: u8, kick: &mut u16) -> u32 {
+    fn after_fill(&mut self, vcpu: u8, guest_groups: u8, kick: &mut u16) -> u32 {
         let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
             return 0;
         };
@@ -324,14 +341,10 @@ impl Vgic<'_> {
         cpu.stage.first(kind).map(|intid| Irq { vcpu, intid })
     }
 
-    /// Returns a free list register for a waiting interrupt, after evicting what may have to give way: a pending one that
-    /// the guest masks, one that is less urgent, or, when nothing is pending there, the least urgent active one.
-    fn make_way(&mut self, vcpu: u8, irq: Irq, wanted: u8) -> Option<usize> {
+    /// Returns the list register, of all in use, that has to give way to a waiting interrupt: a pending one that the guest
+    /// masks, one that is less urgent, or, when nothing is pending there, the least urgent active one.
+    fn weakest(&self, vcpu: u8, irq: Irq, wanted: u8) -> Option<usize> {
         let cpu = self.cpus.get(vcpu as usize)?;
-        let free = self.slots & !cpu.stage.used;
-        if free != 0 {
-            return Some(free.trailing_zeros() as usize);
-        }
         let mut pending = None;
         let mut active = None;
         for slot in bits(cpu.stage.used.into()) {
@@ -349,20 +362,20 @@ impl Vgic<'_> {
             }
         }
         let own = u16::from(at(&self.bank_at(irq)?.priority, irq.index()));
-        let slot = match pending {
-            Some((rank, slot)) if rank > own => slot,
-            Some(_) => return None,
-            None => active?.1,
-        };
-        self.evict(vcpu, slot);
-        Some(slot)
+        match pending {
+            Some((rank, slot)) => (rank > own).then_some(slot),
+            None => active.map(|(_, slot)| slot),
+        }
     }
 
-    /// Frees a list register of a vCPU that is not live; its interrupt waits at the front of its list.
+    /// Frees a list register of a vCPU that is not live, if it is in use; its interrupt waits at the front of its list.
     fn evict(&mut self, vcpu: u8, slot: usize) {
         let Some(cpu) = self.cpus.get_mut(vcpu as usize) else {
             return;
         };
+        if cpu.stage.used & vcpu_bit(slot as u8) == 0 {
+            return;
+        }
         let register = cpu.stage.list_register(slot);
         cpu.stage.set_list_register(slot, 0);
         let irq = Irq {

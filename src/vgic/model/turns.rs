@@ -1,6 +1,8 @@
 //! The ways of a vCPU out of the guest and into it: alone, or as a world switch takes them.
 
 use super::super::MAX_LIST_REGISTERS;
+use super::super::list_register::intid;
+use super::super::refill::FILLED;
 use super::world::World;
 use crate::ids::VcpuId;
 use crate::regs::{gich_list_register, ich_list_register};
@@ -11,6 +13,11 @@ fn held(v2: bool, value: u64) -> u64 {
         true => ich_list_register(gich_list_register(value)),
         false => value,
     }
+}
+
+/// Returns how many pieces a refill of some list registers has at most: to compare them, and to fill them.
+fn most_pieces(list_registers: usize) -> usize {
+    1 + list_registers.div_ceil(FILLED.into())
 }
 
 impl World {
@@ -54,13 +61,20 @@ impl World {
         if self.turns & 2 != 0 {
             return self.come(vcpu);
         }
-        let cpu = &mut self.cpus[vcpu as usize];
-        let mut refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
-        if refill.unfinished {
+        let vmcr = self.cpus[vcpu as usize].vmcr;
+        let mut pieces = 0;
+        let refill = loop {
+            let before = self.held(vcpu);
+            let refill = self.vgic.refill(VcpuId(vcpu), vmcr);
+            pieces += 1;
+            if !refill.unfinished {
+                break refill;
+            }
             self.kicks |= refill.kick;
-            refill = self.vgic.refill(VcpuId(vcpu), cpu.vmcr);
-        }
-        assert!(!refill.unfinished);
+            self.check_piece(vcpu, &before);
+        };
+        self.check_pieces(vcpu, pieces, refill.kick);
+        let cpu = &mut self.cpus[vcpu as usize];
         let values = self.vgic.list_registers(VcpuId(vcpu));
         for (slot, lr) in cpu.lr.iter_mut().enumerate() {
             if refill.changed & 1 << slot != 0 {
@@ -72,30 +86,56 @@ impl World {
 
     /// [`World::enter`] of a vCPU that comes from elsewhere: all list registers are another's, and written.
     fn come(&mut self, vcpu: u8) {
-        let cpu = &mut self.cpus[vcpu as usize];
-        let lrs = &mut cpu.lr;
-        let there = lrs.len();
+        let vmcr = self.cpus[vcpu as usize].vmcr;
+        let there = self.cpus[vcpu as usize].lr.len();
         let (stale, v2) = (u16::MAX, self.v2);
         let mut comes = 0;
         let come = loop {
+            let before = self.held(vcpu);
+            let lrs = &mut self.cpus[vcpu as usize].lr;
             let write = |mask: u16, values: &[u64; MAX_LIST_REGISTERS]| {
                 assert_eq!(u32::from(mask), (1 << there) - 1);
                 for (lr, value) in lrs.iter_mut().zip(values) {
                     *lr = held(v2, *value);
                 }
             };
-            let come = self.vgic.come(VcpuId(vcpu), 27, cpu.vmcr, stale, write);
+            let come = self.vgic.come(VcpuId(vcpu), 27, vmcr, stale, write);
+            comes += 1;
             if !come.unfinished {
                 break come;
             }
-            comes += 1;
             self.kicks |= come.kick;
+            self.check_piece(vcpu, &before);
         };
-        assert!(comes <= 1);
+        self.check_pieces(vcpu, comes, come.kick);
         assert_eq!(come.held, self.vgic.used_list_registers(VcpuId(vcpu)));
         let in_flight = self.vgic.hardware_in_flight(VcpuId(vcpu), 27);
         assert_eq!(come.in_flight, in_flight);
         self.entered(vcpu, come.hcr, come.kick);
+    }
+
+    /// Returns the INTIDs in the model's list registers of a vCPU.
+    pub fn held(&self, vcpu: u8) -> Vec<u16> {
+        let stage = &self.vgic.cpus[vcpu as usize].stage;
+        let used = (0..16).filter(|slot| stage.used & 1 << slot != 0);
+        used.map(|slot| intid(stage.list_registers[slot])).collect()
+    }
+
+    /// A piece of a refill that is not the last one moved no more interrupts into list registers than one may.
+    fn check_piece(&self, vcpu: u8, before: &[u16]) {
+        let after = self.held(vcpu);
+        let new = after.iter().filter(|intid| !before.contains(intid));
+        assert!(
+            new.count() <= usize::from(FILLED),
+            "{before:?} to {after:?}"
+        );
+    }
+
+    /// A refill was done in no more pieces than the list registers give, and as nothing came in between nothing is left.
+    fn check_pieces(&self, vcpu: u8, pieces: usize, kick: u16) {
+        let count = self.cpus[vcpu as usize].lr.len();
+        assert!(pieces <= most_pieces(count), "{pieces} of {count}");
+        assert_eq!(kick & 1 << vcpu, 0, "something is left for later");
     }
 
     fn entered(&mut self, vcpu: u8, hcr: u32, kick: u16) {

@@ -305,3 +305,53 @@ fn a_change_between_the_halves_of_a_coming_is_left_for_later() {
     let _ = world.vgic.fold(VcpuId(0), 0, |slot| held[slot], |_| ());
     assert_eq!(world.vgic.used_list_registers(VcpuId(0)), 0);
 }
+
+/// vCPU 0 is out of the guest, its four list registers hold SGIs 0 to 3, pending, and SPIs 32 to 39 are more urgent than those,
+/// each more than the one before.
+fn four_least_urgent_are_shown() -> World {
+    let mut world = World::ready(2, 4);
+    world.write(0, IPRIORITYR + 32, 0x8088_9098);
+    world.write(0, IPRIORITYR + 36, 0x6068_7078);
+    (0..4).for_each(|intid| world.send(0, intid << 24 | 1));
+    world.exit(0);
+    world.prompt = false;
+    assert_eq!(shown(&world), [0, 1, 2, 3]);
+    world
+}
+
+/// Returns the INTIDs in vCPU 0's list registers, in order.
+fn shown(world: &World) -> Vec<u16> {
+    let mut intids = world.held(0);
+    intids.sort_unstable();
+    intids
+}
+
+#[test]
+fn a_coming_fills_two_list_registers_at_a_time_the_most_urgent_first() {
+    let mut world = four_least_urgent_are_shown();
+    world.write(1, ISPENDR + 4, 0b1111_1111);
+    let (come, written) = come_once(&mut world);
+    assert!(come.unfinished && written == 0);
+    assert_eq!(shown(&world)[2..], [38, 39]);
+    let (come, written) = come_once(&mut world);
+    assert!(!come.unfinished && written == 0b1111);
+    assert_eq!(shown(&world), [36, 37, 38, 39]);
+    assert_eq!(come.kick, 0, "nothing is left for later");
+}
+
+#[test]
+fn a_coming_ends_though_something_more_urgent_comes_in_between() {
+    let mut world = four_least_urgent_are_shown();
+    world.write(1, ISPENDR + 4, 0b111);
+    assert!(come_once(&mut world).0.unfinished);
+    assert_eq!(shown(&world)[2..], [33, 34]);
+    world.write(1, ISPENDR + 4, 0b11_1000);
+    let (come, _) = come_once(&mut world);
+    assert!(!come.unfinished, "as many were filled as there are");
+    assert_eq!(shown(&world), [33, 34, 36, 37]);
+    assert_eq!(come.kick, 1, "35 is left for later");
+    let held = *world.vgic.list_registers(VcpuId(0));
+    let _ = world.vgic.fold(VcpuId(0), 0, |slot| held[slot], |_| ());
+    assert!(!come_once(&mut world).0.unfinished);
+    assert_eq!(shown(&world), [34, 35, 36, 37]);
+}
