@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering;
 pub enum Piece {
     /// Text as it is.
     Text(&'static str),
-    /// Text, and blanks up to this many columns.
+    /// Text, and blanks up to this many columns, as far as [`BLANKS`] go.
     Padded(&'static str, u8),
     /// A number in decimal.
     Decimal(u64),
@@ -34,9 +34,8 @@ impl Piece {
             Text(text) => put(text.as_bytes()),
             Padded(text, columns) => {
                 put(text.as_bytes());
-                for _ in text.len()..usize::from(columns) {
-                    put(b" ");
-                }
+                let missing = usize::from(columns).saturating_sub(text.len());
+                put(BLANKS.get(..missing).unwrap_or(BLANKS));
             }
             Decimal(value) => decimal(value, put),
             Hex(value) => {
@@ -143,6 +142,8 @@ impl Cursor {
     }
 }
 
+/// What fills a column up.
+const BLANKS: &[u8] = b"                ";
 const COLUMNS: &str =
     "partition        vCPU@pCPU:priority  memory: guest -> board, devices, interrupts";
 
