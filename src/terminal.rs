@@ -27,8 +27,10 @@ use core::sync::atomic::{Ordering, fence};
 use lines::Lines;
 pub use shared::Shared;
 
-/// Pieces of EL2's own lines in one turn.
+/// Pieces of EL2's own lines in one turn; one, if that is longer than [`SHORT`].
 const PIECES: usize = 2;
+/// Bytes of a short piece.
+const SHORT: u32 = 24;
 /// PSCI SYSTEM_OFF.
 const SYSTEM_OFF: u32 = 0x8400_0008;
 
@@ -255,9 +257,9 @@ impl Pcpu {
     /// Receives, speaks and transmits by a driver.
     #[inline(always)]
     fn converse<D: Driver>(&mut self, server: &mut Server, uart: D) {
-        self.receive(server, uart);
-        speak(server, self.system);
-        self.transmit(server, uart);
+        // Each of these may be long: a turn does one of them, and half as much of the sending.
+        let other = self.receive(server, uart) || speak(server, self.system);
+        self.transmit(server, uart, other);
     }
 
     /// [`Self::converse`] by any driver.
@@ -266,9 +268,9 @@ impl Pcpu {
         self.converse(server, uart);
     }
 
-    /// Sends what fits by a driver, and arranges for the next turn.
+    /// Sends what fits by a driver, less where this turn did some `other` work, and arranges for the next turn.
     #[inline(always)]
-    fn transmit<D: Driver>(&mut self, server: &mut Server, uart: D) {
+    fn transmit<D: Driver>(&mut self, server: &mut Server, uart: D, other: bool) {
         let shared = &self.system.console;
         let lines = Lines {
             system: self.system,
@@ -277,7 +279,7 @@ impl Pcpu {
             descheduled: Cell::new(None),
         };
         let (sender, now_ns) = (&mut server.sender, server.clock.now_ns());
-        let rest = sender.take_turn(now_ns, &lines, Line(uart), &shared.state);
+        let rest = sender.take_turn(now_ns, &lines, Line(uart), &shared.state, other);
         server.deadline = match rest {
             Rest::Until(Some(ns)) => server.clock.ticks_at(ns),
             _ => server.roll_call,
@@ -350,12 +352,14 @@ impl<D: Driver> Wire for Line<D> {
     }
 }
 
-/// Says the next pieces of what EL2 has to say, as far as there is room.
-fn speak(server: &mut Server, system: &System) {
+/// Says the next pieces of what EL2 has to say, as far as there is room. Says whether there are any.
+fn speak(server: &mut Server, system: &System) -> bool {
     let shared = &system.console;
-    if server.speech.is_some() || shared.has_events() {
+    let speaks = server.speech.is_some() || shared.has_events();
+    if speaks {
         speak_pieces(server, system);
     }
+    speaks
 }
 
 /// Does [`speak`]'s work.
@@ -363,8 +367,10 @@ fn speak(server: &mut Server, system: &System) {
 #[inline(never)]
 fn speak_pieces(server: &mut Server, system: &System) {
     let shared = &system.console;
+    let room = shared.log.room();
     for _ in 0..PIECES {
-        if shared.log.room() < Piece::BYTES {
+        let left = shared.log.room();
+        if left < Piece::BYTES || room > left + SHORT {
             return;
         }
         let Some(cursor) = server.speech.as_mut() else {

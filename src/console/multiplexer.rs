@@ -32,6 +32,8 @@ pub const MAX_SOURCES: usize = MAX_PARTITIONS + 1;
 pub const OWN: usize = 0;
 /// Bytes of a line after which room is given back to its source.
 const CHUNK: u32 = 256;
+/// What stands between a source's name and its text.
+const SEPARATOR: &[u8] = b"| ";
 
 /// Who speaks on the line: source 0 is EL2, source n + 1 the partition at position n of the table.
 pub trait Sources {
@@ -171,8 +173,8 @@ impl Multiplexer {
         }
     }
 
-    /// Sends plain text of the current line as long as `send` takes it, `most` bytes at most; returns how many went. Each
-    /// of them is what [`Self::next`] would have returned as a [`Step::Byte`], in fewer instructions. Where there is more
+    /// Sends the prefix, or plain text, of the current line as long as `send` takes it, `most` bytes at most; returns how many
+    /// went. Each of them is what [`Self::next`] would have returned as a [`Step::Byte`], in fewer instructions. Where there is more
     /// to do than to send a byte, the next step is [`Self::next`]'s.
     pub fn run<S: Sources>(
         &mut self,
@@ -180,15 +182,19 @@ impl Multiplexer {
         most: usize,
         mut send: impl FnMut(u8) -> bool,
     ) -> usize {
+        let mut sent = 0;
+        if let Stage::Prefix(at) = self.stage {
+            sent = self.run_prefix(at, sources.name(self.current), most, &mut send);
+        }
         if self.stage != Stage::Text {
-            return 0;
+            return sent;
         }
         let Some(reader) = sources.reader(self.current) else {
-            return 0;
+            return sent;
         };
         let begin = self.shown;
         let end = reader.available().min(CHUNK);
-        let most = (end.saturating_sub(begin) as usize).min(most);
+        let most = (end.saturating_sub(begin) as usize).min(most.saturating_sub(sent));
         let mut count = 0;
         for byte in reader.from(begin).iter().take(most) {
             let byte = byte.load(Ordering::Relaxed);
@@ -201,22 +207,36 @@ impl Multiplexer {
             self.shown = begin.saturating_add(count);
             self.begun = true;
         }
-        count as usize
+        sent.saturating_add(count as usize)
+    }
+
+    /// [`Self::run`] within the prefix, from byte `at` on.
+    fn run_prefix(
+        &mut self,
+        at: u8,
+        name: &[u8],
+        most: usize,
+        send: &mut impl FnMut(u8) -> bool,
+    ) -> usize {
+        let mut sent = 0;
+        let mut at = usize::from(at);
+        while sent < most
+            && let Some(byte) = prefix_byte(name, at)
+            && send(byte)
+        {
+            at += 1;
+            sent += 1;
+        }
+        self.stage = stage_at(name, at);
+        sent
     }
 
     /// Sends the prefix of the current source.
     fn prefix<S: Sources>(&mut self, at: u8, sources: &S) -> Step {
         let name = sources.name(self.current);
-        let byte = match (name.get(usize::from(at)), usize::from(at) == name.len()) {
-            (Some(byte), _) => *byte,
-            (None, true) => b'|',
-            (None, false) => {
-                self.stage = Stage::Text;
-                return Step::Byte(b' ');
-            }
-        };
-        self.stage = Stage::Prefix(at.saturating_add(1));
-        Step::Byte(byte)
+        let at = usize::from(at);
+        self.stage = stage_at(name, at.saturating_add(1));
+        Step::Byte(prefix_byte(name, at).unwrap_or(b' '))
     }
 
     /// Sends the next byte of the current source's text.
@@ -378,6 +398,22 @@ impl Multiplexer {
 impl Default for Multiplexer {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Returns a byte of a prefix, `None` behind its end.
+fn prefix_byte(name: &[u8], at: usize) -> Option<u8> {
+    match at.checked_sub(name.len()) {
+        None => name.get(at).copied(),
+        Some(behind) => SEPARATOR.get(behind).copied(),
+    }
+}
+
+/// Returns where the wire is when a prefix was sent up to a byte.
+fn stage_at(name: &[u8], at: usize) -> Stage {
+    match at < name.len().saturating_add(SEPARATOR.len()) {
+        true => Stage::Prefix(at as u8),
+        false => Stage::Text,
     }
 }
 

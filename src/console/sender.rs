@@ -18,12 +18,16 @@
 use super::multiplexer::{Multiplexer, Sources, Step};
 use crate::atomic::{AtomicU8, Ordering, fence};
 
-/// Steps of the multiplexer in one turn: bytes, more than FIFOs hold.
-const STEPS: usize = 48;
+/// Steps in one turn, of some twenty instructions each: a byte of a run is one.
+const STEPS: usize = 56;
 /// Bytes between two looks whether the turn is over.
 const BURST: usize = 16;
+/// What a run counts in steps, beside its bytes.
+const RUN: usize = 2;
+/// What a byte that is not one of a run counts in steps.
+const SINGLE: usize = 4;
 /// What a look at several sources counts in steps.
-const SEARCH: usize = 8;
+const SEARCH: usize = 10;
 
 /// Nothing to send and no line unfinished.
 pub const IDLE: u8 = 0;
@@ -87,8 +91,8 @@ impl Sender {
         self.announced = false;
     }
 
-    /// Takes a turn, and keeps `state` up to date. It ends early when a source is to be told of room: that costs, so there
-    /// is one in a turn.
+    /// Takes a turn, and keeps `state` up to date; half of one where the `other` half was spent on something else. It ends
+    /// early when a source is to be told of room: that costs, so there is one in a turn.
     #[inline(always)]
     pub fn take_turn<S: Sources, W: Wire>(
         &mut self,
@@ -96,23 +100,26 @@ impl Sender {
         sources: &S,
         wire: W,
         state: &AtomicU8,
+        other: bool,
     ) -> Rest {
         if !self.announced {
             state.store(SENDING, Ordering::SeqCst);
         }
-        let mut steps = STEPS;
+        let mut steps = if other { STEPS / 2 } else { STEPS };
         while steps != 0 {
             if !wire.has_room() {
                 self.reliable = true;
                 break;
             }
+            let within = self.multiplexer.is_mid_line();
             // An interrupt may be somebody's deadline: it waits for no byte more.
             let run = |byte| !wire.is_interrupted() && wire.try_send(byte);
             let spent = match self.multiplexer.run(sources, BURST, run) {
                 0 => match self.multiplexer.next(now_ns, sources) {
                     Step::Byte(byte) => {
                         self.announced = false;
-                        usize::from(wire.try_send(byte))
+                        wire.try_send(byte);
+                        if within { SINGLE } else { SEARCH }
                     }
                     Step::Again => SEARCH,
                     Step::Idle { deadline } => {
@@ -122,7 +129,7 @@ impl Sender {
                         SEARCH
                     }
                 },
-                sent => sent,
+                sent => sent + RUN,
             };
             steps = steps.saturating_sub(spent);
             if wire.is_interrupted() || self.multiplexer.owes_room() {

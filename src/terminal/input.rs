@@ -30,9 +30,10 @@ impl Kept {
 impl Pcpu {
     /// Hands received bytes to whom they are meant for, as long as there is room. A partition without room holds the
     /// keyboard up, so that nothing is lost; one that has not read for a second loses what is typed at it, or the
-    /// escape key would never be heard again.
+    /// escape key would never be heard again. Says whether there were any.
     #[inline(always)]
-    pub(super) fn receive<D: Driver>(&mut self, server: &mut Server, uart: D) {
+    pub(super) fn receive<D: Driver>(&mut self, server: &mut Server, uart: D) -> bool {
+        let mut any = false;
         if let Some(kept) = server.kept.take() {
             let now = timer::now();
             if self.deliver(kept.partition, kept.byte) {
@@ -50,6 +51,7 @@ impl Pcpu {
             let Some(byte) = uart.try_receive() else {
                 break;
             };
+            any = true;
             match server.keyboard.input(byte, self.system) {
                 InputAction::Deliver(partition, byte) => self.offer(server, partition, byte),
                 action => self.obey(action),
@@ -59,6 +61,7 @@ impl Pcpu {
             .console
             .input_waits
             .store(server.kept.is_some(), Ordering::Relaxed);
+        any
     }
 
     /// Gives a partition a byte, or keeps it until there is room.

@@ -96,7 +96,8 @@ fn runs_as_steps(mux: &mut Multiplexer, now_ns: u64, board: &Board, wire: &mut V
     for byte in &wire[from..] {
         assert_eq!(steps.next(now_ns, board), Step::Byte(*byte));
     }
-    assert_eq!((mux.shown, mux.begun), (steps.shown, steps.begun));
+    assert_eq!((mux.stage, mux.shown), (steps.stage, steps.shown));
+    assert_eq!(mux.begun, steps.begun);
 }
 
 fn sent(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> String {

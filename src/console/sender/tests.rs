@@ -109,7 +109,7 @@ fn polls(uart: &Uart, bytes: usize, lines: usize) -> usize {
         source.0[0].push(b'\n');
         loop {
             uart.since.set(0);
-            if sender.take_turn(0, &source, uart, &state) != Rest::More {
+            if sender.take_turn(0, &source, uart, &state, false) != Rest::More {
                 break;
             }
             if !sender.is_called(uart) {
@@ -163,7 +163,7 @@ fn a_turn_ends_where_somebody_is_to_be_told_of_room() {
     let mut sender = Sender::new();
     let mut told = Vec::new();
     loop {
-        let rest = sender.take_turn(0, &lines, &uart, &state);
+        let rest = sender.take_turn(0, &lines, &uart, &state, false);
         told.extend(sender.take_room());
         if rest != Rest::More {
             break;
@@ -180,15 +180,34 @@ fn silence_is_announced_and_looked_for_once_more() {
     let uart = Uart::new(usize::MAX, 0, usize::MAX);
     let mut sender = Sender::new();
     assert_eq!(
-        sender.take_turn(0, &lines, &uart, &state),
+        sender.take_turn(0, &lines, &uart, &state, false),
         Rest::Until(None)
     );
     assert_eq!(state.load(Ordering::SeqCst), IDLE);
     lines.0[0].push(b'>');
-    let rest = sender.take_turn(0, &lines, &uart, &state);
+    let rest = sender.take_turn(0, &lines, &uart, &state, false);
     assert_eq!(rest, Rest::Until(Some(QUIET_NS)));
     assert_eq!(state.load(Ordering::SeqCst), WAITING);
-    sender.take_turn(QUIET_NS, &lines, &uart, &state);
+    sender.take_turn(QUIET_NS, &lines, &uart, &state, false);
     assert!(sender.is_mid_line());
     assert_eq!((uart.sent.get(), state.load(Ordering::SeqCst)), (4, IDLE));
+}
+
+/// Returns how many bytes the first turn sends of some text, said by the source `a`.
+fn first_turn(text: &[u8], other: bool) -> usize {
+    let (lines, state) = (Lines::new(1), AtomicU8::new(IDLE));
+    lines.0[0].push_all(text);
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let _ = Sender::new().take_turn(0, &lines, &uart, &state, other);
+    uart.sent.get()
+}
+
+#[test]
+fn a_turn_sends_less_where_bytes_cost_more_or_other_work_was_done() {
+    let empty = b"\n\n\n\n\n\n\n";
+    let long = [vec![b'x'; 50], vec![b'\n']].concat();
+    // A byte is a step; the beginning of a line counts 10, each run 2, CR and LF 4 each. The last run may be too long.
+    assert!((STEPS / 2..=STEPS).contains(&first_turn(&long, false)));
+    assert!((BURST..=STEPS / 2).contains(&first_turn(&long, true)));
+    assert!((1..STEPS / 3).contains(&first_turn(empty, false)));
 }
