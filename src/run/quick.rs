@@ -17,7 +17,8 @@ use super::mmio::{UART_DATA, UART_FLAGS};
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::hw::{gic, gich, gicv2, gicv3, list_registers};
-use crate::pcpu::{Home, Vcpu};
+use crate::pcpu::{Home, Pcpu, Vcpu};
+use crate::system::Partition;
 use bulkhead::ids::VcpuId;
 use bulkhead::smccc::{self, Errand};
 use bulkhead::trap::quick;
@@ -341,19 +342,39 @@ unsafe fn write_uart(vcpu: *mut Vcpu, offset: u64, stored: u64) -> Answer {
     let vcpu = unsafe { &*vcpu };
     let partition = vcpu.partition;
     let byte = stored as u8;
-    if offset != UART_DATA || !partition.state.lock().uart.send(byte, partition.output) {
+    let free = match offset {
+        UART_DATA => partition.state.try_lock(),
+        _ => None,
+    };
+    // Whoever has to wait for the lock does so in the general way: this one needs no frame on the stack.
+    let Some(mut state) = free else {
+        return Answer::General;
+    };
+    if !state.uart.send(byte, partition.output) {
         return Answer::General;
     }
+    drop(state);
     step();
     // SAFETY: a trap's entry; the vCPU's borrow is not used any more.
     let Some(pcpu) = (unsafe { Home::this() }) else {
         return Answer::Attend;
     };
     let line_ended = byte == b'\n';
-    if !pcpu.system.console.wants_call(partition, line_ended) {
-        return Answer::Done;
+    match pcpu.system.console.finds(partition, line_ended) {
+        true => Answer::Done,
+        false => tell_console(pcpu, partition, line_ended),
     }
-    pcpu.call_for_output(line_ended);
+}
+
+/// The end of [`write_uart`] where the console may not find the byte by itself.
+#[inline(never)]
+fn tell_console(pcpu: &mut Pcpu, partition: &Partition, line_ended: bool) -> Answer {
+    // Then it was the state of the server that asks for a call.
+    if partition.output.is_known() {
+        pcpu.call_for_output(line_ended);
+    } else {
+        pcpu.output_arrived(partition, line_ended);
+    }
     Answer::Attend
 }
 

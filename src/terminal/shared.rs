@@ -93,6 +93,19 @@ impl Shared {
         }
     }
 
+    /// Says whether the server finds a byte that went into a partition's ring by itself, as [`Self::wants_call`] does, where
+    /// nothing is to be done for that.
+    #[inline(always)]
+    pub fn finds(&self, partition: &Partition, line_ended: bool) -> bool {
+        fence(Ordering::SeqCst);
+        partition.output.is_known()
+            && match self.state.load(Ordering::SeqCst) {
+                SENDING => true,
+                WAITING => !line_ended,
+                _ => false,
+            }
+    }
+
     /// Has the server look at a partition's ring.
     #[inline(never)]
     fn remember(&self, partition: &Partition) {
