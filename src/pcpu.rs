@@ -169,6 +169,12 @@ impl Vcpu {
         behind.0.wrapping_sub(first.0) == 1
     }
 
+    /// Gives it a whole time slice.
+    #[inline(always)]
+    pub const fn begin_slice(&mut self) {
+        self.slice_left = self.time_slice;
+    }
+
     /// Settles [`Self::own_deadline`] after a change of what it depends on.
     pub fn settle_own_deadline(&mut self) {
         let timer = self.physical_timer.deadline().unwrap_or(NEVER);

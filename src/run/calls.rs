@@ -199,6 +199,6 @@ fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {
     vcpu.quirks.remove(Quirks::OF_A_LIFE);
     vcpu.quirks.insert(Quirks::FRESH);
     vcpu.unfinished = None;
-    vcpu.slice_left = vcpu.time_slice;
+    vcpu.begin_slice();
     vcpu.activity = Activity::Off;
 }

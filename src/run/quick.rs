@@ -36,7 +36,7 @@ pub enum Answer {
     General = 1,
     /// All is done, but something else came up.
     Attend = 2,
-    /// A call that lets equals go first; it has its result.
+    /// A call that lets equals go first; it has its result, and its next time slice.
     Yield = 3,
     /// A call that rings a doorbell: nothing was done but to step over it.
     Signal = 4,
@@ -234,6 +234,7 @@ fn quick_errand(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
     match errand {
         Errand::Yield => {
             *function = smccc::result::SUCCESS;
+            vcpu.begin_slice();
             Answer::Yield
         }
         Errand::Signal(_) => Answer::Signal,

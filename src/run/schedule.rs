@@ -27,7 +27,7 @@ impl Pcpu {
             if !self.reschedule
                 && let Some(slot) = self.current
             {
-                // As below, when this one's are to be filled; that may have two halves.
+                // As below, when this one's are to be filled; that may take several pieces.
                 if self.folded && (self.look_for_interrupts() || !self.refill()) {
                     continue;
                 }
@@ -231,7 +231,7 @@ impl Pcpu {
         }
         vcpu.slice_left = vcpu.slice_left.saturating_sub(now.wrapping_sub(start));
         if vcpu.slice_left == 0 {
-            vcpu.slice_left = vcpu.time_slice;
+            vcpu.begin_slice();
             self.rotate_elsewhere(slot);
         }
     }
@@ -247,25 +247,18 @@ impl Pcpu {
     pub fn yield_elsewhere(&mut self) {
         if let Some(slot) = self.current {
             self.rotate(slot);
-            self.begin_slice(slot);
+            if let Some(vcpu) = self.vcpu(slot) {
+                vcpu.begin_slice();
+            }
             self.reschedule = true;
         }
     }
 
-    /// [`Pcpu::yield_elsewhere`] on a pCPU without limits, when it is chosen anew at once.
+    /// [`Pcpu::yield_elsewhere`] on a pCPU without limits, when it is chosen anew at once, of one that has its next slice.
     #[inline(always)]
     pub fn yield_plainly(&mut self) {
         if let Some(slot) = self.current {
             self.queue.rotate(slot);
-            self.begin_slice(slot);
-        }
-    }
-
-    /// Gives a vCPU a whole time slice.
-    #[inline(always)]
-    fn begin_slice(&mut self, slot: Slot) {
-        if let Some(vcpu) = self.vcpu(slot) {
-            vcpu.slice_left = vcpu.time_slice;
         }
     }
 
