@@ -62,7 +62,9 @@ impl Pcpu {
         let effects = state.vgic.ring(end.peer_intid);
         let (woken, others) = self.end_wait(peer, &state.vgic, effects.kick);
         drop(state);
-        self.kick(peer, others);
+        if others != 0 {
+            self.kick(peer, others);
+        }
         if let Some(slot) = woken {
             self.make_ready(slot);
         }

@@ -3,7 +3,7 @@
 use super::Vgic;
 use super::bank::bits;
 use super::list_register::{GROUP1, is_signalled, priority};
-use super::queue::{Kind, Stage};
+use super::queue::{Kind, Stage, flag};
 use crate::ids::VcpuId;
 
 impl Vgic<'_> {
@@ -44,6 +44,13 @@ impl Stage {
     /// Returns priority and group (1?) of the most urgent pending interrupt of the groups in a mask, in a list register
     /// or waiting for one.
     fn most_urgent(&self, groups: u8) -> Option<(u8, bool)> {
+        if !self.is(flag::WAITING) && self.used.is_power_of_two() {
+            // As below, of one list register alone.
+            let register = self.list_register(self.used.trailing_zeros() as usize);
+            let group1 = register & GROUP1 != 0;
+            let open = groups & 1 << u8::from(group1) != 0;
+            return (open && is_signalled(register)).then_some((priority(register), group1));
+        }
         let mut best = None;
         let mut consider = |urgency: u8, group1: bool| {
             let open = groups & 1 << u8::from(group1) != 0;
