@@ -33,6 +33,11 @@ impl Pcpu {
                 }
                 return self.enter(slot);
             }
+            // What the trap did, or a console turn, may have been long, and so is the choice where deadlines are over.
+            stays::preemption_point(self.id);
+            if cpu::interrupt_is_pending() && self.take_before_choice() {
+                continue;
+            }
             let Some(candidate) = self.choose() else {
                 continue;
             };
@@ -205,6 +210,19 @@ impl Pcpu {
             self.take_interrupts();
         }
         pending
+    }
+
+    /// Takes interrupts that came while EL2 worked, but for the console's: it may come again and again, and whoever woke would
+    /// never be chosen. It is the least urgent that is heard, so when it is first there is no other. Says whether there was any.
+    #[inline(never)]
+    fn take_before_choice(&mut self) -> bool {
+        let first = gic::intid(gic::highest_pending());
+        let console = self.console.as_ref().map(|server| server.intid());
+        if console == Some(first) {
+            return false;
+        }
+        self.take_interrupts();
+        true
     }
 
     /// Makes a vCPU want to run; the pCPU chooses anew.
