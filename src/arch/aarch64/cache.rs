@@ -12,13 +12,12 @@ pub fn clean_and_invalidate(start: HypVirtAddr, bytes: u64) {
     let line = line_bytes();
     let (first, end) = (start.0 & !(line - 1), start.0.saturating_add(bytes));
     if first < end {
-        // Four lines a round, as loading a guest is counted; `at` never passes the line that holds the last byte.
-        let rounds = (end - first) / (4 * line);
+        // Sixteen lines a round, as loading a guest is counted; `at` never passes the line that holds the last byte.
+        let rounds = (end - first) / (16 * line);
         // SAFETY: `dc civac` loses no data, whatever the address; the range is mapped by the caller.
         unsafe {
             asm!("cbz {rounds}, 3f",
-                "2:", "dc civac, {at}", "add {at}, {at}, {line}", "dc civac, {at}", "add {at}, {at}, {line}",
-                "dc civac, {at}", "add {at}, {at}, {line}", "dc civac, {at}", "add {at}, {at}, {line}",
+                "2:", ".rept 16", "dc civac, {at}", "add {at}, {at}, {line}", ".endr",
                 "subs {rounds}, {rounds}, #1", "b.ne 2b",
                 "3:", "cmp {at}, {end}", "b.hs 4f", "dc civac, {at}", "add {at}, {at}, {line}", "b 3b", "4:",
                 at = inout(reg) first => _, rounds = inout(reg) rounds => _, line = in(reg) line, end = in(reg) end,

@@ -51,13 +51,12 @@ fn zeroed_at_once() -> u64 {
 #[inline(never)]
 pub unsafe fn zero(to: HypVirtAddr, bytes: u64) {
     let block = zeroed_at_once();
-    let is_whole = block != 0 && bytes != 0 && (to.0 | bytes) & (4 * block - 1) == 0;
+    let is_whole = block != 0 && bytes != 0 && (to.0 | bytes) & (16 * block - 1) == 0;
     if is_whole {
         // SAFETY: the caller's claim; whole blocks of normal memory.
         unsafe {
-            asm!("2:", "dc zva, {to}", "add {to}, {to}, {block}", "dc zva, {to}", "add {to}, {to}, {block}",
-                "dc zva, {to}", "add {to}, {to}, {block}", "dc zva, {to}", "add {to}, {to}, {block}",
-                "subs {left}, {left}, {block}, lsl #2", "b.ne 2b",
+            asm!("2:", ".rept 16", "dc zva, {to}", "add {to}, {to}, {block}", ".endr",
+                "subs {left}, {left}, {block}, lsl #4", "b.ne 2b",
                 to = inout(reg) to.0 => _, left = inout(reg) bytes => _, block = in(reg) block, options(nostack));
         }
         return;
