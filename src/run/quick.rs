@@ -13,10 +13,12 @@
 //! [`smccc::constant`], [`Vgic::deliver_directly`](bulkhead::vgic::Vgic::deliver_directly). PC and PSTATE stay in
 //! `ELR_EL2` and `SPSR_EL2`.
 
+mod present;
+
 use super::mmio::{UART_DATA, UART_FLAGS};
 use super::timers::{VIRTUAL_TIMER, line_is_high};
 use crate::arch::aarch64::sysreg::{read, write};
-use crate::hw::{gic, gich, gicv2, gicv3, list_registers};
+use crate::hw::{gic, gicv2, gicv3};
 use crate::pcpu::{Home, Pcpu, Vcpu};
 use crate::system::Partition;
 use bulkhead::ids::VcpuId;
@@ -24,7 +26,8 @@ use bulkhead::smccc::{self, Errand};
 use bulkhead::trap::quick;
 use bulkhead::trap::syndrome::{ec, exception_class};
 use bulkhead::trap::sysreg::register::ICC_SGI1R_EL1;
-use bulkhead::vgic::{Direct, Present, Vgic};
+use bulkhead::vgic::{Direct, Vgic};
+use present::{Any, AnyInMemory, FirstFour};
 
 /// What the vectors do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -473,35 +476,6 @@ fn again(vcpu: &Vcpu, intid: u16, physical: bool) -> Direct {
 fn anywhere(vcpu: &Vcpu, intid: u16, physical: bool) -> bool {
     let vgic = &mut vcpu.partition.state.lock().vgic;
     vgic.deliver_anywhere(vcpu.id, intid, physical, Any)
-}
-
-/// GICv3's first list registers, in few instructions.
-struct FirstFour;
-
-impl Present for FirstFour {
-    #[inline(always)]
-    fn present(self, slot: usize, value: u64) -> bool {
-        list_registers::fill_first(slot, value)
-    }
-}
-
-/// All of GICv3's list registers.
-#[derive(Clone, Copy)]
-struct Any;
-
-impl Present for Any {
-    fn present(self, slot: usize, value: u64) -> bool {
-        list_registers::fill(slot, value)
-    }
-}
-
-/// All of GICv2's list registers.
-struct AnyInMemory;
-
-impl Present for AnyInMemory {
-    fn present(self, slot: usize, value: u64) -> bool {
-        gich::fill(slot, value)
-    }
 }
 
 /// Returns the INTID of an `ICC_SGI1R_EL1` value that names the sender alone, in the first cluster.
