@@ -161,17 +161,17 @@ const DAMAGES: [Damage; 18] = [
 /// Memory that is invented in front of the board's, and parted from it: a channel's memory fits there, EL2's pool does not.
 const INVENTED_CHANNEL: Damage = Damage {
     name: "start-tree-invented-channel",
-    reason: "no memory answers at 0x3fff0000, where channel talk is to be",
+    reason: "no memory answers at 0x3ffff000, where channel bell is to be",
     at: TREE_AT,
     how: |tree| {
-        move_registers(tree, (0x4000_0000, 0x4000_0000), (0x3fff_0000, 0x4001_0000));
+        move_registers(tree, (0x4000_0000, 0x4000_0000), (0x3fff_f000, 0x4000_1000));
         reserve(tree, 0x4000_0000, 0x1000);
     },
 };
 
 /// Starts with each damage.
 pub fn refused(args: &Test) -> Outcome<Found> {
-    let channels = root().join("tests/systems/channel-one-cpu.toml");
+    let channels = root().join("tests/systems/bells-one.toml");
     Ok(sum([
         start_with(args, "hello", &DAMAGES)?,
         start_with(args, &channels.to_string_lossy(), &[INVENTED_CHANNEL])?,
