@@ -93,7 +93,7 @@ impl System {
     // Not inlined: it has many callers.
     #[inline(never)]
     pub fn set_trigger(&self, intid: u32, edge: bool) {
-        let _alone = self.triggers.lock_by_call();
+        let _alone = self.triggers.lock();
         self.distributor.configure(intid, edge);
     }
 }

@@ -44,7 +44,7 @@ impl Pcpu {
 fn counted_restart(partition: &'static Partition) -> After {
     let record = partition.record;
     let now = timer::now();
-    let mut state = partition.state.lock_by_call();
+    let mut state = partition.state.lock();
     let restarts = &mut state.restarts;
     if now.wrapping_sub(restarts.since) > timer::ticks(record.restart_within_ns) {
         restarts.since = now;

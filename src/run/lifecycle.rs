@@ -106,7 +106,7 @@ impl Pcpu {
         };
         let (partition, id, activity) = (vcpu.partition, vcpu.id, vcpu.activity);
         let (vmcr, active0, active1) = vcpu.interface.as_signals(loaded.then_some(self.shape));
-        let mut state = partition.state.lock_by_call();
+        let mut state = partition.state.lock();
         let kick = if loaded {
             self.fold_into(&mut state.vgic, id)
         } else {
@@ -178,7 +178,7 @@ impl Pcpu {
 
     /// Makes the partition of a vCPU that lives here leave, and says why.
     pub fn leave(&mut self, partition: &'static Partition, after: After, why: &'static str) {
-        let mut state = partition.state.lock_by_call();
+        let mut state = partition.state.lock();
         let absent = self.system.absent(partition);
         let leaving = state.life.leave(after, absent);
         drop(state);
@@ -226,7 +226,7 @@ impl Pcpu {
         let Some(vcpu) = self.vcpu(slot) else { return };
         let (partition, id, pc) = (vcpu.partition, vcpu.id, vcpu.context.pc);
         let own = 1u16.checked_shl(id.0.into()).unwrap_or(0);
-        let phase = partition.state.lock_by_call().life.phase();
+        let phase = partition.state.lock().life.phase();
         if phase != Phase::Running {
             // It leaves already: what it does meanwhile is no second fault, and no reason to stop for good.
             self.unload();
@@ -249,7 +249,7 @@ impl Pcpu {
 
     /// A vCPU has left. The last one tears the partition down, in pieces, as its own work.
     fn left(&mut self, slot: Slot, partition: &'static Partition, id: VcpuId) {
-        let mut state = partition.state.lock_by_call();
+        let mut state = partition.state.lock();
         if !state.life.left(id) {
             return;
         }
@@ -281,7 +281,7 @@ impl Pcpu {
 
     /// Nothing of a partition is left: it stays stopped, or is to be loaded again.
     fn end(&mut self, partition: &'static Partition) {
-        let mut state = partition.state.lock_by_call();
+        let mut state = partition.state.lock();
         let after = state.life.ended();
         let again = after == Some(After::Restart) && state.life.start();
         drop(state);

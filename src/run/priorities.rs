@@ -31,7 +31,7 @@ impl Pcpu {
     /// written last is what the model says.
     #[inline(never)]
     pub fn route(&self, partition: &Partition, intid: u16) {
-        let state = partition.state.lock_by_call();
+        let state = partition.state.lock();
         let Some(vcpu) = state.vgic.spi_target(intid) else {
             // It waits in the GIC until somebody takes it: raised and taken back again and again, it would disturb whoever
             // runs where it was routed before.
@@ -55,7 +55,7 @@ impl Pcpu {
     pub fn claim_interrupts(&self) {
         let (distributor, address) = (self.system.distributor, &self.mailbox.address);
         for partition in self.system.partitions {
-            let state = partition.state.lock_by_call();
+            let state = partition.state.lock();
             for bank in 0.. {
                 let Some(spis) = state.vgic.hardware_spis(bank) else {
                     break;
@@ -82,7 +82,7 @@ impl Pcpu {
     /// Deactivates the SPIs of a bank that a mask names; silences those of vCPUs that are not heard first.
     #[inline(never)]
     pub fn deactivate_shared(&self, partition: &Partition, bank: u32, mask: u32) {
-        let state = partition.state.lock_by_call();
+        let state = partition.state.lock();
         if state.unheard != 0 {
             for bit in (0..32).filter(|bit| mask & 1 << bit != 0) {
                 let intid = bank * 32 + bit;
@@ -109,7 +109,7 @@ impl Pcpu {
         let Some(place) = vcpu.partition.place(vcpu.id) else {
             return;
         };
-        let mut state = vcpu.partition.state.lock_by_call();
+        let mut state = vcpu.partition.state.lock();
         // From here on nobody makes one silent: what was restored stays so.
         state.unheard &= !1u16.checked_shl(vcpu.id.0.into()).unwrap_or(0);
         let bank = vcpu.restored;
