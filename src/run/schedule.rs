@@ -22,6 +22,7 @@ impl Pcpu {
     /// Looks after everything that came up, then returns the registers of the vCPU to enter. Sleeps when nobody wants
     /// to run.
     pub fn resume_by_loop(&mut self) -> *mut Context {
+        let mut looked = false;
         loop {
             self.attend_to_all();
             if !self.reschedule
@@ -33,11 +34,15 @@ impl Pcpu {
                 }
                 return self.enter(slot);
             }
-            // What the trap did, or a console turn, may have been long, and so is the choice where deadlines are over.
-            stays::preemption_point(self.id);
-            if cpu::interrupt_is_pending() && self.take_before_choice() {
-                continue;
+            // What the trap did, or a console turn, may have been long, and so is the choice where deadlines are over. Once for
+            // each choice: who woke is chosen however often others ask for somebody here, and then they are not heard.
+            if !core::mem::replace(&mut looked, true) {
+                stays::preemption_point(self.id);
+                if cpu::interrupt_is_pending() && self.take_before_choice() {
+                    continue;
+                }
             }
+            looked = false;
             let Some(candidate) = self.choose() else {
                 continue;
             };
