@@ -7,9 +7,10 @@
 //! Source: Linux `Documentation/arm64/booting.rst` ("spin-table"); Devicetree Specification 0.4, "cpu-release-addr".
 
 use super::pcpus::SecondaryStart;
+use crate::arch::aarch64::cache::clean_and_invalidate;
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::mmio::Registers;
-use crate::arch::aarch64::mmu::Window;
+use crate::arch::aarch64::mmu::{Window, is_physical};
 use crate::arch::aarch64::probe;
 use crate::hw::gic::PAGE;
 use bulkhead::addr::{HostPhysAddr, HypVirtAddr, PAGE_BYTES};
@@ -48,6 +49,9 @@ pub fn register(position: usize, mpidr: Mpidr, start: &'static SecondaryStart) {
 /// Sends who polls the word at `release` to `entry`. Where nothing answers, nothing is done: the console's server tells of a
 /// pCPU that does not come.
 pub fn release(window: &mut Window, release: HostPhysAddr, entry: HostPhysAddr) {
+    if !is_physical(release) {
+        return;
+    }
     let offset = release.0 % PAGE_BYTES;
     let set = |page: HypVirtAddr| {
         // SAFETY: the page is mapped as device memory, the offset that of a word; reading memory changes nothing.
@@ -56,7 +60,11 @@ pub fn release(window: &mut Window, release: HostPhysAddr, entry: HostPhysAddr) 
         }
         // SAFETY: mapped as device memory while this runs, past the caches, as those read it who have none on.
         let words = unsafe { Registers::<PAGE>::new(page) };
+        let word = HypVirtAddr(page.0 + offset);
+        // What the firmware left of it in a cache would be written over the entry, and hides it from who polls with caches on.
+        clean_and_invalidate(word, size_of::<u64>() as u64);
         words.write64(offset as u32, entry.0);
+        clean_and_invalidate(word, size_of::<u64>() as u64);
     };
     cpu::dsb_sy();
     // SAFETY: the tree says that this is the firmware's word, and the board's reader keeps its page from everybody else.
