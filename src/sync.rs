@@ -230,7 +230,8 @@ mod tests {
         assert!(lock.is_locked(), "to try changes nothing");
         drop(guard);
         assert!(!lock.is_locked());
-        assert!(lock.try_lock().is_some());
+        // One try may fail, as Miri and CPUs have it.
+        assert!((0..100).any(|_| lock.try_lock().is_some()));
         assert!(!lock.is_locked());
     }
 
