@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use bulkhead_tests::skips::{self, Skip};
 
-use crate::args::Test;
+use crate::args::{Machine, Target, Test};
 use crate::failure::{Failure, Outcome};
 use crate::setup::alone;
 use crate::workspace::{root, take_lane};
@@ -109,6 +109,25 @@ pub fn run(args: &Test) -> Outcome {
     at_once(together, jobs(args), &play);
     last.iter().for_each(play);
     summary(&alone(&total))
+}
+
+/// Returns which system a test builds: the table's, with what the command line says of all.
+fn target(args: &Test, table: &str) -> Target {
+    Target {
+        partitions: Some(table.to_owned()),
+        kernel: args.kernel.clone(),
+        busybox: args.busybox.clone(),
+        consent: args.consent,
+        ..Target::default()
+    }
+}
+
+/// Returns the machine of a test that changes nothing of its platform's.
+fn machine(args: &Test) -> Machine {
+    Machine {
+        qemu: args.qemu.clone(),
+        ..Machine::default()
+    }
 }
 
 /// Returns how many tests may run at once.

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{Case, Found};
-use crate::args::{Machine, Target, Test};
+use super::{Case, Found, machine, target};
+use crate::args::Test;
 use crate::commands::run::{verdict, waiting_for_gdb};
 use crate::console::screen::Style;
 use crate::console::script::Script;
@@ -46,16 +46,7 @@ pub fn case() -> Case {
 
 /// Runs the system and gdb beside it, and judges what gdb says.
 fn stopped(args: &Test) -> Outcome<Found> {
-    let target = Target {
-        partitions: Some(TABLE.to_owned()),
-        consent: args.consent,
-        ..Target::default()
-    };
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
-    let built = build(&target, &machine)?;
+    let built = build(&target(args, TABLE), &machine(args))?;
     let port = free_port()?;
     let plan = plan(&built, port, args.verbose)?;
     let system = thread::spawn(move || session::run(plan));

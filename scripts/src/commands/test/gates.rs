@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_platforms::Platform;
 
-use super::{Case, Found, miri};
+use super::{Case, Found, miri, target};
 use crate::args::{Machine, Target, Test};
 use crate::failure::{Code, Failure, Outcome};
 use crate::guests::folders;
@@ -279,17 +279,6 @@ fn loom() -> Found {
     command.env("LOOM_MAX_PREEMPTIONS", "3");
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     tested(&mut command, "loom")
-}
-
-/// Returns the command line's part that both builds below share.
-fn target(args: &Test, table: &str) -> Target {
-    Target {
-        partitions: Some(table.to_owned()),
-        kernel: args.kernel.clone(),
-        busybox: args.busybox.clone(),
-        consent: args.consent,
-        ..Target::default()
-    }
 }
 
 /// Returns a machine with this RAM.

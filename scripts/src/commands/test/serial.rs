@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Case, Found};
-use crate::args::{Console, Machine, Play, Target, Test};
+use super::{Case, Found, machine, target};
+use crate::args::{Console, Play, Test};
 use crate::commands::console::played;
 use crate::commands::run::verdict;
 use crate::failure::{Failure, Outcome};
@@ -33,16 +33,8 @@ pub fn case() -> Case {
 
 /// Starts the system, attaches to its line, and asks both loops.
 fn attached(args: &Test) -> Outcome<Found> {
-    let target = Target {
-        partitions: Some(root().join(TABLE).to_string_lossy().into_owned()),
-        consent: args.consent,
-        ..Target::default()
-    };
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
-    let built = build(&target, &machine)?;
+    let target = target(args, &root().join(TABLE).to_string_lossy());
+    let built = build(&target, &machine(args))?;
     let mut command = built.qemu_board()?.command();
     command.arg("-kernel").arg(&built.image);
     command.args(["-serial", "pty"]);

@@ -22,8 +22,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Case, Found};
-use crate::args::{Machine, Target, Test};
+use super::{Case, Found, machine, target};
+use crate::args::Test;
 use crate::console::screen::Style;
 use crate::console::script::Script;
 use crate::console::wire::HYPERVISOR;
@@ -137,18 +137,7 @@ pub fn all() -> Vec<Case> {
 
 /// Builds a table for the machine that its platform describes.
 fn system(args: &Test, table: &str) -> Outcome<Built> {
-    let target = Target {
-        partitions: Some(table.to_owned()),
-        kernel: args.kernel.clone(),
-        busybox: args.busybox.clone(),
-        consent: args.consent,
-        ..Target::default()
-    };
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
-    build(&target, &machine)
+    build(&target(args, table), &machine(args))
 }
 
 /// Lets QEMU put a file's bytes into memory before the start.

@@ -2,8 +2,8 @@
 
 use super::super::gates::sum;
 use super::{Boot, check_hello, check_refusal, found};
-use crate::args::{Machine, Target, Test};
-use crate::commands::test::Found;
+use crate::args::{Target, Test};
+use crate::commands::test::{Found, machine, target};
 use crate::failure::Outcome;
 use crate::qemu::Board;
 use crate::session::Finished;
@@ -12,16 +12,10 @@ use crate::system::{Built, build};
 /// Starts `hello` with letters: to its end, below EL2, and on a board that it was not built for.
 pub fn shown(args: &Test) -> Outcome<Found> {
     let target = Target {
-        partitions: Some("hello".to_owned()),
-        consent: args.consent,
         letters: true,
-        ..Target::default()
+        ..target(args, "hello")
     };
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
-    let built = build(&target, &machine)?;
+    let built = build(&target, &machine(args))?;
     let board = built.qemu_board()?;
     let gicv2 = Board {
         machine: board.machine.replace("gic-version=3", "gic-version=2"),
