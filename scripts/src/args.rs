@@ -441,8 +441,9 @@ pub struct Flash {
     /// Which machine.
     #[command(flatten)]
     pub machine: Machine,
-    /// Whole disk to overwrite, never a mounted one or the system's; or a folder of a TFTP server
-    #[arg(long, value_name = "DEVICE|tftp:DIR")]
+    /// Whole disk to overwrite, never a mounted one or the system's; or a file that stands for one; or a folder of a TFTP
+    /// server
+    #[arg(long, value_name = "DEVICE|FILE|tftp:DIR")]
     pub to: String,
 }
 

@@ -86,7 +86,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Outcome {
     let fresh = path.with_extension(format!("{}-{write}.new", std::process::id()));
     fs::write(&fresh, bytes)
         .and_then(|()| fs::rename(&fresh, path))
-        .map_err(|error| Failure::file(path, error))
+        .map_err(|error| {
+            // A full disk needs the room, and a server's folder no half files.
+            let _ = fs::remove_file(&fresh);
+            Failure::file(path, error)
+        })
 }
 
 /// Returns a path as people want to read it: relative to the current folder where it lies below.

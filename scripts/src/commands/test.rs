@@ -3,6 +3,7 @@
 pub mod barriers;
 pub mod bench;
 pub mod debugger;
+pub mod flash;
 pub mod fuzz;
 pub mod gates;
 pub mod inputs;
@@ -225,6 +226,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(sections::case());
     cases.push(debugger::case());
     cases.push(serial::case());
+    cases.push(flash::case());
     cases.push(new_platform::case());
     cases.extend(bench::all());
     cases.push(trace::case());

@@ -129,7 +129,7 @@ pub fn all() -> Vec<Case> {
         ),
         case(
             "start-u-boot-disk",
-            "U-Boot finds the card on a disk by itself, and Linux comes up: nothing is typed, nothing is preloaded",
+            "U-Boot boots a flashed disk by itself, and Linux comes up: nothing is typed, nothing is preloaded",
             uboot::disk,
         ),
     ]

@@ -6,9 +6,11 @@ use std::sync::Mutex;
 
 use super::{Boot, check_hello, found, load, system};
 use crate::args::Test;
+use crate::commands;
 use crate::commands::test::Found;
+use crate::commands::test::flash::{self, Loop};
 use crate::failure::{Failure, Outcome};
-use crate::medium;
+use crate::medium::{self, card};
 use crate::session::Ending;
 use crate::setup::alone;
 use crate::setup::debian::Mirror;
@@ -45,7 +47,8 @@ pub fn booti(args: &Test) -> Outcome<Found> {
     Ok(found(name, &finished, check_hello(&finished)))
 }
 
-/// Boots the card of `cargo xtask image` on a virtio disk, from power-on to a shell in Linux.
+/// Boots what `cargo xtask flash` wrote, as a virtio disk, from power-on to a shell in Linux. The disk is a block device of the
+/// kernel's where this machine gives one, else a file.
 pub fn disk(args: &Test) -> Outcome<Found> {
     let name = "start-u-boot-disk";
     let Some(firmware) = firmware()? else {
@@ -53,13 +56,18 @@ pub fn disk(args: &Test) -> Outcome<Found> {
     };
     let built = system(args, "default")?;
     let names = built.names();
-    let folder = products(&["test", "medium"]);
-    let card = medium::store(&medium::of(&built)?, &folder)?;
+    let disk = products(&["test", "flashed.disk"]);
+    let bytes = card::image(&medium::of(&built)?.files)?.len();
+    flash::used(&disk, bytes + (1 << 20))?;
+    let attached = Loop::attach(&disk, &[]);
+    let to = attached.as_ref().map_or(disk.as_path(), Loop::path);
+    commands::flash::run(&flash::onto(args, "default", to))?;
+    drop(attached);
     let mut command = built.qemu_board()?.command();
     command.arg("-bios").arg(firmware);
     let drive = format!(
         "file={},if=none,format=raw,readonly=on,id=card",
-        card.display()
+        disk.display()
     );
     command.args(["-drive", &drive, "-device", "virtio-blk-device,drive=card"]);
     let steps = [
