@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod emulator;
+pub mod source;
 pub mod trees;
 
 use std::env;

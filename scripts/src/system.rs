@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use bulkhead::board::{Board as Described, BoardError, Tree};
 use bulkhead::config::payload::Payload;
 use bulkhead_platforms::{Platform, QemuBoard, Request, System, compile};
 use zerocopy::IntoBytes;
@@ -154,7 +155,7 @@ fn build_around(
     setup::rust_targets()?;
     let (hypervisor_elf, hypervisor) = hypervisor()?;
     let board = board(&selection, machine, target.consent)?;
-    let mut dtb = device_tree(&selection, board.as_ref(), None)?;
+    let mut dtb = device_tree(&selection, board.as_ref(), None, target.consent)?;
     change(&mut dtb);
     let mut workshop = Workshop::new(sources(target), target.consent);
     let bytes = hypervisor.bytes.len() as u64;
@@ -201,7 +202,7 @@ pub fn check_selected(
         Some(_) => None,
         None => board(selection, machine, target.consent)?,
     };
-    let dtb = device_tree(selection, board.as_ref(), dtb)?;
+    let dtb = device_tree(selection, board.as_ref(), dtb, target.consent)?;
     let built =
         read(&hypervisor_path(&workspace::target())).and_then(|elf| Hypervisor::from_elf(&elf));
     let bytes = built.map_or(UNBUILT_HYPERVISOR_BYTES, |built| built.bytes.len() as u64);
@@ -261,15 +262,25 @@ fn device_tree(
     selection: &Selection,
     board: Option<&Board>,
     file: Option<&Path>,
+    consent: Consent,
 ) -> Outcome<Vec<u8>> {
     match (file, board) {
-        (Some(file), _) => read(file),
+        (Some(file), _) => completed(setup::source::tree(file, consent)?, &selection.platform),
         (None, Some(board)) => board.device_tree(),
         (None, None) if selection.platform.tree.debian.is_some() => own_tree(&selection.platform),
         (None, None) => Err(Failure::usage(format!(
             "the platform {} does not run under QEMU: give its device tree with --dtb FILE",
             selection.platform.name
         ))),
+    }
+}
+
+/// Gives a tree that leaves its memory to the firmware what the platform says of it; a running board's has its own.
+fn completed(tree: Vec<u8>, platform: &Platform) -> Outcome<Vec<u8>> {
+    let lacks = |tree| matches!(Described::read(tree, None), Err(BoardError::NoMemory));
+    match Tree::new(&tree).is_ok_and(lacks) {
+        true => platform.tree.applied(&tree).map_err(Failure::failed),
+        false => Ok(tree),
     }
 }
 

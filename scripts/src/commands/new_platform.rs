@@ -3,18 +3,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use bulkhead::board::{Board, BoardError, CpuStart, GicVersion, Tree};
 use bulkhead_platforms::TreeFacts;
 
 use crate::args::NewPlatform;
 use crate::failure::{Failure, Outcome};
-use crate::setup::{self, DTC, trees};
+use crate::setup::{source, trees};
 use crate::workspace::{read, root, shown, write};
 
-/// First word of a flattened tree.
-const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
 /// RAM that Linux beside the control loop wants.
 const ENOUGH: u64 = 512 << 20;
 /// Most vCPUs of the draft's Linux.
@@ -41,7 +38,7 @@ pub fn run(args: &NewPlatform) -> Outcome {
     let facts = facts(args)?;
     let bytes = match &facts.debian {
         Some(path) => read(&trees::file(path)?)?,
-        None => blob(&args.tree, args)?,
+        None => source::tree(Path::new(&args.tree), args.consent)?,
     };
     let bytes = facts.applied(&bytes).map_err(Failure::usage)?;
     let draft = Draft::of(&bytes, args, &facts)?;
@@ -81,28 +78,6 @@ fn facts(args: &NewPlatform) -> Outcome<TreeFacts> {
         debian: args.tree.strip_prefix("debian:").map(str::to_owned),
         memory: memory.collect::<Outcome<_>>()?,
     })
-}
-
-/// Reads a flattened tree; source is compiled first.
-fn blob(file: &str, args: &NewPlatform) -> Outcome<Vec<u8>> {
-    let bytes = read(Path::new(file))?;
-    if bytes.starts_with(&MAGIC) {
-        return Ok(bytes);
-    }
-    setup::ensure(&[DTC], args.consent)?;
-    let output = Command::new(DTC.program)
-        .args(["-q", "-I", "dts", "-O", "dtb", file])
-        .output()
-        .map_err(|error| Failure::failed(format!("dtc: {error}")))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::usage(format!(
-        "{file} is neither a flattened tree nor source that dtc compiles: {}\nSource with #include wants the kernel's own \
-         build (make dtbs), or a copy from the running board: /sys/firmware/fdt",
-        said.lines().next().unwrap_or_default()
-    )))
 }
 
 /// The files, and what there is to say.

@@ -227,7 +227,7 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
     cases.push(debugger::case());
     cases.push(serial::case());
     cases.push(flash::case());
-    cases.push(new_platform::case());
+    cases.extend(new_platform::all());
     cases.extend(bench::all());
     cases.push(trace::case());
     cases.push(secrets::case());

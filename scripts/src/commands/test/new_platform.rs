@@ -1,4 +1,8 @@
-//! `new-platform` on boards that nobody prepared: their trees are those of Debian's kernel package.
+//! `new-platform` on boards that nobody prepared: their trees are those of Debian's kernel package, flattened and as source.
+
+mod from_source;
+
+use std::path::{Path, PathBuf};
 
 use super::{Case, Found};
 use crate::args::{Machine, Target, Test};
@@ -6,7 +10,7 @@ use crate::commands::new_platform::draft;
 use crate::failure::{Code, Failure, Outcome};
 use crate::selection::Selection;
 use crate::system::check_selected;
-use crate::workspace::products;
+use crate::workspace::{products, read};
 
 /// A board and what its draft has to say.
 struct Stranger {
@@ -49,8 +53,13 @@ const STRANGERS: [Stranger; 3] = [
     },
 ];
 
-/// Returns the test.
-pub fn case() -> Case {
+/// Returns the tests.
+pub fn all() -> Vec<Case> {
+    vec![case(), from_source::case()]
+}
+
+/// Returns the test of flattened trees.
+fn case() -> Case {
     Case {
         name: "new-platform".to_owned(),
         about: "boards that nobody prepared get a folder whose table passes `check`, and are told what is open".to_owned(),
@@ -76,18 +85,32 @@ pub fn case() -> Case {
 
 /// Makes a board's draft and checks its table; returns what is wrong.
 fn try_out(stranger: &Stranger, args: &Test) -> Outcome<Vec<String>> {
-    let root = products(&["test", "new-platform"]);
-    let folder = root.join("platforms").join(stranger.name);
+    let folder = folder(stranger.name);
     draft(stranger.name, stranger.tree, stranger.memory, &folder)?;
-    let readme = std::fs::read_to_string(folder.join("README.md"));
-    let readme = readme.map_err(|error| Failure::file(&folder, error))?;
+    let readme = String::from_utf8_lossy(&read(&folder.join("README.md"))?).into_owned();
     let silent = |text: &&&str| !readme.contains(**text);
     let wrong = stranger.says.iter().filter(silent);
     let wrong = wrong.map(|text| format!("{}: its README does not say `{text}`", stranger.name));
     let wrong = wrong.collect();
-    let boards =
-        bulkhead_platforms::platforms(&root).map_err(|error| Failure::failed(error.to_string()))?;
-    let platform = boards.into_iter().find(|board| board.name == stranger.name);
+    checked(stranger.name, None, args)?;
+    Ok(wrong)
+}
+
+/// Returns where a draft goes.
+fn folder(name: &str) -> PathBuf {
+    root().join("platforms").join(name)
+}
+
+/// Returns the folder of all drafts.
+fn root() -> PathBuf {
+    products(&["test", "new-platform"])
+}
+
+/// Checks a draft's table, against the tree in a file if there is one.
+fn checked(name: &str, dtb: Option<&Path>, args: &Test) -> Outcome {
+    let boards = bulkhead_platforms::platforms(&root());
+    let boards = boards.map_err(|error| Failure::failed(error.to_string()))?;
+    let platform = boards.into_iter().find(|board| board.name == name);
     let platform = platform.ok_or_else(|| Failure::failed("the draft is not read as a board"))?;
     let selection = Selection {
         table: platform.table("default"),
@@ -100,6 +123,6 @@ fn try_out(stranger: &Stranger, args: &Test) -> Outcome<Vec<String>> {
         consent: args.consent,
         ..Target::default()
     };
-    check_selected(&selection, &target, &Machine::default(), None)?;
-    Ok(wrong)
+    check_selected(&selection, &target, &Machine::default(), dtb)?;
+    Ok(())
 }
