@@ -41,7 +41,7 @@ fn no_guests(run: &Run, inputs: &Inputs, plan: &Plan) {
 
 /// Shows all memory that guests get, their channels' included.
 fn each_guest(inputs: &Inputs, plan: &Plan, each: &mut dyn FnMut(Range, &Owner<'_>)) {
-    let mut places = plan.regions.iter();
+    let mut places = plan.regions();
     placement::each_demand(&inputs.payload, plan.pool_bytes, &mut |demand| {
         if matches!(demand.owner, Owner::Pool) {
             return;

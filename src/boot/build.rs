@@ -54,7 +54,7 @@ const PHYSICAL_TIMER: u16 = 30;
 
 /// Builds everything and returns this pCPU's home, if the table uses it. The other pCPUs have been asked to start.
 pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'static Home> {
-    let mut arena = Arena::new(tables, plan.pool, plan.pool_bytes);
+    let mut arena = Arena::new(tables, plan.pool(), plan.pool_bytes);
     let distributor = gic::distributor(tables, &inputs.board.gic);
     let kept = [distributor.start(), controller::start_cpu_interface()];
     let whole_masks = distributor.has_two_states() && controller::takes_whole_masks();
@@ -142,7 +142,7 @@ fn partitions(
         .window()
         .unwrap_or_else(|error| refuse("no window on memory: {}", &[&error]));
     let records: &'static [PartitionRecord] = inputs.payload.partitions();
-    let mut regions = plan.regions.iter().copied();
+    let mut regions = plan.regions();
     let shared = shared(arena, &mut window, inputs, plan);
     let mut built = arena.reserve(records.len());
     for (index, record) in records.iter().enumerate() {

@@ -27,7 +27,7 @@ pub fn shared(
         .map(|record| inputs.payload.regions(record).len())
         .sum();
     arena.slice(channels.len(), |index| {
-        let place = plan.regions.get(regions + index).copied();
+        let place = plan.regions().nth(regions + index);
         let (place, size) = (place.unwrap_or(HostPhysAddr(0)), channels[index].size);
         let name = inputs.payload.text(channels[index].name);
         check_memory(window, &Filled("channel {}", &[&name]), place, size);

@@ -12,7 +12,6 @@ use bulkhead::config::verify::{Actual, console_pcpu, pcpu_of, verify};
 use bulkhead::ids::{MAX_PCPUS, Mpidr, PcpuId};
 use bulkhead::message::{Escaped, Show};
 use bulkhead::sched::MAX_SLOTS;
-use heapless::Vec;
 
 /// Most pieces of memory that one system can have, EL2's pool included.
 const MAX_PLACES: usize = 160;
@@ -21,16 +20,27 @@ const INTID_END: u32 = 1020;
 
 /// What start-up decided.
 pub struct Plan {
-    /// Where EL2's pool goes.
-    pub pool: HostPhysAddr,
-    /// Its bytes.
+    /// Where EL2's pool goes, then every partition's regions in table order, then the channels' memory.
+    places: [u64; MAX_PLACES],
+    /// Bytes of the pool.
     pub pool_bytes: u64,
-    /// Where every partition's regions go, in table order.
-    pub regions: Vec<HostPhysAddr, MAX_PLACES>,
     /// Bit n: the table uses pCPU n, or it serves the console.
     pub pcpus: u32,
     /// The pCPU that runs this.
     pub here: PcpuId,
+}
+
+impl Plan {
+    /// Returns where EL2's pool goes.
+    pub fn pool(&self) -> HostPhysAddr {
+        let [pool, ..] = self.places;
+        HostPhysAddr(pool)
+    }
+
+    /// Returns where every partition's regions go, in table order, then the channels' memory.
+    pub fn regions(&self) -> impl Iterator<Item = HostPhysAddr> + '_ {
+        self.places.iter().skip(1).copied().map(HostPhysAddr)
+    }
 }
 
 /// What came of comparing the table with the board.
@@ -96,22 +106,18 @@ pub fn make(inputs: &Inputs, checked: &Checked) -> Plan {
     let others = pcpus & !(1 << here.0);
     let stacks = others.count_ones() as usize;
     let pool_bytes = placement::pool_bytes(payload, pcpus.count_ones() as usize, stacks);
-    let mut places = [0; MAX_PLACES];
-    let violations = checked.violations + place(inputs, pool_bytes, &mut places);
+    // Where it is returned, so that the places are not moved.
+    let mut plan = Plan {
+        places: [0; MAX_PLACES],
+        pool_bytes,
+        pcpus,
+        here,
+    };
+    let violations = checked.violations + place(inputs, pool_bytes, &mut plan.places);
     if violations > 0 {
         not_started(violations);
     }
-    let mut count = 0;
-    placement::each_demand(payload, pool_bytes, &mut |_| count += 1);
-    let mut regions = places.iter().take(count).map(|place| HostPhysAddr(*place));
-    let pool = regions.next().unwrap_or(HostPhysAddr(0));
-    Plan {
-        pool,
-        pool_bytes,
-        regions: regions.collect(),
-        pcpus,
-        here,
-    }
+    plan
 }
 
 /// Places memory on the board as it is.
