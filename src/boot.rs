@@ -24,6 +24,7 @@
 //! | the tree is damaged | refused, or believed (`start-bad-tree`, `start-flipped-bits`) |
 //! | the tree is another board's than the table's | refused, each mismatch in a line of its own (`start-other-board`) |
 //! | the tree invents memory, or has it where the image is not | refused: memory is tried before it is used (`start-bad-tree`) |
+//! | image or payload were loaded over what the tree reserves, or over the tree; a spin table's word lies in them, or among registers of EL2's or a guest's | refused (`start-bad-tree`) |
 //! | nothing answers at the GIC's registers, or no GICv3 | refused (`start-bad-tree`) |
 //! | the console does not answer, or is of an unknown kind though the table was made for one that is known | refused, at the table's UART (`start-bad-tree`) |
 //! | the board has no console that EL2 drives, and the table was made for that | starts, silent: what partitions print is dropped, what EL2 says is in `MEMORY_LOG` alone (`start-silent`) |

@@ -55,11 +55,13 @@ impl<'a> Fixed<'a> {
     ) -> Option<Self> {
         let ram = board.board.memory.first()?;
         let qemu = platform.qemu.as_ref();
-        let start = ram
-            .start()
-            .checked_add(qemu.map_or(LOAD_OFFSET, |q| q.load_offset))?;
+        let bytes = image_bytes.checked_add(payload_bytes)?.max(1);
+        let start = match qemu {
+            Some(qemu) => ram.start().checked_add(qemu.load_offset)?,
+            None => load_address(board, bytes)?,
+        };
         let image = Range::new(start, image_bytes.max(1))?;
-        let hypervisor = Range::new(start, image_bytes.checked_add(payload_bytes)?.max(1))?;
+        let hypervisor = Range::new(start, bytes)?;
         let mut reserved: Vec<Reserved<'a>> = board.board.reserved.iter().copied().collect();
         let wanted = ram.start() + (ram.size() / 2).min(TREE_OFFSET);
         let behind = hypervisor.last().checked_add(1)?;
@@ -79,6 +81,29 @@ impl<'a> Fixed<'a> {
             emulated: qemu.is_some(),
         })
     }
+}
+
+/// Returns where a boot loader is told to put EL2: as far into RAM as QEMU does, or behind what is reserved there.
+fn load_address(board: &HostBoard<'_>, bytes: u64) -> Option<u64> {
+    let board = &board.board;
+    let kept = |range: Range| {
+        let reserved = board.reserved.iter().map(|reserved| reserved.range);
+        let reserved = reserved.filter(|reserved| reserved.overlaps(range));
+        reserved.map(|reserved| reserved.last()).max()
+    };
+    for ram in &board.memory {
+        let mut start = ram.start().checked_add(LOAD_OFFSET)?;
+        while let Some(range) = Range::new(start, bytes).filter(|range| ram.contains(*range)) {
+            let Some(last) = kept(range) else {
+                return Some(start);
+            };
+            start = last
+                .checked_add(1)?
+                .checked_next_multiple_of(BLOCK_2M_BYTES)?;
+        }
+    }
+    // There is no room: the usual place is said to have none.
+    board.memory.first()?.start().checked_add(LOAD_OFFSET)
 }
 
 /// Places EL2's pool, the partitions' memory and that of channels around what is fixed; plans and channels get their host
@@ -236,6 +261,10 @@ fn diagnose(
             reserved.range,
             plans,
         ),
+        Violation::HypervisorReserved {
+            hypervisor,
+            reserved,
+        } => on_reserved(hypervisor, &reserved),
         Violation::OverlapsOther {
             owner,
             range,
@@ -279,6 +308,14 @@ fn taken(owner: &Owner<'_>, range: Range, by: &str, theirs: Range, plans: &[Plan
     let title = format!("{} lies on {by}", subject(owner, plans));
     let text = format!("host addresses {range}, {by} has {theirs}");
     blame(Rule::MemoryReserved, title, owner, text, plans).help(OPEN)
+}
+
+/// Words an image that is loaded over what is reserved.
+fn on_reserved(hypervisor: Range, reserved: &Reserved<'_>) -> Diagnostic {
+    let (by, theirs) = (reserved_words(reserved), reserved.range);
+    let title = format!("EL2 with its payload at {hypervisor} lies on {by} at {theirs}");
+    let found = Diagnostic::outside(Rule::MemoryReserved, title);
+    found.help("load it elsewhere: `load_offset` of `[qemu]` in the board's board.toml")
 }
 
 /// What to do about a fixed place that is taken.

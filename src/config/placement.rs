@@ -3,7 +3,8 @@
 //!
 //! First the demands whose place the table fixes, then the others from the lowest address that has room, in the
 //! order of the demands: EL2's own pool, then every partition's regions in table order, then the channels' memory. The
-//! same ground and demands always give the same places. Every violation is reported, not only the first.
+//! same ground and demands always give the same places. What is reserved goes to nobody, and where the loader put the image
+//! or the tree on it, nothing starts. Every violation is reported, not only the first.
 
 mod demand;
 mod violation;
@@ -64,7 +65,16 @@ pub fn place_shown<'a>(
         violations += 1;
         report(violation);
     };
+    // First, so that what the caller put there is not written at all.
     places.fill(ANYWHERE);
+    for reserved in ground.reserved {
+        if reserved.range.overlaps(ground.hypervisor) {
+            report(Violation::HypervisorReserved {
+                hypervisor: ground.hypervisor,
+                reserved: *reserved,
+            });
+        }
+    }
     let mut found = 0;
     demands(&mut |demand| {
         let position = found;

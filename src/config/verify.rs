@@ -12,7 +12,7 @@ pub use mismatch::{Client, CpuName, El2Owned, Mismatch};
 use super::payload::Payload;
 use super::record::{DeviceRecord, InterruptRecord, PartitionRecord, console_model};
 use crate::addr::{PAGE_BYTES, Range};
-use crate::board::{Board, BoardError, Device, Tree, Trigger};
+use crate::board::{Board, BoardError, Device, Reserved, ReservedBy, Tree, Trigger};
 use crate::ids::{Mpidr, PcpuId, VcpuId};
 
 /// The board as it is found at start-up.
@@ -295,6 +295,16 @@ fn each_of_el2(board: &Board<'_>, each: &mut dyn FnMut(El2Owned, Range)) {
     for memory in &board.memory {
         each(El2Owned::Memory, *memory);
     }
+    for words in spin_tables(board) {
+        each(El2Owned::SpinTable, words);
+    }
+}
+
+/// Returns the pages with words that EL2 writes to for starting a CPU.
+fn spin_tables(board: &Board<'_>) -> impl Iterator<Item = Range> {
+    let of =
+        |reserved: &Reserved<'_>| (reserved.by == ReservedBy::SpinTable).then_some(reserved.range);
+    board.reserved.iter().filter_map(of)
 }
 
 /// Shows the registers that EL2 uses itself.

@@ -155,6 +155,53 @@ fn reports_every_violation_with_both_parties() {
 }
 
 #[test]
+fn the_image_is_refused_where_something_is_reserved() {
+    let hypervisor = range(0x4020_0000, 0x1_0000);
+    let says = |start, size, by| {
+        let ground = Ground {
+            memory: &MEMORY,
+            reserved: &[Reserved {
+                range: range(start, size),
+                by,
+            }],
+            hypervisor,
+        };
+        let mut said = Vec::new();
+        let count = place(&ground, core::iter::empty(), &mut [], &mut |violation| {
+            said.push(violation.to_string());
+        });
+        assert_eq!(count, said.len());
+        said
+    };
+    let overlaps = "bulkhead's image and payload at 0x40200000..=0x4020ffff overlap ";
+    let cases = [
+        (
+            (0x4020_0000, 1, ReservedBy::Block),
+            "0x40200000..=0x40200000 (/memreserve/ of the device tree): load the image elsewhere",
+        ),
+        (
+            (0x4000_0000, 8 * MIB, ReservedBy::Node("secure@40000000")),
+            "0x40000000..=0x407fffff (/reserved-memory/secure@40000000): load the image elsewhere",
+        ),
+        (
+            (0x4020_f000, 0x1000, ReservedBy::SpinTable),
+            "0x4020f000..=0x4020ffff (a spin table): load the image elsewhere",
+        ),
+        (
+            (0x4020_ffff, 0x2000, ReservedBy::Tree),
+            "0x4020ffff..=0x40211ffe (the device tree itself): load one of them elsewhere",
+        ),
+    ];
+    for ((start, size, by), words) in cases {
+        assert_eq!(says(start, size, by), [format!("{overlaps}{words}")]);
+    }
+    // What lies just before and just behind it.
+    for (start, size) in [(0x401f_f000, 0x1000), (0x4021_0000, 0x1000)] {
+        assert_eq!(says(start, size, ReservedBy::Block), [""; 0]);
+    }
+}
+
+#[test]
 fn reports_more_demands_than_there_is_room_for() {
     let ground = Ground {
         memory: &MEMORY,
@@ -292,7 +339,7 @@ proptest! {
         };
         let mut free: Vec<bool> = (0..96).map(|page| is_memory(page) && !is_held(page)).collect();
         let pages = |at: u64, demand: &Demand<'_>| (at / PAGE_BYTES) as usize..((at + demand.size) / PAGE_BYTES) as usize;
-        let mut sound = true;
+        let mut sound = !held.iter().any(|range| range.overlaps(hypervisor));
         for demand in demands.iter().filter(|demand| demand.hpa != ANYWHERE) {
             let all = pages(demand.hpa, demand);
             sound &= all.clone().all(|page| free[page]);

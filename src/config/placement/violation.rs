@@ -54,6 +54,13 @@ pub enum Violation<'a> {
         /// The reservation.
         reserved: Reserved<'a>,
     },
+    /// The loader put EL2's image or the payload on what the board's tree reserves.
+    HypervisorReserved {
+        /// EL2's image and the payload.
+        hypervisor: Range,
+        /// The reservation.
+        reserved: Reserved<'a>,
+    },
     /// Two fixed places overlap.
     OverlapsOther {
         /// Whose, later in the table.
@@ -119,18 +126,24 @@ impl Show for Violation<'_> {
                 owner,
                 range,
                 reserved,
+            } => put(
+                out,
+                "{} is fixed at {}, which overlaps {}",
+                &[owner, range, &Named(reserved)],
+            ),
+            Self::HypervisorReserved {
+                hypervisor,
+                reserved,
             } => {
+                let what = match reserved.by {
+                    ReservedBy::Tree => "one of them",
+                    _ => "the image",
+                };
                 put(
                     out,
-                    "{} is fixed at {}, which overlaps {} ",
-                    &[owner, range, &reserved.range],
-                );
-                match reserved.by {
-                    ReservedBy::Block => out.bytes(b"(/memreserve/ of the device tree)"),
-                    ReservedBy::Node(name) => put(out, "(/reserved-memory/{})", &[&name]),
-                    ReservedBy::Tree => out.bytes(b"(the device tree itself)"),
-                    ReservedBy::SpinTable => out.bytes(b"(a spin table)"),
-                }
+                    "bulkhead's image and payload at {} overlap {}: load {} elsewhere",
+                    &[hypervisor, &Named(reserved), &what],
+                )
             }
             Self::OverlapsOther {
                 owner,
@@ -156,6 +169,21 @@ impl Show for Violation<'_> {
                 "{} ranges of memory are to be placed, {} at most can be",
                 &[found, limit],
             ),
+        }
+    }
+}
+
+/// A reservation, with who made it.
+struct Named<'r, 'a>(&'r Reserved<'a>);
+
+impl Show for Named<'_, '_> {
+    fn show(&self, out: &mut dyn Out, _: Form) {
+        put(out, "{} ", &[&self.0.range]);
+        match self.0.by {
+            ReservedBy::Block => out.bytes(b"(/memreserve/ of the device tree)"),
+            ReservedBy::Node(name) => put(out, "(/reserved-memory/{})", &[&name]),
+            ReservedBy::Tree => out.bytes(b"(the device tree itself)"),
+            ReservedBy::SpinTable => out.bytes(b"(a spin table)"),
         }
     }
 }

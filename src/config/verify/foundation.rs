@@ -4,7 +4,7 @@
 use super::super::payload::Payload;
 use super::super::record::system_flags;
 use super::mismatch::{El2Owned, Spi};
-use super::{Actual, each_register_of_el2};
+use super::{Actual, each_register_of_el2, spin_tables};
 use crate::addr::{PAGE_BYTES, Range};
 use crate::board::{Board, GicVersion, Interrupt, Trigger};
 use crate::display_by_show;
@@ -32,6 +32,15 @@ pub enum Fault<'a> {
         registers: Range,
         /// The RAM.
         memory: Range,
+    },
+    /// A word that EL2 would write to, for starting a CPU, lies among registers of EL2's.
+    SpinTable {
+        /// The page of the word.
+        words: Range,
+        /// What the registers are.
+        what: El2Owned,
+        /// The registers.
+        registers: Range,
     },
     /// The distributor's registers overlap a redistributor's.
     Frames {
@@ -111,6 +120,17 @@ pub(super) fn check<'a>(
             });
         }
     });
+    for words in spin_tables(board) {
+        each_register_of_el2(board, &mut |what, registers| {
+            if registers.align_out(PAGE_BYTES).overlaps(words) {
+                report(Fault::SpinTable {
+                    words,
+                    what,
+                    registers,
+                });
+            }
+        });
+    }
     let (tree, table) = (board.gic.version.number(), table_version(payload));
     if tree != table {
         report(Fault::GicVersion { tree, table });
@@ -216,6 +236,15 @@ impl Show for Fault<'_> {
                 out,
                 "the device tree has {} at {}, in its memory at {}",
                 &[&what.words(), registers, memory],
+            ),
+            Self::SpinTable {
+                words,
+                what,
+                registers,
+            } => put(
+                out,
+                "the device tree has a spin table at {}, which EL2 would write to, among the registers of {} at {}",
+                &[words, &what.words(), registers],
             ),
             Self::Frames {
                 distributor,

@@ -17,6 +17,8 @@ pub enum El2Owned {
     Gic,
     /// RAM: it goes to guests as memory, never as a device.
     Memory,
+    /// The page of words that CPUs poll until they are started.
+    SpinTable,
 }
 
 impl El2Owned {
@@ -26,6 +28,7 @@ impl El2Owned {
             Self::Console => "the console's UART",
             Self::Gic => "the interrupt controller",
             Self::Memory => "RAM",
+            Self::SpinTable => "a spin table",
         }
     }
 }

@@ -263,6 +263,39 @@ fn keeps_what_is_el2s() {
     }
 }
 
+/// Has the second CPU poll a word.
+fn polls(address: u32) -> impl Fn(&mut samples::Sample) {
+    move |tree| {
+        tree.set("/cpus/cpu@1", "enable-method", &text(&["spin-table"]));
+        tree.set("/cpus/cpu@1", "cpu-release-addr", &cells(&[0, address]));
+    }
+}
+
+#[test]
+fn keeps_spin_tables_from_guests_and_from_its_own_registers() {
+    let change = |sample: &mut Sample| {
+        sample.text = "";
+        let (gpa, hpa, size) = (0x0a00_0000, 0x0a00_0000, 0x100);
+        sample.windows[0] = WindowRecord { gpa, hpa, size };
+    };
+    assert_eq!(
+        mismatches(change, polls(0x0a00_0fd8)),
+        [
+            "linux: device registers 0xa000000..=0xa0000ff share a page with a spin table at 0xa000000..=0xa000fff"
+        ]
+    );
+    assert_eq!(
+        mismatches(|_| {}, polls(0x0900_0008)),
+        [
+            "the device tree has a spin table at 0x9000000..=0x9000fff, which EL2 would write to, among the registers of the console's UART at 0x9000000..=0x9000fff"
+        ]
+    );
+    // In memory, and where nothing is.
+    for address in [0x4000_00d8, 0x0b00_00d8] {
+        assert_eq!(mismatches(change, polls(address)), [""; 0]);
+    }
+}
+
 #[test]
 fn keeps_the_rest_of_a_page_that_is_el2s() {
     let change = |sample: &mut Sample| {

@@ -22,7 +22,7 @@ struct Stranger {
     says: &'static [&'static str],
 }
 
-const STRANGERS: [Stranger; 3] = [
+const STRANGERS: [Stranger; 4] = [
     Stranger {
         name: "am625-sk",
         tree: "debian:ti/k3-am625-sk.dtb",
@@ -43,6 +43,13 @@ const STRANGERS: [Stranger; 3] = [
             "arm,cortex-a53 and arm,cortex-a72",
             "the memory is what you said",
         ],
+    },
+    // The firmware keeps the first 16 MiB, where an image would go.
+    Stranger {
+        name: "odroid-c2",
+        tree: "debian:amlogic/meson-gxbb-odroidc2.dtb",
+        memory: &[],
+        says: &["reserved   0x0..=0xffffff", "GICv2"],
     },
     // A UART that has no driver here.
     Stranger {

@@ -1,5 +1,8 @@
 //! Damaged and foreign device trees.
 
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+
 use super::super::gates::sum;
 use super::places::{TREE_AT, with_tree};
 use super::{Boot, check_refusal, found, own_lines, system};
@@ -38,7 +41,7 @@ struct Damage {
 }
 
 /// All damages that have a refusal of their own.
-const DAMAGES: [Damage; 18] = [
+const DAMAGES: [Damage; 21] = [
     Damage {
         name: "start-tree-of-zeros",
         reason: "it starts with 0x00000000 instead of 0xd00dfeed",
@@ -137,6 +140,25 @@ const DAMAGES: [Damage; 18] = [
         reason: "no memory answers at 0x30000000, where bulkhead's own memory is to be",
         at: TREE_AT,
         how: |tree| move_registers(tree, (0x4000_0000, 0x4000_0000), (0x3000_0000, 0x5000_0000)),
+    },
+    // A page of the image itself.
+    Damage {
+        name: "start-tree-reserves-image",
+        reason: " overlap 0x50001000..=0x50001fff (/memreserve/ of the device tree): load the image elsewhere",
+        at: TREE_AT,
+        how: |tree| reserve(tree, 0x5000_1000, 0x1000),
+    },
+    Damage {
+        name: "start-tree-spin-table-in-image",
+        reason: " overlap 0x50001000..=0x50001fff (a spin table): load the image elsewhere",
+        at: TREE_AT,
+        how: |tree| add_poller(tree, 0x5000_1fd8),
+    },
+    Damage {
+        name: "start-tree-spin-table-in-distributor",
+        reason: "among the registers of the interrupt controller at 0x8000000..=0x800ffff",
+        at: TREE_AT,
+        how: |tree| add_poller(tree, 0x800_0008),
     },
     Damage {
         name: "start-tree-distributor-nowhere",
@@ -263,6 +285,28 @@ fn reserve(tree: &mut [u8], address: u32, size: u32) {
         }
     }
     put(tree, RESERVATIONS_AT, at as u32);
+}
+
+/// Gives the tree one more CPU, which polls a word.
+fn add_poller(tree: &mut Vec<u8>, word: u64) {
+    let Ok(read) = Fdt::new(tree) else {
+        return;
+    };
+    let mut nodes = DeviceTree::from_fdt(&read);
+    let mut poller = DeviceTreeNode::new_unchecked("cpu@f");
+    for (name, value) in [
+        ("device_type", b"cpu\0".as_slice()),
+        ("compatible", b"arm,cortex-a53\0".as_slice()),
+        ("reg", cells([15]).as_slice()),
+        ("enable-method", b"spin-table\0".as_slice()),
+        ("cpu-release-addr", word.to_be_bytes().as_slice()),
+    ] {
+        poller.add_property(DeviceTreeProperty::new_unchecked(name, value));
+    }
+    if let Some(cpus) = nodes.root.child_mut("cpus") {
+        cpus.add_child(poller);
+    }
+    *tree = nodes.to_dtb();
 }
 
 /// Returns the places of the bytes of all properties' values (Devicetree Specification, "Structure block").
