@@ -17,6 +17,7 @@ use guest_runtime::{
 
 global_asm!(
     include_str!("../../bench/src/vectors.S"),
+    "VECTORS bench_vectors, cntvct_el0",
     interface = const layout::GICC,
     acknowledge = const gicv2::GICC_IAR,
     end = const gicv2::GICC_EOIR,

@@ -1,31 +1,12 @@
 //! Rows that measure from a cause to the first instruction of its interrupt handler.
 
-use crate::operations::flood;
-use core::arch::{asm, global_asm};
+use super::operations::flood;
+use super::{own_vectors, since_deadline};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use guest_runtime::exception::catch;
 use guest_runtime::mmio::Mmio;
 use guest_runtime::{gic, gicv2, layout, read_sysreg, sysreg, timer, write_sysreg};
-
-global_asm!(
-    include_str!("vectors.S"),
-    interface = const layout::GICC,
-    acknowledge = const gicv2::GICC_IAR,
-    end = const gicv2::GICC_EOIR,
-);
-
-unsafe extern "C" {
-    static bench_vectors: u8;
-    static bench_vectors_v2: u8;
-}
-
-/// Returns the vector table for this GIC.
-fn own_vectors() -> u64 {
-    match gic::is_v2() {
-        false => &raw const bench_vectors as u64,
-        true => &raw const bench_vectors_v2 as u64,
-    }
-}
 
 /// Runs the instructions and waits, with interrupts on, until the handler ran; returns the count before them (x9) and that
 /// at the handler's first instruction (x10). `None` when it did not run within some million instructions.
@@ -39,7 +20,7 @@ macro_rules! until_handler {
         unsafe {
             write_sysreg!("vbar_el1", own);
             asm!(
-                "mov x13, #0", "mov x14, #0x400000", "msr daifclr, #2", "isb", "mrs x9, cntvct_el0", "771:",
+                "mov x13, #0", "mov x14, #0x400000", "msr daifclr, #2", "isb", concat!("mrs x9, ", counter!()), "771:",
                 $($cause,)*
                 "2:", $($wait,)* "cbnz x13, 3f", "subs x14, x14, #1", "b.ne 2b", "3:", "772:", "msr daifset, #2",
                 ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, 772b", ".popsection",
@@ -84,9 +65,9 @@ fn next_deadline() -> u64 {
     deadline
 }
 
-/// Ticks from a deadline to the handler: no read of the count lies between, so that there is no overhead in it.
+/// From a deadline to the handler: no read of the count lies between, so that there is no overhead in it.
 fn from_deadline(deadline: u64, counts: Option<(u64, u64)>) -> Option<u64> {
-    counts.map(|(_, entered)| entered.saturating_sub(deadline))
+    counts.map(|(_, entered)| since_deadline(deadline, entered))
 }
 
 /// The virtual timer's deadline while the vCPU is busy.

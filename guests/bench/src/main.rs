@@ -14,52 +14,65 @@
 #![no_std]
 #![no_main]
 
-mod interrupts;
-mod operations;
-
-use guest_runtime::stats::Summary;
-use guest_runtime::{console, entry, gic, layout, mmu, println, smccc, start, sysreg, timer};
-
 /// Counted runs of each row.
 const RUNS: u64 = 1000;
 /// Runs of each row before the first row is counted.
 const REHEARSALS: u64 = 8;
 /// Runs of each row right before it is counted.
 const WARM_UPS: u64 = 8;
-/// How long the console is left alone, and less urgent partitions have to get ready, before measuring, in nanoseconds.
-const QUIET_NS: u64 = 50_000_000;
 
-/// A row: its name, how many times the overhead is in what it measures, and a function that measures it once, in ticks;
-/// `None` where what it measures is not there.
-type Row = (&'static str, u64, fn() -> Option<u64>);
+/// The count that rows read: that of the virtual timer.
+macro_rules! counter {
+    () => {
+        "cntvct_el0"
+    };
+}
 
-const ROWS: &[Row] = &[
-    ("untrapped_load", 1, operations::untrapped_load),
-    ("hypercall_hvc", 1, operations::hypercall_hvc),
-    ("hypercall_smc", 1, operations::hypercall_smc),
-    ("call_smccc_version", 1, operations::call_smccc_version),
-    ("call_psci_features", 1, operations::call_psci_features),
-    ("call_features", 1, operations::call_features),
-    ("call_unknown", 1, operations::call_unknown),
-    ("call_fp_live", 1, operations::call_fp_live),
-    ("call_full_vgic", 1, operations::call_full_vgic),
-    ("gicd_ctlr_read", 1, operations::gicd_ctlr_read),
-    ("gicd_isenabler_read", 1, operations::gicd_isenabler_read),
-    ("gicd_isenabler_write", 1, operations::gicd_isenabler_write),
-    ("pl011_flag_read", 1, operations::pl011_flag_read),
-    ("self_sgi", 1, interrupts::self_sgi),
-    ("timer_busy", 0, interrupts::timer_busy),
-    ("timer_wfi", 0, interrupts::timer_wfi),
-    ("timer_full_vgic", 0, interrupts::timer_full_vgic),
-    ("spi_passed_through", 1, interrupts::spi_passed_through),
-    ("ispendr_to_handler", 1, interrupts::ispendr_to_handler),
-    ("pl011_data_write", 1, operations::pl011_data_write),
-    (
-        "pl011_data_write_with_drain",
-        0,
-        operations::pl011_data_write_with_drain,
-    ),
-];
+#[macro_use]
+mod operations;
+mod drain;
+mod interrupts;
+mod quiet;
+mod rows;
+
+use core::arch::global_asm;
+use guest_runtime::stats::Summary;
+use guest_runtime::{entry, gic, gicv2, layout, mmu, println, smccc, start, timer};
+use quiet::rest;
+use rows::{ROWS, Row};
+
+global_asm!(
+    include_str!("vectors.S"),
+    concat!("VECTORS bench_vectors, ", counter!()),
+    interface = const layout::GICC,
+    acknowledge = const gicv2::GICC_IAR,
+    end = const gicv2::GICC_EOIR,
+);
+
+unsafe extern "C" {
+    static bench_vectors: u8;
+    static bench_vectors_v2: u8;
+}
+
+/// Returns the vector table for this GIC.
+fn own_vectors() -> u64 {
+    match gic::is_v2() {
+        false => &raw const bench_vectors as u64,
+        true => &raw const bench_vectors_v2 as u64,
+    }
+}
+
+/// Returns how long after a deadline of the virtual timer its handler was entered: both are of one count.
+fn since_deadline(deadline: u64, entered: u64) -> u64 {
+    entered.saturating_sub(deadline)
+}
+
+/// Beside the rows that other guests measure too.
+const DRAIN: Row = Row {
+    name: "pl011_data_write_with_drain",
+    overheads: 0,
+    measure: drain::pl011_data_write_with_drain,
+};
 
 entry!(main);
 
@@ -67,23 +80,24 @@ fn main() -> ! {
     mmu::enable();
     gic::init();
     rest();
-    for (_, _, measure) in ROWS {
+    let rows = || ROWS.iter().chain([&DRAIN]);
+    for row in rows() {
         for _ in 0..REHEARSALS {
-            measure();
+            (row.measure)();
         }
     }
     rest();
-    let overhead = operations::overhead();
-    let mut results = [const { None }; ROWS.len()];
-    for ((_, overheads, measure), result) in ROWS.iter().zip(&mut results) {
-        *result = run(*measure, overheads * overhead);
+    let overhead = operations::overhead().min();
+    let mut results = [const { None }; ROWS.len() + 1];
+    for (row, result) in rows().zip(&mut results) {
+        *result = run(row.measure, row.overheads * overhead);
     }
     println!("");
     println!(
         "ticks of a count at {} Hz, {overhead} subtracted as own overhead",
         timer::frequency()
     );
-    for ((name, ..), result) in ROWS.iter().zip(&results) {
+    for (Row { name, .. }, result) in rows().zip(&results) {
         match result {
             Some(row) => println!(
                 "BENCH {name} {} {} {} {}",
@@ -99,18 +113,6 @@ fn main() -> ! {
     println!("BENCH reset_to_guest {first} {first} {first} 1");
     println!("DONE");
     smccc::system_off()
-}
-
-/// Waits until the console has sent everything, and sleeps a while, so that less urgent partitions run.
-fn rest() {
-    console::flush();
-    gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
-    let end = timer::now() + timer::ns_to_ticks(QUIET_NS);
-    while timer::now() < end {
-        timer::set_virtual(end);
-        sysreg::wfi();
-    }
-    timer::stop_virtual();
 }
 
 /// Measures a row [`RUNS`] times.

@@ -2,17 +2,18 @@
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use guest_runtime::exception::catch;
+use guest_runtime::stats::Summary;
 use guest_runtime::{console, gic, layout, smccc, timer};
 
-/// Returns the ticks between a read of the count before the instructions and one after them. The section `.bench.marks`
+/// Returns how far the count of `counter!` goes on from a read before the instructions to one after them. The section `.bench.marks`
 /// tells the host, which may watch from outside, where what is measured begins and ends.
 macro_rules! ticks {
     ([$($instruction:expr),*], $($operands:tt)*) => {{
         let (before, after): (u64, u64);
         // SAFETY: the rows below access devices that are there, or memory of their own, and name what they change.
         unsafe {
-            asm!("isb", "mrs {before}, cntvct_el0", "771:", $($instruction,)* "772:", "mrs {after}, cntvct_el0",
+            core::arch::asm!("isb", concat!("mrs {before}, ", counter!()), "771:", $($instruction,)* "772:",
+                concat!("mrs {after}, ", counter!()),
                 ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, 772b", ".popsection",
                 before = out(reg) before, after = out(reg) after, $($operands)*)
         };
@@ -20,12 +21,13 @@ macro_rules! ticks {
     }};
 }
 
-/// Returns what reading the count twice costs, the least of many times.
-pub fn overhead() -> u64 {
-    (0..1000)
-        .map(|_| ticks!([], options(nostack)))
-        .min()
-        .unwrap_or(0)
+/// Returns what reading the count twice costs.
+pub fn overhead() -> Summary {
+    let mut all = Summary::new();
+    for _ in 0..1000 {
+        all.add(ticks!([], options(nostack)));
+    }
+    all
 }
 
 /// A load from this guest's own memory.
@@ -157,7 +159,7 @@ pub fn pl011_flag_read() -> Option<u64> {
 }
 
 /// Returns the byte that the next write sends: lines of dots.
-fn next_byte() -> u32 {
+pub fn next_byte() -> u32 {
     static SENT: AtomicU64 = AtomicU64::new(0);
     let sent = SENT.load(Ordering::Relaxed);
     SENT.store(sent + 1, Ordering::Relaxed);
@@ -177,28 +179,4 @@ pub fn pl011_data_write() -> Option<u64> {
         console::UART.read32(console::FR) & console::FR_TXFF == 0
     });
     Some(write(layout::UART + console::DR, next_byte()))
-}
-
-/// The same with everything that sending it costs this vCPU: a line of bytes until it is sent, shared out on its bytes.
-pub fn pl011_data_write_with_drain() -> Option<u64> {
-    const BYTES: usize = 64;
-    if !console::is_present() || catch(console::flush).1.is_some() {
-        return None;
-    }
-    let line: [u8; BYTES] = core::array::from_fn(|_| next_byte() as u8);
-    // A line has room: a look at the flags before each byte is a row of its own.
-    let ticks = ticks!(
-        [
-            "2: ldrb {byte:w}, [{from}], #1",
-            "str {byte:w}, [{uart}]",
-            "cmp {from}, {end}",
-            "b.ne 2b",
-            "3: ldr {byte:w}, [{uart}, #{flags}]",
-            "tbz {byte:w}, #{empty}, 3b"
-        ],
-        byte = out(reg) _, from = inout(reg) line.as_ptr() => _, end = in(reg) line.as_ptr_range().end,
-        uart = in(reg) layout::UART + console::DR, flags = const console::FR,
-        empty = const console::FR_TXFE.trailing_zeros(), options(nostack)
-    );
-    Some(ticks / BYTES as u64)
 }

@@ -1,5 +1,5 @@
-// The vector tables while a benchmark runs, one for each version of the GIC: the interrupt entry reads the counter in its first instruction. Everything else
-// is the runtime's. What the measuring code and this handler share:
+// The vector tables while a benchmark runs: the interrupt entry reads a counter in its first instruction. Everything else is
+// the runtime's. VECTORS makes two of them, \name and \name\()_v2, one for each version of the GIC, that read \counter. What the measuring code and this handler share:
 //   x10  out: the count at the handler's first instruction
 //   x11  out: scratch
 //   x12  in:  address of a register to which 1 is written so that the device's interrupt falls, or 0
@@ -10,8 +10,8 @@
     b       runtime_vectors + \offset
 .endm
 
-// The vector table \name, whose interrupt entry acknowledges and ends by \end.
-.macro BENCH_VECTORS name, end
+// The vector table \name, whose interrupt entry reads \counter and acknowledges and ends by \end.
+.macro VECTOR_TABLE name, end, counter
     .balign 2048
     .global \name
 \name:
@@ -21,7 +21,7 @@
     RUNTIME_ENTRY 0x180
     RUNTIME_ENTRY 0x200
     .balign 128
-    mrs     x10, cntvct_el0
+    mrs     x10, \counter
     msr     cntv_ctl_el0, xzr
     cbz     x12, 3f
     mov     w11, #1
@@ -57,6 +57,9 @@
     dsb     sy
 .endm
 
-.section .text.vectors, "ax"
-BENCH_VECTORS bench_vectors, END_BY_REGISTERS
-BENCH_VECTORS bench_vectors_v2, END_BY_MEMORY
+.macro VECTORS name, counter
+    .pushsection .text.vectors, "ax"
+    VECTOR_TABLE \name, END_BY_REGISTERS, \counter
+    VECTOR_TABLE \name\()_v2, END_BY_MEMORY, \counter
+    .popsection
+.endm

@@ -36,6 +36,11 @@ impl Summary {
         self.count
     }
 
+    /// Returns the sum of all values; it stays at `u64::MAX` when it does not fit.
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+
     /// Returns the least value, 0 when there is none.
     pub const fn min(&self) -> u64 {
         if self.count == 0 { 0 } else { self.min }
