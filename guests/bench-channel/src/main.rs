@@ -7,13 +7,15 @@
 #![no_std]
 #![no_main]
 
-use core::arch::{asm, global_asm};
+mod ring;
 
+use core::arch::{asm, global_asm};
 use guest_runtime::channel::{self, Channel, Memory};
 use guest_runtime::stats::Summary;
 use guest_runtime::{
     console, entry, gic, gicv2, layout, mmu, println, smccc, sysreg, timer, write_sysreg,
 };
+use ring::{channel_doorbell, channel_doorbell_register};
 
 global_asm!(
     include_str!("../../bench/src/vectors.S"),
@@ -65,45 +67,12 @@ fn answer(bell: &Channel) -> ! {
         // SAFETY: interrupts are on for these instructions alone, which name what the handler changes.
         unsafe {
             asm!(
-                "mov x13, #0", "msr daifclr, #2", "2:", "wfi", "cbz x13, 2b", "msr daifset, #2",
-                out("x10") stamp, out("x11") _, in("x12") 0_u64, out("x13") _, options(nostack)
+                "adr x15, 3f", "mov x13, #0", "msr daifclr, #2", "2:", "wfi", "b 2b", "3:", "msr daifset, #2",
+                out("x10") stamp, out("x11") _, in("x12") 0_u64, out("x13") _, out("x15") _, options(nostack)
             );
         }
         bell.memory.write(bell.memory.size() / 2, stamp);
     }
-}
-
-/// Returns the count before an instruction, which has to come after it at once. The section `.bench.marks` tells the host,
-/// which may watch from outside, where what is measured begins and that it ends with the other side's handler.
-macro_rules! before {
-    ([$($instruction:expr),*], $($operands:tt)*) => {{
-        let before: u64;
-        // SAFETY: the rows below ring a doorbell of this partition, and name what they change.
-        unsafe {
-            asm!("isb", "mrs {before}, cntvct_el0", "771:", $($instruction,)*
-                ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, bench_vectors + 0x280", ".popsection",
-                before = out(reg) before, $($operands)*)
-        };
-        before
-    }};
-}
-
-/// Rings by call.
-#[inline(never)]
-fn channel_doorbell(bell: &Channel) -> u64 {
-    before!(
-        ["mov w0, {function:w}", "mov w1, {index:w}", "mov x2, #0", "mov x3, #0", "hvc #0"],
-        function = in(reg) channel::CHANNEL_SIGNAL, index = in(reg) bell.index,
-        out("x0") _, out("x1") _, out("x2") _, out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _,
-        out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _,
-        out("x16") _, out("x17") _, options(nostack)
-    )
-}
-
-/// Rings by a store to the doorbell's register.
-#[inline(never)]
-fn channel_doorbell_register(bell: &Channel) -> u64 {
-    before!(["str {one:w}, [{a}]"], one = in(reg) 1_u32, a = in(reg) bell.registers.base(), options(nostack))
 }
 
 /// A row: its name, and what rings and returns the count before.

@@ -20,11 +20,11 @@ macro_rules! until_handler {
         unsafe {
             write_sysreg!("vbar_el1", own);
             asm!(
-                "mov x13, #0", "mov x14, #0x400000", "msr daifclr, #2", "isb", concat!("mrs x9, ", counter!()), "771:",
+                "adr x15, 3f", "mov x13, #0", "mov x14, #0x400000", "msr daifclr, #2", "isb", concat!("mrs x9, ", counter!()), "771:",
                 $($cause,)*
                 "2:", $($wait,)* "cbnz x13, 3f", "subs x14, x14, #1", "b.ne 2b", "3:", "772:", "msr daifset, #2",
                 ".pushsection .bench.marks, \"\", %progbits", ".quad 771b, 772b", ".popsection",
-                out("x9") before, out("x10") entered, out("x11") _, in("x12") $quiet, out("x13") ran, out("x14") _,
+                out("x9") before, out("x10") entered, out("x11") _, in("x12") $quiet, out("x13") ran, out("x14") _, out("x15") _,
                 $($operands)*
             );
             write_sysreg!("vbar_el1", vectors);

@@ -1,9 +1,11 @@
 // The vector tables while a benchmark runs: the interrupt entry reads a counter in its first instruction. Everything else is
-// the runtime's. VECTORS makes two of them, \name and \name\()_v2, one for each version of the GIC, that read \counter. What the measuring code and this handler share:
+// the runtime's. VECTORS makes two of them, \name and \name\()_v2, one for each version of the GIC, that read
+// \counter. What the measuring code and this handler share:
 //   x10  out: the count at the handler's first instruction
 //   x11  out: scratch
 //   x12  in:  address of a register to which 1 is written so that the device's interrupt falls, or 0
 //   x13  out: 1 once the handler ran, and scratch before
+//   x15  in:  where it goes on behind the handler: an interrupt that comes right before a WFI must not let it wait
 
 .macro RUNTIME_ENTRY offset
     .balign 128
@@ -29,6 +31,7 @@
     dsb     sy
 3:  isb
     \end
+    msr     elr_el1, x15
     mov     x13, #1
     eret
     RUNTIME_ENTRY 0x300
