@@ -128,6 +128,8 @@ pub struct Vcpu {
     pub debug: DebugState,
     /// It has used the performance monitors, which are switched from then on.
     pub uses_pmu: bool,
+    /// What `MDCR_EL2` says about them meanwhile.
+    pub monitors: u64,
     /// A virtual SError waits for it.
     pub serror: bool,
     /// FP registers go with every switch rather than at the first use.

@@ -32,6 +32,10 @@
 //! * **Timing of shared hardware**: caches, TLBs, memory bandwidth and interconnects are shared; one guest can slow another
 //!   by them and learn what it does. Bounds are counts of instructions at EL2, and the board's costs are measured with
 //!   whatever load the one who measures puts on.
+//! * **How long EL2 works for a guest**: it can tell by the virtual count, and in cycles by its cycle counter, which counts at
+//!   EL2 as well if the guest asks: on CPUs before PMUv3p5 EL2 cannot forbid that without a trap at each access, on others
+//!   the table's `counts_el2` allows it. The counter is switched with the vCPU and starts anew with it, so it shows EL2's work
+//!   while this vCPU has the pCPU, interrupts of others among it, and nothing of another vCPU's time.
 //! * **Speculation**: no speculation past the return to a guest (a barrier stands behind every ERET), and guests get the
 //!   firmware's workarounds for branch prediction by SMCCC where the firmware has them. EL2 itself is not shielded from
 //!   branches that a guest trained; it keeps no memory of guests mapped that could be read so, and no secret but the

@@ -119,6 +119,7 @@ pub static PARTITION: Group = Group {
             "watchdog",
             "watchdog = { timeout = \"1s\", action = \"restart\" }",
         ),
+        key("counts_el2", "counts_el2 = true"),
         later("shared", "shared memory"),
         later("virtio", "virtio devices"),
         later("smmu", "DMA through an SMMU"),

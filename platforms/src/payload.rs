@@ -413,6 +413,7 @@ fn flags(plan: &Plan) -> u32 {
     let flag = |set, flag| if set { flag } else { 0 };
     flag(plan.autostart, partition_flags::AUTOSTART)
         | flag(restarts, partition_flags::WATCHDOG_RESTARTS)
+        | flag(plan.counts_el2, partition_flags::COUNTS_EL2)
 }
 
 /// Returns the fields of what a fault does: kind, limit, window.

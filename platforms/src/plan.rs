@@ -51,6 +51,8 @@ pub struct Plan {
     pub manager: u64,
     /// Its watchdog.
     pub watchdog: Option<Watchdog>,
+    /// Whether its cycle counter may count while EL2 works for it.
+    pub counts_el2: bool,
 }
 
 impl Plan {

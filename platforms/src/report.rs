@@ -306,7 +306,7 @@ fn channel_rows(subject: &Subject<'_>) -> Vec<Row> {
     rows
 }
 
-/// Says who watches over a partition, and whom it manages.
+/// Says who watches over a partition, whom it manages, and what it counts.
 fn fate_rows(plan: &Plan) -> Vec<Row> {
     let watchdog = plan.watchdog.map(|watchdog| {
         let timeout = show_time(watchdog.timeout_ns);
@@ -319,7 +319,9 @@ fn fate_rows(plan: &Plan) -> Vec<Row> {
         ("has a watchdog", remark)
     });
     let managed = (plan.manages != 0).then(|| ("manages", plan.managed.join(", ")));
-    let rows = [watchdog, managed].into_iter().flatten();
+    let remark = "its cycle counter does not stand while EL2 works for it".to_owned();
+    let counts = plan.counts_el2.then_some(("counts EL2", remark));
+    let rows = [watchdog, managed, counts].into_iter().flatten();
     rows.map(|(what, remark)| Row {
         place: plan.name.clone(),
         what: what.to_owned(),

@@ -63,6 +63,7 @@ pub fn resolve(
         managed: Vec::new(),
         manager: 0,
         watchdog: partition.watchdog,
+        counts_el2: partition.counts_el2,
     }
 }
 

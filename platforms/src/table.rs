@@ -144,6 +144,8 @@ pub struct Partition {
     pub manages: Vec<At<String>>,
     /// Its watchdog.
     pub watchdog: Option<Watchdog>,
+    /// Whether its cycle counter may count while EL2 works for it.
+    pub counts_el2: bool,
 }
 
 /// A watchdog.

@@ -25,6 +25,7 @@ use bulkhead::ids::{MAX_PARTITIONS, MAX_PCPUS, Mpidr, PartitionId, PcpuId, Prior
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Deadlines, Gate, Heard, Levels, MAX_SLOTS, RunQueue, Slot, levels};
 use bulkhead::smccc::arch::Mitigations;
+use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugState;
 use bulkhead::trap::inject;
 use bulkhead::trap::timer::PhysicalTimer;
@@ -322,6 +323,7 @@ fn vcpu(
         own_deadline: NEVER,
         debug: DebugState::new(),
         uses_pmu: false,
+        monitors: controls::MONITORS_UNUSED,
         serror: false,
         fp_eager: record.fp_eager != 0,
         gate: Gate {

@@ -275,6 +275,10 @@ pub mod partition_flags {
     pub const AUTOSTART: u32 = 1 << 0;
     /// The watchdog restarts it rather than stopping it.
     pub const WATCHDOG_RESTARTS: u32 = 1 << 1;
+    /// Its cycle counter may count while EL2 works for it.
+    pub const COUNTS_EL2: u32 = 1 << 2;
+    /// All of them.
+    pub const KNOWN: u32 = AUTOSTART | WATCHDOG_RESTARTS | COUNTS_EL2;
 }
 
 /// A piece of a partition's memory.

@@ -14,6 +14,7 @@ use bulkhead::smccc::arch::Mitigations;
 use bulkhead::smccc::psci::{Entry, PowerStates};
 use bulkhead::smccc::{self, Outcome, result};
 use bulkhead::sync::Guard;
+use bulkhead::trap::controls;
 
 /// The caller as the pure code sees it; takes the partition's lock when the call needs it.
 struct Call {
@@ -195,6 +196,7 @@ fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {
     vcpu.settle_own_deadline();
     vcpu.debug = bulkhead::trap::debug::DebugState::new();
     vcpu.uses_pmu = false;
+    vcpu.monitors = controls::MONITORS_UNUSED;
     vcpu.serror = false;
     vcpu.quirks.remove(Quirks::OF_A_LIFE);
     vcpu.quirks.insert(Quirks::FRESH);

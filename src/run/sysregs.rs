@@ -4,7 +4,8 @@ use super::timers::PHYSICAL_TIMER;
 use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, id, switch};
 use crate::hw::{self, timer};
-use crate::pcpu::{Pcpu, Quirks};
+use crate::pcpu::{Pcpu, Quirks, Vcpu};
+use bulkhead::config::record::partition_flags;
 use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugRegister;
 use bulkhead::trap::id_registers::{virtualize, without_gic_registers};
@@ -215,10 +216,7 @@ impl Pcpu {
         };
         let wanted = access.write && vcpu.context.register(access.rt) != 0 && has_pmu;
         if wanted {
-            vcpu.uses_pmu = true;
-            vcpu.quirks.insert(Quirks::PMU);
-            switch::restore_pmu(&vcpu.context.system.pmu);
-            write::mdcr_el2(controls::mdcr_guest(counters, true));
+            start_monitors(vcpu, counters);
         }
         wanted
     }
@@ -232,14 +230,23 @@ impl Pcpu {
             return;
         }
         if !vcpu.uses_pmu {
-            vcpu.uses_pmu = true;
-            vcpu.quirks.insert(Quirks::PMU);
-            switch::restore_pmu(&vcpu.context.system.pmu);
-            write::mdcr_el2(controls::mdcr_guest(counters, true));
+            start_monitors(vcpu, counters);
         }
         vcpu.context.system.pmu.pmcr = sysreg::pmcr_written(value);
         write::pmcr_el0(sysreg::pmcr_written(value));
     }
+}
+
+/// Switches the performance monitors with a vCPU, the current one, from here on.
+#[cold]
+#[inline(never)]
+fn start_monitors(vcpu: &mut Vcpu, event_counters: u8) {
+    let counts_el2 = vcpu.partition.record.flags & partition_flags::COUNTS_EL2 != 0;
+    vcpu.uses_pmu = true;
+    vcpu.monitors = controls::monitors_used(counts_el2);
+    vcpu.quirks.insert(Quirks::PMU);
+    switch::restore_pmu(&vcpu.context.system.pmu);
+    write::mdcr_el2(controls::mdcr_guest(event_counters, vcpu.monitors));
 }
 
 /// Reads the hardware's value of an identification register.

@@ -308,7 +308,7 @@ fn confine(vcpu: &mut Vcpu, event_counters: u8) {
     // SAFETY: the root was built at start-up for this partition alone, and its VMID is no other's.
     unsafe { write::vttbr_el2(vcpu.fixed.vttbr) };
     write::vmpidr_el2(vcpu.fixed.vmpidr);
-    write::mdcr_el2(controls::mdcr_guest(event_counters, vcpu.uses_pmu));
+    write::mdcr_el2(controls::mdcr_guest(event_counters, vcpu.monitors));
     // SAFETY: the guest's bits of the trap policy; stage 2 is on.
     unsafe { write::hcr_el2(control) };
 }

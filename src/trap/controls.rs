@@ -26,13 +26,26 @@ pub const MPAM2_EL2: u64 = policy::MPAM2_EL2.value();
 /// `MPAMHCR_EL2` (where `MPAMIDR_EL1.HAS_HCR`).
 pub const MPAMHCR_EL2: u64 = policy::MPAMHCR_EL2.value();
 
-/// Returns `MDCR_EL2` while a vCPU runs. `counters` is the hardware's `PMCR_EL0.N`; `uses_pmu` that the PMU is switched with
-/// this vCPU. At most one event counter (`HPMN`) is the guest's: the others are EL2's, stay off and need no switching.
-pub const fn mdcr_guest(counters: u8, uses_pmu: bool) -> u64 {
-    const GUEST: u64 = policy::MDCR_EL2.value();
-    const TPM: u64 = policy::MDCR_EL2.mask("TPM");
+/// `MDCR_EL2.TPM`: traps the performance monitors.
+const TPM: u64 = policy::MDCR_EL2.mask("TPM");
+/// `MDCR_EL2.HCCD`: the cycle counter stands at EL2, where the CPU has this bit.
+const HCCD: u64 = policy::MDCR_EL2.mask("HCCD");
+
+/// What `MDCR_EL2` says about the monitors of a vCPU that has not used them.
+pub const MONITORS_UNUSED: u64 = TPM | HCCD;
+
+/// Returns what `MDCR_EL2` says about the monitors of a vCPU with which they are switched. `counts_el2` is the table's key.
+pub const fn monitors_used(counts_el2: bool) -> u64 {
+    if counts_el2 { 0 } else { HCCD }
+}
+
+/// Returns `MDCR_EL2` while a vCPU runs. `counters` is the hardware's `PMCR_EL0.N`; `monitors` is [`MONITORS_UNUSED`] or
+/// [`monitors_used`]. At most one event counter (`HPMN`) is the guest's: the others are EL2's, stay off and need no
+/// switching.
+pub const fn mdcr_guest(counters: u8, monitors: u64) -> u64 {
+    const OTHERS: u64 = policy::MDCR_EL2.value() & !MONITORS_UNUSED;
     let own = if counters == 0 { 0 } else { 1 };
-    GUEST | if uses_pmu { 0 } else { TPM } | own
+    OTHERS | monitors | own
 }
 
 #[cfg(test)]
@@ -48,8 +61,10 @@ mod tests {
         assert_eq!(CPTR_GUEST, 0x4010_33ff);
         assert_eq!(CPTR_TFP, 1 << 10);
         // TDCC, HCCD, TTRF, HPMD, TPMS, TDRA, TDOSA, TDA, TPM, TPMCR, HPMN = 1.
-        assert_eq!(mdcr_guest(6, false), 0x088a_4e61);
-        assert_eq!(mdcr_guest(0, true), 0x088a_4e20);
+        assert_eq!(mdcr_guest(6, MONITORS_UNUSED), 0x088a_4e61);
+        assert_eq!(mdcr_guest(0, monitors_used(false)), 0x088a_4e20);
+        // Without HCCD, and nothing else.
+        assert_eq!(mdcr_guest(0, monitors_used(true)), 0x080a_4e20);
         assert_eq!((CNTHCTL_EL2, ICC_SRE_EL2), (1, 7));
         assert_eq!((MPAM2_EL2, MPAMHCR_EL2), (3 << 48, 1 << 31));
     }

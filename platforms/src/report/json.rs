@@ -98,6 +98,7 @@ fn partition(plan: &Plan) -> Value {
         "watchdog": plan.watchdog.map(|watchdog| {
             json!({ "timeout_ns": watchdog.timeout_ns, "restarts": watchdog.restarts })
         }),
+        "counts_el2": plan.counts_el2,
         "loads": plan.loads.iter().map(load).collect::<Vec<_>>(),
     })
 }

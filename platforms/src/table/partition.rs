@@ -59,6 +59,7 @@ fn partition(value: Value<'_>, index: usize, out: &mut Diagnostics) -> Option<Pa
             .map(|truth| truth.span),
         manages: manages(&keys, out),
         watchdog: watchdog(&keys, out),
+        counts_el2: keys.boolean("counts_el2", out).is_some_and(|t| t.value),
         name,
     })
 }

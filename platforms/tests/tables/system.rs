@@ -438,6 +438,23 @@ fn managers_find_whom_they_manage() {
 }
 
 #[test]
+fn nobody_counts_el2_unless_the_table_says_so() {
+    for (key, flags) in [
+        ("", 1),
+        ("counts_el2 = false\n", 1),
+        ("counts_el2 = true\n", 5),
+    ] {
+        let text = LINUX.replace("devices", &format!("{key}devices"));
+        let system = good("counts-el2", &text);
+        read(&system, |payload, _| {
+            assert_eq!(payload.partitions()[0].flags, flags, "{key:?}");
+        });
+        let told = system.report().contains("counts EL2");
+        assert_eq!(told, flags == 5, "{}", system.report());
+    }
+}
+
+#[test]
 fn report_is_json_too() {
     let system = good("json", LINUX);
     let report: serde_json::Value = serde_json::from_str(&system.report_json()).expect("JSON");

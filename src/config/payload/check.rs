@@ -145,8 +145,7 @@ impl Payload<'_> {
             "on_fault",
             u64::from(fate),
         )?;
-        let known =
-            of.flags & !(partition_flags::AUTOSTART | partition_flags::WATCHDOG_RESTARTS) == 0;
+        let known = of.flags & !partition_flags::KNOWN == 0;
         field.must(known, "flags", u64::from(of.flags))?;
         let others = u64::MAX
             .checked_shl(self.partitions.len() as u32)

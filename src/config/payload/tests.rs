@@ -121,7 +121,7 @@ fn refuses_values_without_meaning() {
         (value("watchdog_ns", MIN_WATCHDOG_NS - 1), |s| {
             s.partitions[0].watchdog_ns = MIN_WATCHDOG_NS - 1
         }),
-        (value("flags", 4), |s| s.partitions[0].flags = 4),
+        (value("flags", 8), |s| s.partitions[0].flags = 8),
         (value("on_fault", 3), |s| {
             s.partitions[0].on_fault = on_fault::RESTART_LIMITED + 1
         }),
