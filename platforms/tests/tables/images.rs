@@ -139,6 +139,7 @@ impl Images for Folder {
         [
             "bench",
             "bench-channel",
+            "bench-cycles",
             "bench-yield",
             "broken",
             "checks",

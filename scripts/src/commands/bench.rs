@@ -6,6 +6,7 @@
 mod budgets;
 mod causes;
 mod counted;
+mod cycles;
 mod execution;
 mod instruction;
 mod linux;
@@ -101,6 +102,14 @@ pub fn judge_gicv2(args: &Bench) -> Outcome<(usize, Vec<String>)> {
     Ok(table::judge(&report(args, budgets)?))
 }
 
+/// Measures as boards do and returns how many rows agree with the bench, and those that do not.
+///
+/// # Errors
+/// A system does not run.
+pub fn judge_cycles(args: &Bench) -> Outcome<(usize, Vec<String>)> {
+    cycles::judge(args, &Budgets::load()?)
+}
+
 /// Measures with more and more partitions and pCPUs; returns how many rows stay what they are, and those that do not.
 ///
 /// # Errors
@@ -143,6 +152,11 @@ fn report(args: &Bench, budgets: Budgets) -> Outcome<Report> {
 
 /// Builds a table for the machine of the published numbers; the command line's table goes first.
 fn built(args: &Bench, table: &str) -> Outcome<Built> {
+    built_on(args, table, &machine(args))
+}
+
+/// [`built`] for another machine.
+fn built_on(args: &Bench, table: &str, machine: &Machine) -> Outcome<Built> {
     let named = args.target.partitions.clone();
     let table = || match table.contains('/') {
         true => root().join(table).display().to_string(),
@@ -152,7 +166,7 @@ fn built(args: &Bench, table: &str) -> Outcome<Built> {
         partitions: Some(named.unwrap_or_else(table)),
         ..args.target.clone()
     };
-    build(&target, &machine(args))
+    build(&target, machine)
 }
 
 /// Returns the machine of the published numbers.
