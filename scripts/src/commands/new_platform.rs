@@ -14,6 +14,8 @@ use crate::workspace::{read, root, shown, write};
 
 /// RAM that Linux beside the control loop wants.
 const ENOUGH: u64 = 512 << 20;
+/// `RESULTS.md` of a board that nobody has measured.
+const RESULTS: &str = include_str!("new_platform/results.md");
 /// Most vCPUs of the draft's Linux.
 const LINUX_CPUS: usize = 4;
 
@@ -44,8 +46,13 @@ pub fn run(args: &NewPlatform) -> Outcome {
     let draft = Draft::of(&bytes, args, &facts)?;
     write(&folder.join("board.toml"), draft.board.as_bytes())?;
     write(&folder.join("default.toml"), draft.table.as_bytes())?;
+    write(&folder.join("bench.toml"), draft.bench.as_bytes())?;
     write(&folder.join("README.md"), draft.readme.as_bytes())?;
-    println!("{}: board.toml, default.toml, README.md", shown(&folder));
+    write(&folder.join("RESULTS.md"), results(&args.name).as_bytes())?;
+    println!(
+        "{}: board.toml, default.toml, bench.toml, README.md, RESULTS.md",
+        shown(&folder)
+    );
     println!("{}", draft.told.join("\n"));
     println!("What the tree does not tell, and you have to find out:");
     for open in &draft.open {
@@ -84,6 +91,7 @@ fn facts(args: &NewPlatform) -> Outcome<TreeFacts> {
 struct Draft {
     board: String,
     table: String,
+    bench: String,
     readme: String,
     told: Vec<String>,
     open: Vec<String>,
@@ -103,6 +111,7 @@ impl Draft {
         Ok(Self {
             board: board_toml(&board, args, facts),
             table: table(&board, &args.name),
+            bench: bench(&board, &args.name),
             readme: readme(&args.name, &board, &told, &open),
             told,
             open,
@@ -235,8 +244,8 @@ fn board_toml(board: &Board<'_>, args: &NewPlatform, facts: &TreeFacts) -> Strin
     text
 }
 
-/// Writes the first table: Linux beside the control loop, or the control loop alone where there is too little memory.
-fn table(board: &Board<'_>, name: &str) -> String {
+/// Returns the positions of the CPUs that a table may use, one at least.
+fn usable(board: &Board<'_>) -> Vec<usize> {
     let usable = board
         .cpus
         .iter()
@@ -250,6 +259,29 @@ fn table(board: &Board<'_>, name: &str) -> String {
     if cpus.is_empty() {
         cpus.push(0);
     }
+    cpus
+}
+
+/// Writes the table that measures what EL2 costs.
+fn bench(board: &Board<'_>, name: &str) -> String {
+    let first = usable(board).first().copied().unwrap_or(0);
+    format!(
+        "#:schema ../schema.json\n# What EL2 costs on this board, in cycles of its CPU: see RESULTS.md.\n[system]\n\
+         version  = 1\nplatform = {name:?}\nfocus    = \"bench\"\n\n\
+         [[partition]]\nname    = \"bench\"\nimage   = {{ guest = \"bench-cycles\" }}\nmemory  = \"4M\"\n\
+         vcpus   = [{{ pcpu = {first}, priority = 200 }}]\nconsole = \"pl011\"\n\
+         # What it measures is EL2.\ncounts_el2 = true\n"
+    )
+}
+
+/// Writes `RESULTS.md`.
+fn results(name: &str) -> String {
+    RESULTS.replace("{name}", name)
+}
+
+/// Writes the first table: Linux beside the control loop, or the control loop alone where there is too little memory.
+fn table(board: &Board<'_>, name: &str) -> String {
+    let cpus = usable(board);
     let largest = board
         .memory
         .iter()
@@ -317,4 +349,36 @@ pub fn draft(name: &str, tree: &str, memory: &[&str], folder: &Path) -> Outcome 
         out: Some(folder.to_owned()),
         consent: Default::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selection::boards;
+
+    #[test]
+    fn every_board_can_be_measured_and_says_how() {
+        for board in boards().unwrap() {
+            let table = match board.name.as_str() {
+                "qemu-virt" => "bench-cycles", // `bench` counts for `cargo xtask bench`
+                _ => "bench",
+            };
+            let tables = board.tables();
+            assert!(tables.iter().any(|name| name == table), "{}", board.name);
+            let file = root()
+                .join("platforms")
+                .join(&board.name)
+                .join("RESULTS.md");
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(text.starts_with(&format!("# Results on {}\n", board.name)));
+            assert!(text.contains(&format!("--partitions {table}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_board_nobody_measured_says_so() {
+        let text = results("am625-sk");
+        assert!(text.contains("image --platform am625-sk --partitions bench"));
+        assert!(text.contains("Nobody has run it on the board yet") && !text.contains("{name}"));
+    }
 }

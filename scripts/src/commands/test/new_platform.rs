@@ -119,17 +119,19 @@ fn checked(name: &str, dtb: Option<&Path>, args: &Test) -> Outcome {
     let boards = boards.map_err(|error| Failure::failed(error.to_string()))?;
     let platform = boards.into_iter().find(|board| board.name == name);
     let platform = platform.ok_or_else(|| Failure::failed("the draft is not read as a board"))?;
-    let selection = Selection {
-        table: platform.table("default"),
-        platform,
-        name: "default".to_owned(),
-    };
     let target = Target {
         kernel: args.kernel.clone(),
         busybox: args.busybox.clone(),
         consent: args.consent,
         ..Target::default()
     };
-    check_selected(&selection, &target, &Machine::default(), dtb)?;
+    for name in ["default", "bench"] {
+        let selection = Selection {
+            table: platform.table(name),
+            platform: platform.clone(),
+            name: name.to_owned(),
+        };
+        check_selected(&selection, &target, &Machine::default(), dtb)?;
+    }
     Ok(())
 }
