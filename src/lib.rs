@@ -110,6 +110,7 @@
 //! | `system::System::random` | the random generator | one page of seeds |
 //! | `system::System::triggers` | the trigger of an interrupt, since sixteen share a register | one read and one write |
 //! | `terminal::Shared::events` | health events that wait to be shown | one event |
+//! | `terminal::Shared::waiting` | the console's server, until the pCPU that serves takes it | one look |
 //!
 //! There is no order among them because **nobody holds two**. All are taken with interrupts masked, for EL2 always runs so,
 //! and none is held while a guest runs.

@@ -170,6 +170,7 @@ pub fn start() -> ! {
     let Some(pcpu) = (unsafe { Home::this() }) else {
         unreachable!("scheduling started before the pCPU was set up")
     };
+    pcpu.console = pcpu.system.console.take_server(pcpu.id);
     if pcpu.shape.is_memory_mapped() {
         pcpu.claim_interrupts();
     }

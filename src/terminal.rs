@@ -158,7 +158,7 @@ impl Pcpu {
         } else if let Some(mailbox) = self
             .system
             .mailboxes
-            .get(usize::from(self.system.console.pcpu.0))
+            .get(usize::from(self.system.console.pcpu().0))
         {
             mailbox.post_console();
         }

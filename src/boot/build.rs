@@ -117,7 +117,7 @@ pub fn system(tables: &mut Tables, inputs: &Inputs, plan: &Plan) -> Option<&'sta
     system.memory.mapped.store(mapped, Ordering::Relaxed);
     panic::done(Step::Audited);
     panic::end_letters();
-    let own = pcpus::start(tables, system, &inputs.board, &homes);
+    let own = pcpus::start(tables, system, inputs, (&homes, plan.here));
     panic::note(Step::Started);
     panic::set_gic_runs();
     own
@@ -438,15 +438,22 @@ fn configure_interrupts(system: &System, distributor: Distributor, inputs: &Inpu
             }
         }
     }
+    route_console(system, distributor, inputs);
+}
+
+/// Routes the console's interrupt to who serves that, on.
+// Not inlined: it has two callers.
+#[inline(never)]
+pub fn route_console(system: &System, distributor: Distributor, inputs: &Inputs) {
     let interrupt = inputs
         .board
         .console
         .as_ref()
         .and_then(|console| console.interrupt);
-    let server = system.mailboxes.get(usize::from(system.console.pcpu().0));
+    let pcpu = system.console.pcpu();
+    let server = system.mailboxes.get(usize::from(pcpu.0));
     if let (Some(interrupt), Some(mailbox)) = (interrupt, server) {
         distributor.configure(interrupt.intid, interrupt.trigger == Trigger::Edge);
-        let pcpu = system.console.pcpu();
         let priority = console_priority(inputs, pcpu);
         let priority = interrupt_priority(inputs, pcpu, priority, system.levels);
         distributor.route(interrupt.intid, &mailbox.address, priority);

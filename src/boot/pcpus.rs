@@ -1,7 +1,7 @@
 //! The pCPUs: their homes, and how the others are started.
 
 use super::arena::Arena;
-use super::build::{PRIVATE_INTERRUPTS, console_priority};
+use super::build::{PRIVATE_INTERRUPTS, console_priority, route_console};
 use super::inputs::Inputs;
 use super::plan::Plan;
 use super::rings::Rings;
@@ -71,6 +71,7 @@ pub fn homes(
     rings: &mut Rings,
 ) -> Homes {
     let mut homes = Homes::default();
+    keep_server(arena, system, inputs);
     for index in (0..MAX_PCPUS as u8).filter(|index| plan.pcpus & 1 << index != 0) {
         let id = PcpuId(index);
         let here = id == plan.here;
@@ -93,17 +94,29 @@ pub fn homes(
     homes
 }
 
+/// Makes the console's server, for the pCPU that is to have it.
+fn keep_server(arena: &mut Arena, system: &System, inputs: &Inputs) {
+    let console = inputs.board.console.as_ref();
+    let interrupt = console.and_then(|console| console.interrupt);
+    let intid = interrupt.map_or(0, |interrupt| interrupt.intid);
+    let focus = PartitionId(inputs.payload.header().focus as u8);
+    let others = system.mailboxes.iter().filter(|it| it.used).count() > 1;
+    let server = arena.value(Server::new(intid, focus, others));
+    system.console.keep(server, system.console.pcpu());
+}
+
 /// Starts the other pCPUs, readies this one's interrupts, and returns its home.
 pub fn start(
     tables: &mut Tables,
     system: &System,
-    board: &Board<'_>,
-    homes: &Homes,
+    inputs: &Inputs,
+    (homes, here): (&Homes, PcpuId),
 ) -> Option<&'static Home> {
-    start_others(tables, board, homes);
+    start_others(tables, &inputs.board, homes);
     let server = system.console.pcpu();
-    if homes.others.iter().any(|(id, _)| *id == server) {
-        await_server(system, server);
+    if homes.others.iter().any(|(id, _)| *id == server) && !comes(system, server) {
+        let other = homes.own.map(|_| here);
+        serve_elsewhere(system, inputs, server, other);
     }
     // SAFETY: nobody else borrows it: this pCPU has not settled yet.
     let redistributor = homes.own.map(|own: &Home| unsafe { own.redistributor() });
@@ -113,22 +126,42 @@ pub fn start(
     homes.own
 }
 
-/// Waits a moment for the pCPU that serves the console: if it does not come, there is nobody but us to say so.
-fn await_server(system: &System, server: PcpuId) {
+/// Waits a moment for the pCPU that is to serve the console, and says whether it comes.
+fn comes(system: &System, server: PcpuId) -> bool {
     let Some(mailbox) = system.mailboxes.get(usize::from(server.0)) else {
-        return;
+        return false;
     };
     let end = timer::now().saturating_add(timer::ticks(SERVER_NS));
     while !mailbox.online.load(Ordering::Relaxed) {
         if timer::now() > end {
-            say(
-                "warning: pCPU {} did not come up, and serves the console: nothing more is said",
-                &[&server.0],
-            );
-            return;
+            return false;
         }
         cpu::give_way();
     }
+    true
+}
+
+/// Lets this pCPU serve the console in the place of one that has not come, or says that nobody does: there is nobody but us
+/// to say so. The missing one finds no server if it comes later.
+#[cold]
+#[inline(never)]
+fn serve_elsewhere(system: &System, inputs: &Inputs, missing: PcpuId, here: Option<PcpuId>) {
+    let Some(server) = system.console.take_server(missing) else {
+        // It has come just now.
+        return;
+    };
+    let Some(here) = here else {
+        return say(
+            "warning: pCPU {} did not come up, and serves the console: nothing more is said",
+            &[&missing.0],
+        );
+    };
+    say(
+        "warning: pCPU {} did not come up: pCPU {} serves the console in its place",
+        &[&missing.0, &here.0],
+    );
+    system.console.keep(server, here);
+    route_console(system, system.distributor, inputs);
 }
 
 /// Turns this pCPU off: the table does not use it. Its part in start-up is done.
@@ -190,15 +223,6 @@ fn pcpu(
         .enumerate()
         .filter(|(_, resident)| resident.id.0 == 0);
     let attend = started.fold(0u64, |mask, (slot, _)| mask | 1 << slot);
-    let serves = system.console.pcpu() == id;
-    let others = system.mailboxes.iter().filter(|it| it.used).count() > 1;
-    let focus = PartitionId(inputs.payload.header().focus as u8);
-    let intid = inputs
-        .board
-        .console
-        .as_ref()
-        .and_then(|console| console.interrupt)
-        .map_or(0, |interrupt| interrupt.intid);
     Pcpu {
         id,
         system,
@@ -231,7 +255,7 @@ fn pcpu(
         injection: inject::Features::default(),
         event_counters: 0,
         mitigations: Mitigations::default(),
-        console: serves.then(|| arena.value(Server::new(intid, focus, others))),
+        console: None,
         stack_top,
         trace: None,
     }

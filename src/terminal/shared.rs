@@ -1,5 +1,6 @@
 //! What all pCPUs share of the console.
 
+use super::Server;
 use crate::events::{Event, Queue};
 use crate::hw::timer;
 use crate::hw::uart::Uart;
@@ -19,8 +20,10 @@ const LOG_BYTES: usize = 2048;
 pub struct Shared {
     /// The UART; silent when the board has none that we know.
     pub(super) uart: Uart,
-    /// Who serves it.
-    pub(super) pcpu: PcpuId,
+    /// Who serves it; changes during start-up alone, before that one takes the server.
+    pcpu: AtomicU8,
+    /// The server, until that pCPU takes it.
+    waiting: Lock<Option<&'static mut Server>>,
     /// What EL2 says.
     pub(super) log: TxRing<LOG_BYTES>,
     events: Lock<Queue>,
@@ -45,7 +48,8 @@ impl Shared {
     pub fn new(uart: Uart, pcpu: PcpuId, focus: u32) -> Self {
         Self {
             uart,
-            pcpu,
+            pcpu: AtomicU8::new(pcpu.0),
+            waiting: Lock::new(None),
             log: TxRing::new(),
             events: Lock::new(Queue::new()),
             eventful: AtomicBool::new(false),
@@ -131,7 +135,23 @@ impl Shared {
 
     /// Returns who serves the UART.
     pub fn pcpu(&self) -> PcpuId {
-        self.pcpu
+        PcpuId(self.pcpu.load(Ordering::Relaxed))
+    }
+
+    /// Keeps the server until a pCPU takes it.
+    pub fn keep(&self, server: &'static mut Server, pcpu: PcpuId) {
+        let mut waiting = self.waiting.lock_by_call();
+        self.pcpu.store(pcpu.0, Ordering::Relaxed);
+        *waiting = Some(server);
+    }
+
+    /// Takes the server, if it waits for this pCPU.
+    pub fn take_server(&self, pcpu: PcpuId) -> Option<&'static mut Server> {
+        let mut waiting = self.waiting.lock_by_call();
+        match self.pcpu() == pcpu {
+            true => waiting.take(),
+            false => None,
+        }
     }
 
     /// Says whether EL2 has something to say.
