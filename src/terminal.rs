@@ -166,21 +166,35 @@ impl Pcpu {
 
     /// Serves the console for one turn, or, while somebody more urgent runs, notes that it is due.
     pub fn serve_console(&mut self) {
+        if !self.gate.heard.console() {
+            self.defer_console();
+        } else if self.hear_console() {
+            self.take_console_turn();
+        }
+    }
+
+    /// Notes that the console is due: it gets its turn when nobody more urgent is about to run.
+    pub fn defer_console(&mut self) {
+        if self.hear_console()
+            && let Some(server) = self.console.as_mut()
+        {
+            server.due = true;
+            // Whoever has news need not call again.
+            self.system.console.state.store(SENDING, Ordering::SeqCst);
+        }
+    }
+
+    /// Looks what the console was called for. Says whether this pCPU serves it.
+    fn hear_console(&mut self) -> bool {
         let Some(server) = self.console.as_mut() else {
-            return;
+            return false;
         };
         server.sender.hear();
         if timer::now() >= server.roll_call {
             server.roll_call = NEVER;
             self.call_roll();
         }
-        if self.gate.heard.console() {
-            self.take_console_turn();
-        } else if let Some(server) = self.console.as_mut() {
-            server.due = true;
-            // Whoever has news need not call again.
-            self.system.console.state.store(SENDING, Ordering::SeqCst);
-        }
+        true
     }
 
     /// The UART's interrupt. It comes while somebody more urgent runs only where the two share a level of priority, and

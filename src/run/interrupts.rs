@@ -93,6 +93,14 @@ impl Pcpu {
         self.look_for_late_console();
     }
 
+    /// [`Self::take_hypervisor_timer`] before a choice, which wakes whose deadline is over: the console has its turn behind that.
+    pub fn take_timer_before_choice(&mut self) {
+        gic::drop_priority(HYPERVISOR_TIMER);
+        timer::arm(NEVER);
+        gic::deactivate(HYPERVISOR_TIMER);
+        self.note_late_console();
+    }
+
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.
     fn take_virtual_timer(&mut self) {
         // It may have been high for the vCPU that left, its fall still on the way when the interrupt was acknowledged.

@@ -5,6 +5,7 @@
 //! one page at a time, with a look at interrupts in between. EL2's timer is set for what may interrupt the vCPU that is
 //! entered, and for nothing else: whoever is less urgent is looked at when it could run.
 
+use super::interrupts::HYPERVISOR_TIMER;
 use super::stays;
 use crate::arch::aarch64::cpu;
 use crate::hw::{gic, timer};
@@ -218,7 +219,8 @@ impl Pcpu {
     }
 
     /// Takes interrupts that came while EL2 worked, but for the console's: it may come again and again, and whoever woke would
-    /// never be chosen. It is the least urgent that is heard, so when it is first there is no other. Says whether there was any.
+    /// never be chosen. It is the least urgent that is heard, so when it is first there is no other. For the same reason EL2's
+    /// timer brings the console no turn here. Says whether there was any.
     #[inline(never)]
     fn take_before_choice(&mut self) -> bool {
         let first = gic::intid(gic::highest_pending());
@@ -226,7 +228,11 @@ impl Pcpu {
         if console == Some(first) {
             return false;
         }
-        self.take_interrupts();
+        let taken = gic::acknowledge();
+        match gic::intid(taken) == HYPERVISOR_TIMER {
+            true => self.take_timer_before_choice(),
+            false => self.take_interrupts_from(taken),
+        }
         true
     }
 

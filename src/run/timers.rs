@@ -34,6 +34,15 @@ impl Pcpu {
         }
     }
 
+    /// EL2's timer fired before a choice: as [`Self::look_for_late_console`], but whoever is due comes before the console.
+    pub fn note_late_console(&mut self) {
+        if let Some(console) = &self.console
+            && console.deadline() <= timer::now()
+        {
+            self.defer_console();
+        }
+    }
+
     /// The console's deadline is over.
     #[cold]
     #[inline(never)]

@@ -83,6 +83,11 @@ pub fn all() -> Vec<Case> {
             silent::logs,
         ),
         case(
+            "start-silent-flood",
+            "partitions that flood a board's silent console hold up nobody more urgent",
+            deaf::drains,
+        ),
+        case(
             "start-letters",
             "each step of start-up sends its letter, from the first instruction on",
             letters::shown,

@@ -1,7 +1,8 @@
-//! A console that takes no byte: its FIFO is full for ever.
+//! A console that takes no byte, its FIFO is full for ever; and a silent one, which takes all of them at once.
 
 use super::super::gates::sum;
 use super::places::{TREE_AT, kept, with_tree};
+use super::silent::estrange;
 use super::trees::move_registers;
 use super::{Boot, found, load};
 use crate::args::{Machine, Target, Test};
@@ -27,7 +28,10 @@ const SECONDS: u64 = 120;
 /// A system, and what a partition with a UART of its own shows there: a text, and the least and most of the number behind
 /// it.
 struct Shown {
+    name: &'static str,
     table: &'static str,
+    /// What is done to the board's tree.
+    change: fn(&mut [u8]),
     /// Counted in instructions: as long as the guests take, but the host's pauses do not show.
     icount: bool,
     until: &'static str,
@@ -36,10 +40,12 @@ struct Shown {
     most: u64,
 }
 
-const SYSTEMS: [Shown; 2] = [
+const DEAF: [Shown; 2] = [
     // An urgent loop is as punctual as above any other guests (`latency-storm`).
     Shown {
+        name: "start-deaf-loop",
         table: "deaf-loop",
+        change: deafen,
         icount: true,
         until: "^period 1000 ",
         text: "missed 0 worst_ns ",
@@ -48,7 +54,9 @@ const SYSTEMS: [Shown; 2] = [
     },
     // One that prints and drops has come to its end, and one that waits keeps nobody up who is more urgent.
     Shown {
+        name: "start-deaf-hog",
         table: "deaf-hog",
+        change: deafen,
         icount: false,
         until: "^second 2 ppm ",
         text: "ppm ",
@@ -57,11 +65,34 @@ const SYSTEMS: [Shown; 2] = [
     },
 ];
 
-/// Runs both systems.
+/// The console's server has always something to do then: whoever wakes has to be chosen all the same, within what `check`
+/// promises.
+const SILENT: Shown = Shown {
+    name: "start-silent-flood",
+    table: "silent-loop",
+    change: silence,
+    icount: true,
+    until: "^period 3000 ",
+    text: "missed 0 worst_ns ",
+    least: 1,
+    most: 4700,
+};
+
+/// Runs the systems of a console that takes nothing.
 pub fn goes_on(args: &Test) -> Outcome<Found> {
+    run(args, &DEAF)
+}
+
+/// Runs the system of one that takes everything.
+pub fn drains(args: &Test) -> Outcome<Found> {
+    run(args, &[SILENT])
+}
+
+/// Runs systems.
+fn run(args: &Test, systems: &[Shown]) -> Outcome<Found> {
     let mut all = Vec::new();
-    for shown in &SYSTEMS {
-        let name = format!("start-{}", shown.table);
+    for shown in systems {
+        let name = shown.name;
         let table = root().join(format!("tests/systems/{}.toml", shown.table));
         let target = Target {
             partitions: Some(table.to_string_lossy().into_owned()),
@@ -73,27 +104,27 @@ pub fn goes_on(args: &Test) -> Outcome<Found> {
             cpus: Some(1),
             ..Machine::default()
         };
-        let built = build_for(&target, &machine, &|tree| deafen(tree))?;
+        let built = build_for(&target, &machine, &|tree| (shown.change)(tree))?;
         let mut tree = built.qemu_board()?.device_tree()?;
-        deafen(&mut tree);
+        (shown.change)(&mut tree);
         let mut registers = vec![0; DEAF_UART.1 as usize];
         if let Some(flags) = registers.get_mut(FLAGS_AT) {
             *flags = FULL;
         }
-        let mut command = with_tree(&built, &name, &tree, TREE_AT)?;
+        let mut command = with_tree(&built, name, &tree, TREE_AT)?;
         load(
             &mut command,
-            &kept(&name, "uart", &registers)?,
+            &kept(name, "uart", &registers)?,
             DEAF_UART.0.into(),
         );
         if shown.icount {
             command.args(ICOUNT);
         }
         let names = built.names();
-        let mut boot = Boot::new(&name, command, &names);
+        let mut boot = Boot::new(name, command, &names);
         (boot.until, boot.seconds) = (Some(shown.until), SECONDS);
         let finished = boot.run(args)?;
-        all.push(found(&name, &finished, check(shown, &finished)));
+        all.push(found(name, &finished, check(shown, &finished)));
     }
     Ok(sum(all))
 }
@@ -102,6 +133,12 @@ pub fn goes_on(args: &Test) -> Outcome<Found> {
 fn deafen(tree: &mut [u8]) {
     move_registers(tree, RAM, RAM_KEPT);
     move_registers(tree, UART, DEAF_UART);
+}
+
+/// Gives it one that is of no known kind.
+fn silence(tree: &mut [u8]) {
+    deafen(tree);
+    estrange(tree);
 }
 
 /// Says what is wrong with a run.
