@@ -18,13 +18,15 @@ static TICKS: AtomicU64 = AtomicU64::new(1);
 
 /// A moment: when a tick of the virtual count began.
 #[derive(Clone, Copy)]
-struct Edge {
-    tick: u64,
-    cycles: u64,
+pub struct Edge {
+    /// The tick.
+    pub tick: u64,
+    /// The cycle counter.
+    pub cycles: u64,
 }
 
 /// Waits for the next tick; its begin is known to half of the loop.
-fn next_edge() -> Edge {
+pub fn next_edge() -> Edge {
     let (tick, earlier, cycles): (u64, u64, u64);
     // SAFETY: reads of counters change nothing.
     unsafe {
@@ -95,20 +97,4 @@ pub fn from_ticks(ticks: u64) -> u64 {
         TICKS.load(Ordering::Relaxed),
     );
     ticks.saturating_mul(cycles) / whole
-}
-
-/// Returns the CPU's clock in cycles a second.
-pub fn frequency() -> u64 {
-    let (cycles, ticks) = (
-        CYCLES.load(Ordering::Relaxed),
-        TICKS.load(Ordering::Relaxed),
-    );
-    cycles.saturating_mul(timer::frequency()) / ticks
-}
-
-/// Returns how many cycles lie between the begin of tick `deadline` and a moment in cycles that was a short while ago. The
-/// cycle counter may have stood in between: WFI can stop the CPU's clock.
-pub fn since_tick(deadline: u64, moment: u64) -> u64 {
-    let edge = next_edge();
-    from_ticks(edge.tick.saturating_sub(deadline)).saturating_sub(edge.cycles.wrapping_sub(moment))
 }

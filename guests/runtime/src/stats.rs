@@ -23,6 +23,16 @@ impl Summary {
         }
     }
 
+    /// Returns the summary of `count` values, which was made elsewhere.
+    pub const fn of(count: u64, sum: u64, min: u64, max: u64) -> Self {
+        Self {
+            count,
+            sum,
+            min,
+            max,
+        }
+    }
+
     /// Takes one more value in.
     pub fn add(&mut self, value: u64) {
         self.count += 1;

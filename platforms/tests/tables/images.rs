@@ -140,6 +140,7 @@ impl Images for Folder {
             "bench",
             "bench-channel",
             "bench-cycles",
+            "bench-pairs",
             "bench-yield",
             "broken",
             "checks",

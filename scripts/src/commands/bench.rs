@@ -196,8 +196,10 @@ fn native(board: &Board, args: &Bench) -> Outcome<Results> {
 
 /// Runs bench guests to their end: the last one that prints `DONE`, or the machine's.
 fn measure(command: Command, names: Vec<String>, args: &Bench) -> Outcome<Finished> {
-    // Two that give way to each other both print.
-    let last = names.get(1).filter(|name| *name == "other");
+    // Where several print, one does so last.
+    let last = names
+        .iter()
+        .find(|name| ["other", "pair"].contains(&name.as_str()));
     let until = last.map_or_else(|| "^DONE".to_owned(), |name| format!("{name}:^DONE"));
     session::run(Plan {
         peer: command.into(),

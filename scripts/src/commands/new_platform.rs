@@ -16,6 +16,8 @@ use crate::workspace::{read, root, shown, write};
 const ENOUGH: u64 = 512 << 20;
 /// `RESULTS.md` of a board that nobody has measured.
 const RESULTS: &str = include_str!("new_platform/results.md");
+/// What `bench.toml` has on a second CPU.
+const PAIRS: &str = include_str!("new_platform/pairs.toml");
 /// Most vCPUs of the draft's Linux.
 const LINUX_CPUS: usize = 4;
 
@@ -48,7 +50,8 @@ pub fn run(args: &NewPlatform) -> Outcome {
     write(&folder.join("default.toml"), draft.table.as_bytes())?;
     write(&folder.join("bench.toml"), draft.bench.as_bytes())?;
     write(&folder.join("README.md"), draft.readme.as_bytes())?;
-    write(&folder.join("RESULTS.md"), results(&args.name).as_bytes())?;
+    let results = results(&args.name, &draft.bench);
+    write(&folder.join("RESULTS.md"), results.as_bytes())?;
     println!(
         "{}: board.toml, default.toml, bench.toml, README.md, RESULTS.md",
         shown(&folder)
@@ -264,19 +267,30 @@ fn usable(board: &Board<'_>) -> Vec<usize> {
 
 /// Writes the table that measures what EL2 costs.
 fn bench(board: &Board<'_>, name: &str) -> String {
-    let first = usable(board).first().copied().unwrap_or(0);
-    format!(
+    let cpus = usable(board);
+    let first = cpus.first().copied().unwrap_or(0);
+    let alone = format!(
         "#:schema ../schema.json\n# What EL2 costs on this board, in cycles of its CPU: see RESULTS.md.\n[system]\n\
-         version  = 1\nplatform = {name:?}\nfocus    = \"bench\"\n\n\
+         version  = 1\nplatform = {name:?}\nfocus    = \"bench\"\n\
+         # The guest that measures polls its console: whoever serves that must not be less urgent.\n\
+         console_pcpu     = {first}\nconsole_priority = 200\n\n\
          [[partition]]\nname    = \"bench\"\nimage   = {{ guest = \"bench-cycles\" }}\nmemory  = \"4M\"\n\
          vcpus   = [{{ pcpu = {first}, priority = 200 }}]\nconsole = \"pl011\"\n\
          # What it measures is EL2.\ncounts_el2 = true\n"
-    )
+    );
+    match cpus.get(1) {
+        Some(second) => alone + &PAIRS.replace("{pcpu}", &second.to_string()),
+        None => alone,
+    }
 }
 
-/// Writes `RESULTS.md`.
-fn results(name: &str) -> String {
-    RESULTS.replace("{name}", name)
+/// Writes `RESULTS.md` of a board with this table `bench`.
+fn results(name: &str, bench: &str) -> String {
+    let last = match bench.contains("\"pair\"") {
+        true => "pair",
+        false => "bench",
+    };
+    RESULTS.replace("{name}", name).replace("{last}", last)
 }
 
 /// Writes the first table: Linux beside the control loop, or the control loop alone where there is too little memory.
@@ -377,7 +391,9 @@ mod tests {
 
     #[test]
     fn a_board_nobody_measured_says_so() {
-        let text = results("am625-sk");
+        let text = results("am625-sk", PAIRS);
+        assert!(text.contains("--until 'pair:^DONE'"));
+        assert!(results("one-cpu", "").contains("--until 'bench:^DONE'"));
         assert!(text.contains("image --platform am625-sk --partitions bench"));
         assert!(text.contains("Nobody has run it on the board yet") && !text.contains("{name}"));
     }

@@ -18,6 +18,15 @@ const CPU: &str = "cortex-a53";
 const TOLERANCE: u64 = 4;
 /// The same for a byte with its drain: the bench reads flags until the line is sent, the other one works meanwhile.
 const MEAN_TOLERANCE: u64 = 16;
+/// The same for what passes the pCPU on, whose means are made of ticks: one and a half.
+const TICK_TOLERANCE: u64 = 24;
+/// Rows of that kind. The bench holds them to their budgets, which are what it found.
+const PASSING: [&str; 4] = [
+    "wake_more_urgent",
+    "yield_fp_untouched",
+    "channel_doorbell",
+    "channel_doorbell_register",
+];
 /// The row that is over when a guest begins.
 const RESET: &str = "reset_to_guest";
 
@@ -29,6 +38,7 @@ pub fn judge(args: &args::Bench, budgets: &Budgets) -> Outcome<(usize, Vec<Strin
     let counted = results::read(&console(&built(args, Bench::Alone.table())?, args)?)?;
     let machine = Machine {
         cpu: Some(CPU.to_owned()),
+        cpus: Some(2),
         ..machine(args)
     };
     let built = built_on(args, TABLE, &machine)?;
@@ -36,11 +46,12 @@ pub fn judge(args: &args::Bench, budgets: &Budgets) -> Outcome<(usize, Vec<Strin
     // What comes before anything counts cycles is no row there.
     let rows = budgets.rows(Bench::Alone).filter(|row| row.name != RESET);
     let rows: Vec<&Row> = rows.collect();
-    let failures: Vec<String> = rows
-        .iter()
-        .filter_map(|row| differs(row, &counted, &shown))
-        .collect();
-    Ok((rows.len() - failures.len(), failures))
+    let passing = |row: &&Row| PASSING.contains(&row.name.as_str());
+    let passing: Vec<&Row> = budgets.row.iter().filter(passing).collect();
+    let alone = rows.iter().filter_map(|row| differs(row, &counted, &shown));
+    let shared = passing.iter().filter_map(|row| strays(row, &shown));
+    let failures: Vec<String> = alone.chain(shared).collect();
+    Ok((rows.len() + passing.len() - failures.len(), failures))
 }
 
 /// Reads the lines `| operation | min | mean | max |`.
@@ -78,6 +89,15 @@ fn differs(row: &Row, counted: &Results, shown: &BTreeMap<String, [u64; 3]>) -> 
             row.about, shown[0], shown[1], shown[2]
         )
     })
+}
+
+/// Says how far a row whose mean is made of ticks is from its budget.
+fn strays(row: &Row, shown: &BTreeMap<String, [u64; 3]>) -> Option<String> {
+    let mean = shown.get(&row.about).map(|[_, mean, _]| *mean);
+    let close = mean.is_some_and(|mean| mean.abs_diff(row.budget) <= TICK_TOLERANCE);
+    let Row { about, budget, .. } = row;
+    (!close)
+        .then(|| format!("{about}: budget {budget}, the board's guest has {mean:?} in the mean"))
 }
 
 #[cfg(test)]
