@@ -163,26 +163,42 @@ impl Vgic<'_> {
             }
             Bytes::Target => self.write_targets(first as u16, width, value),
             Bytes::ClearSenders | Bytes::SetSenders => {
-                let mut effects = Effects {
-                    vcpu: vcpu.0,
-                    ..Effects::NONE
-                };
-                for (intid, senders) in (first..).zip(value.to_le_bytes()).take(width.into()) {
-                    let irq = Irq {
-                        vcpu: vcpu.0,
-                        intid: intid as u16,
-                    };
-                    match bytes {
-                        Bytes::SetSenders => {
-                            let senders = senders & self.everyone();
-                            self.pend_from(irq, senders, &mut effects.kick);
-                        }
-                        _ => self.unpend_from(irq, senders, &mut effects),
-                    }
-                }
-                effects
+                let pends = matches!(bytes, Bytes::SetSenders);
+                self.write_senders(vcpu, pends, (first as u8, width), value)
             }
         }
+    }
+
+    /// Writes who sent SGIs to a vCPU, of `bytes` SGIs from `sgi` on: of the first one, and leaves the others.
+    pub(super) fn write_senders(
+        &mut self,
+        vcpu: VcpuId,
+        pends: bool,
+        (sgi, bytes): (u8, u8),
+        value: u32,
+    ) -> Effects {
+        let mut effects = Effects {
+            vcpu: vcpu.0,
+            ..Effects::NONE
+        };
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid: sgi.into(),
+        };
+        match pends {
+            true => self.pend_from(irq, value as u8 & self.everyone(), &mut effects.kick),
+            false => self.unpend_from(irq, value as u8, &mut effects),
+        }
+        if bytes > 1 {
+            effects.rest = Some(Unfinished::Senders {
+                vcpu,
+                pends,
+                sgi: sgi.wrapping_add(1),
+                bytes: bytes - 1,
+                value: value >> 8,
+            });
+        }
+        effects
     }
 
     /// Returns all vCPUs as a mask.

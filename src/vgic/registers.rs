@@ -2,6 +2,7 @@
 
 use super::bank::{Bank, BankId, at, bits, put};
 use super::{Effects, SgiGroup, Vgic};
+use crate::ids::VcpuId;
 
 /// Priority bits that exist: five.
 const PRIORITY_MASK: u8 = 0xf8;
@@ -42,6 +43,17 @@ pub enum Unfinished {
         bytes: u8,
         value: u32,
     },
+    /// Who sent SGIs to a vCPU, GICv2's: one SGI is a piece.
+    #[doc(hidden)]
+    Senders {
+        vcpu: VcpuId,
+        /// Whether they are made pending, or taken back.
+        pends: bool,
+        sgi: u8,
+        /// The bytes that are left.
+        bytes: u8,
+        value: u32,
+    },
 }
 
 /// What is left of a write to a register with one bit for each interrupt.
@@ -78,9 +90,15 @@ impl Moved {
     /// Splits a mask after a piece's worth of interrupts.
     #[inline(always)]
     pub fn of(mask: u32) -> Self {
+        Self::after(AT_ONCE, mask)
+    }
+
+    /// Splits a mask after so many interrupts.
+    #[inline(always)]
+    pub fn after(count: usize, mask: u32) -> Self {
         let mut later = mask;
         if mask != 0 {
-            for _ in 0..AT_ONCE {
+            for _ in 0..count {
                 later &= later.wrapping_sub(1);
             }
         }
@@ -246,6 +264,13 @@ impl Vgic<'_> {
                 bytes,
                 value,
             } => self.write_targets(intid, bytes, value),
+            Unfinished::Senders {
+                vcpu,
+                pends,
+                sgi,
+                bytes,
+                value,
+            } => self.write_senders(vcpu, pends, (sgi, bytes), value),
         }
     }
 

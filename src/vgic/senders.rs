@@ -16,6 +16,9 @@ use crate::ids::VcpuId;
 /// SGIs of a vCPU.
 pub(super) const SGIS: usize = 16;
 
+/// Targets that get an SGI in one piece of its sending: each costs more than an interrupt without a sender.
+const AT_ONCE: usize = 2;
+
 /// Who sent the SGIs of a vCPU.
 #[derive(Clone, Debug)]
 pub(super) struct Senders {
@@ -84,7 +87,7 @@ impl Vgic<'_> {
     /// Sends an SGI of a vCPU to those of a mask, or to the first ones of them.
     pub(super) fn send_from(&mut self, intid: u16, from: u8, targets: u32) -> Effects {
         let mut kick = 0;
-        let targets = Moved::of(targets);
+        let targets = Moved::after(AT_ONCE, targets);
         for vcpu in bits(targets.now) {
             let irq = Irq {
                 vcpu: vcpu as u8,
@@ -168,8 +171,10 @@ impl Vgic<'_> {
         if image & HW != 0 {
             return image & !(HW | PHYSICAL) | EOI;
         }
-        let cpu = self.cpus.get(usize::from(irq.vcpu));
-        let Some(cpu) = cpu.filter(|_| usize::from(irq.intid) < SGIS) else {
+        if usize::from(irq.intid) >= SGIS {
+            return image;
+        }
+        let Some(cpu) = self.cpus.get(usize::from(irq.vcpu)) else {
             return image;
         };
         let active = image & ACTIVE != 0;

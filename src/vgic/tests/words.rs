@@ -45,6 +45,44 @@ fn an_sgi_of_a_gicv2_to_all_others_reaches_each_once() {
 }
 
 #[test]
+fn an_sgi_of_a_gicv2_goes_to_two_at_once() {
+    let mut world = World::ready_of_version(8, 4, true);
+    world.patient = true;
+    world.send(2, 7 << 24 | 0xfb);
+    let sent = |world: &World| (0..8).filter(|vcpu| sender_of(world, *vcpu) != 0).count();
+    let mut reached = vec![sent(&world)];
+    while let Some(rest) = world.rest.take() {
+        world.access(2, 0, |vgic| vgic.continue_write(rest));
+        reached.push(sent(&world));
+    }
+    assert_eq!(reached, [2, 4, 6, 7]);
+}
+
+/// Returns who sent SGI 7 to a vCPU, as its GICD_SPENDSGIR says.
+fn sender_of(world: &World, vcpu: u8) -> u64 {
+    world.vgic.banked_read(VcpuId(vcpu), 0xf27, 1)
+}
+
+#[test]
+fn senders_of_several_sgis_are_written_in_pieces() {
+    let mut world = World::ready_of_version(8, 4, true);
+    let (set, clear) = (0xf20, 0xf10);
+    for (register, after) in [(set, [0x11, 0x22, 0x33, 0x44]), (clear, [0; 4])] {
+        world.patient = true;
+        world.write(5, register, 0x4433_2211);
+        let mut pieces = 1;
+        while let Some(rest) = world.rest.take() {
+            world.access(5, register, |vgic| vgic.continue_write(rest));
+            pieces += 1;
+        }
+        // Those of one SGI at once, as its targets would be.
+        assert_eq!(pieces, 4, "{register:#x}");
+        let senders = (0..4).map(|sgi| world.vgic.banked_read(VcpuId(5), set + sgi, 1));
+        assert!(senders.eq(after), "{register:#x}");
+    }
+}
+
+#[test]
 fn an_sgi_to_all_reaches_each_once() {
     let mut world = World::ready(16, 2);
     let mut effects = world
