@@ -121,8 +121,16 @@ pub fn read_list_register(index: u8) -> u64 {
     }
 }
 
+/// Reads the state of the interrupt in list register `index`, where GICv3's has it; nothing else of it.
+#[inline(always)]
+pub fn read_state(index: u8) -> u64 {
+    const STATE_SHIFT: u32 = 28;
+    let word = registers().read(LR + 4 * u32::from(index & (MOST as u8 - 1)));
+    u64::from(word >> STATE_SHIFT & 3) << STATE.trailing_zeros()
+}
+
 /// Writes list register `index`; one that does not exist is ignored.
-#[inline(never)]
+#[inline(always)]
 pub fn write_list_register(index: u8, value: u64) {
     let index = u32::from(index);
     if index < MOST {
@@ -144,7 +152,7 @@ pub fn write_list_registers(mask: u16, values: &[u64; 16]) {
 /// Writes list register `index` unless it holds an interrupt, pending or active, and says whether it did.
 #[inline(never)]
 pub fn fill(index: usize, value: u64) -> bool {
-    let free = read_list_register(index as u8) & STATE == 0;
+    let free = read_state(index as u8) == 0;
     if free {
         write_list_register(index as u8, value);
     }

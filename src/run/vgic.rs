@@ -192,11 +192,11 @@ impl Pcpu {
     }
 }
 
-/// Takes GICv2's list registers into the model.
+/// Takes GICv2's list registers into the model, which wants to know their states alone.
 #[cold]
 #[inline(never)]
 fn fold_memory(vgic: &mut Vgic<'static>, id: VcpuId, eois: u32) -> u16 {
-    let read = |index| gich::read_list_register(index as u8);
+    let read = |index| gich::read_state(index as u8);
     let deactivate = |intid: u16| gic::deactivate(intid.into());
     vgic.fold(id, eois, read, deactivate)
 }

@@ -190,7 +190,7 @@ pub fn leave_as_is(vcpu: &Vcpu) -> Leaving {
 #[cold]
 #[inline(never)]
 fn leave_memory(vgic: &mut Vgic, id: VcpuId, eois: u32) -> Leaving {
-    let read = |index| gich::read_list_register(index as u8);
+    let read = |index| gich::read_state(index as u8);
     let deactivate = |intid: u16| gic::deactivate(intid.into());
     vgic.leave(id, VIRTUAL_TIMER, eois, read, deactivate)
 }

@@ -9,7 +9,7 @@ use crate::ids::VcpuId;
 impl Vgic<'_> {
     /// Takes the list registers of a vCPU back into the model after the guest ran; nothing when that was done already.
     ///
-    /// `read` returns `ICH_LR<n>_EL2` (n is in `used_list_registers`), `eoi_count` is `ICH_HCR_EL2.EOIcount`, and
+    /// `read` returns `ICH_LR<n>_EL2`, or its `State` alone (n is in `used_list_registers`), `eoi_count` is `ICH_HCR_EL2.EOIcount`, and
     /// `deactivate` deactivates a physical interrupt (`ICC_DIR_EL1`) on this pCPU. Returns a mask of vCPUs to kick.
     pub fn fold(
         &mut self,
