@@ -361,6 +361,16 @@ pub fn acknowledge() -> u32 {
     }
 }
 
+/// [`acknowledge`], but with GICv2, and only there, none when it is `enough`.
+#[inline(always)]
+pub fn acknowledge_unless(enough: bool) -> u32 {
+    match is_memory_mapped() {
+        false => gicv3::acknowledge(),
+        true if enough => SPECIAL,
+        true => gicv2::acknowledge(),
+    }
+}
+
 /// Returns the INTID in what [`acknowledge`] returned. There are no LPIs, so ten bits hold all.
 #[inline(always)]
 pub const fn intid(acknowledged: u32) -> u32 {

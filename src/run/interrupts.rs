@@ -16,6 +16,8 @@ pub const HYPERVISOR_TIMER: u32 = 26;
 pub const MAINTENANCE: u32 = 25;
 /// Interrupts that are taken before the guest, or the scheduler, gets a turn.
 const AT_ONCE: usize = 4;
+/// The same with GICv2: to take its list registers into the model costs more.
+const AT_ONCE_BY_MEMORY: usize = 3;
 
 impl Pcpu {
     /// Takes the interrupts that the mask lets through, a bounded number at a time; more of them trap again at once. One
@@ -32,7 +34,7 @@ impl Pcpu {
             if !self.take_acknowledged(taken) || self.reschedule || last {
                 return;
             }
-            taken = gic::acknowledge();
+            taken = gic::acknowledge_unless(turn >= AT_ONCE_BY_MEMORY);
         }
     }
 
