@@ -336,7 +336,7 @@ pub struct Bench {
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
     /// The GIC's version; with 2 the rows that depend on it, against budgets of their own
-    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3), conflicts_with_all = ["paths", "longest", "scaling", "linux"])]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3), conflicts_with = "linux")]
     pub gic: Option<u8>,
     /// Measure Linux's way to `LINUX UP` against a native boot too (takes minutes)
     #[arg(long)]

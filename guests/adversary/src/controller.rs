@@ -3,7 +3,7 @@
 use crate::calmly;
 use guest_runtime::mmio::Mmio;
 use guest_runtime::random::{below, random};
-use guest_runtime::{gic, layout, sysreg, timer};
+use guest_runtime::{gic, gicv2, layout, sysreg, timer};
 
 /// Registers of a bit for each interrupt.
 const BITS: [usize; 7] = [
@@ -32,7 +32,7 @@ enum Before {
 /// Returns the block with a bank's registers, the bank's offset included, for registers of one word a bank.
 fn block(bank: usize, owner: usize) -> Mmio {
     match bank {
-        0 => {
+        0 if !gic::is_v2() => {
             let frame = gic::redistributor_at(owner);
             // SAFETY: the second frame of that redistributor.
             unsafe { Mmio::new(frame.base() + gic::SGI_FRAME) }
@@ -52,11 +52,26 @@ fn prepare(bank: usize, owner: usize, before: Before) {
     if !matches!(before, Before::Disabled) {
         block.write32(gic::ISENABLER, u32::MAX);
     }
-    if matches!(before, Before::Pending | Before::Both | Before::Disabled) {
+    let pending = matches!(before, Before::Pending | Before::Both | Before::Disabled);
+    if pending {
         block.write32(gic::ISPENDR, u32::MAX);
+    }
+    if bank == 0 && gic::is_v2() {
+        send_from_all(pending);
     }
     if matches!(before, Before::Active | Before::Both) {
         block.write32(gic::ISACTIVER, u32::MAX);
+    }
+}
+
+/// Makes all SGIs pending from all senders, or none from any; with GICv2.
+fn send_from_all(pending: bool) {
+    let register = match pending {
+        true => gicv2::SPENDSGIR,
+        false => gicv2::CPENDSGIR,
+    };
+    for word in 0..4 {
+        gic::DISTRIBUTOR.write32(register + word * 4, u32::MAX);
     }
 }
 
@@ -67,7 +82,7 @@ pub fn all(own: u64) {
         gic::route(intid, own);
     }
     for bank in BANKS {
-        for owner in 0..if bank == 0 { 2 } else { 1 } {
+        for owner in 0..if bank == 0 && !gic::is_v2() { 2 } else { 1 } {
             for before in [
                 Before::Quiet,
                 Before::Pending,
@@ -97,6 +112,9 @@ fn wide(bank: usize, owner: usize, before: Before) {
         0 => block(0, owner),
         _ => gic::DISTRIBUTOR,
     };
+    if gic::is_v2() {
+        targets(bank, owner, before);
+    }
     prepare(bank, owner, before);
     for word in 0..8 {
         for value in [0xa0a0_a0a0, 0, 0x8080_8080] {
@@ -116,6 +134,23 @@ fn wide(bank: usize, owner: usize, before: Before) {
     }
 }
 
+/// Targets, a byte for each, and who sent SGIs; with GICv2.
+fn targets(bank: usize, owner: usize, before: Before) {
+    for value in [0, 0x0202_0202, u32::MAX, 0x8001_0280, 0x0101_0101] {
+        prepare(bank, owner, before);
+        for word in 0..8 {
+            gic::DISTRIBUTOR.write32(gicv2::ITARGETSR + bank * 32 + word * 4, value);
+            gic::DISTRIBUTOR.read32(gicv2::ITARGETSR + bank * 32 + word * 4);
+        }
+    }
+    for register in [gicv2::SPENDSGIR, gicv2::CPENDSGIR] {
+        for word in 0..4 {
+            gic::DISTRIBUTOR.write32(register + word * 4, u32::MAX);
+            gic::DISTRIBUTOR.read32(register + word * 4);
+        }
+    }
+}
+
 /// The distributor's control, with everything pending.
 fn controls() {
     for bank in BANKS {
@@ -124,12 +159,17 @@ fn controls() {
     for value in [0, 1, 2, 3, 0x12] {
         gic::DISTRIBUTOR.write32(gic::GICD_CTLR, value);
     }
-    for offset in (0..0x100).chain(0xffd0..0x1_0000).step_by(4) {
+    let end = if gic::is_v2() { 0x1000 } else { 0x1_0000 };
+    for offset in (0..0x100).chain(end - 0x30..end).step_by(4) {
         gic::DISTRIBUTOR.read32(offset);
-        gic::redistributor_at(0).read32(offset);
+        if !gic::is_v2() {
+            gic::redistributor_at(0).read32(offset);
+        }
     }
-    gic::redistributor_at(0).write32(gic::GICR_WAKER, 2);
-    gic::redistributor_at(0).write32(gic::GICR_WAKER, 0);
+    if !gic::is_v2() {
+        gic::redistributor_at(0).write32(gic::GICR_WAKER, 2);
+        gic::redistributor_at(0).write32(gic::GICR_WAKER, 0);
+    }
 }
 
 /// SGIs to one, to all, to nobody; of both groups; all numbers at once.
@@ -139,6 +179,14 @@ fn sgis() {
         gic::send_sgi(number, sysreg::affinity());
         gic::write_sgi1r(u64::from(number) << 24 | 0xffff);
         gic::write_sgi1r(u64::from(number) << 24 | 0xff << 16 | 0xffff);
+        if gic::is_v2() {
+            // Each filter, to all.
+            for filter in 0..4 {
+                let value = filter << 24 | 0xff << 16 | number;
+                gic::DISTRIBUTOR.write32(gicv2::SGIR, value);
+            }
+            continue;
+        }
         // SAFETY: an interrupt of group 0 that nobody enabled.
         unsafe { guest_runtime::write_sysreg!("icc_sgi0r_el1", u64::from(number) << 24 | 0xffff) };
         // SAFETY: as before.
@@ -204,5 +252,20 @@ pub fn at_random() {
         }
         18 => gic::route(96 + below(32) as u32, below(16)),
         _ => calmly(|| {}),
+    }
+    if gic::is_v2() {
+        at_random_v2(bank, value);
+    }
+}
+
+/// Does one thing more that only GICv2 knows.
+fn at_random_v2(bank: usize, value: u32) {
+    let word = below(8) as usize * 4;
+    match below(5) {
+        0 => gic::DISTRIBUTOR.write32(gicv2::ITARGETSR + bank * 32 + word, value),
+        1 => gic::DISTRIBUTOR.write32(gicv2::SPENDSGIR + (word & 0xc), value),
+        2 => gic::DISTRIBUTOR.write32(gicv2::CPENDSGIR + (word & 0xc), value),
+        3 => gic::DISTRIBUTOR.write32(gicv2::SGIR, random() as u32 & 0x03ff_000f),
+        _ => {}
     }
 }

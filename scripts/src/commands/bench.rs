@@ -110,6 +110,14 @@ pub fn judge_cycles(args: &Bench) -> Outcome<(usize, Vec<String>)> {
     cycles::judge(args, &Budgets::load()?)
 }
 
+/// Looks at EL2's stays on a GICv2 and returns what [`judge`] returns.
+///
+/// # Errors
+/// A system does not run.
+pub fn judge_gicv2_stays(args: &Bench) -> Outcome<(usize, Vec<String>)> {
+    longest::judge(args, &Budgets::load()?.for_gic(args.gic))
+}
+
 /// Measures with more and more partitions and pCPUs; returns how many rows stay what they are, and those that do not.
 ///
 /// # Errors

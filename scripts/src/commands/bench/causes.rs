@@ -5,6 +5,7 @@ use super::symbols::Symbols;
 
 /// Where a guest finds the emulated devices.
 const GICD: u64 = 0x0800_0000;
+const GICC_DIR: u64 = 0x0801_1000;
 const GICR: u64 = 0x080a_0000;
 const GICR_END: u64 = 0x0900_0000;
 const UART: u64 = 0x0900_0000;
@@ -14,7 +15,7 @@ const MANAGER_END: u64 = 0x0c00_0000;
 const FRAME: u64 = 0x1_0000;
 
 /// What the adversary has to reach, by the beginning of the name: a path that is not tried is not bounded.
-pub const REACHED: [&str; 47] = [
+const REACHED: [&str; 40] = [
     "interrupt",
     "WFI",
     "FP or SIMD",
@@ -48,24 +49,44 @@ pub const REACHED: [&str; 47] = [
     "GICD_ICACTIVER write",
     "GICD_IPRIORITYR write",
     "GICD_ICFGR write",
-    "GICD_IROUTER write",
-    "GICR_ISENABLER write",
-    "GICR_ICPENDR write",
-    "GICR_ICACTIVER write",
     "doorbell 0x00 write",
     "manager 0x000 write",
     "manager 0x800 read",
     "UART 0x00 write",
     "UART 0x18 read",
-    "ICC_SGI1R_EL1 write",
-    "ICC_SGI0R_EL1 write",
-    "ICC_DIR_EL1 write",
     "CNTP_CVAL_EL0 write",
     "PMCR_EL0 write",
 ];
 
+/// The same of a GICv3, and of a GICv2.
+const REACHED_V3: [&str; 7] = [
+    "GICD_IROUTER write",
+    "GICR_ISENABLER write",
+    "GICR_ICPENDR write",
+    "GICR_ICACTIVER write",
+    "ICC_SGI1R_EL1 write",
+    "ICC_SGI0R_EL1 write",
+    "ICC_DIR_EL1 write",
+];
+const REACHED_V2: [&str; 5] = [
+    "GICD_ITARGETSR write",
+    "GICD_SGIR write",
+    "GICD_CPENDSGIR write",
+    "GICD_SPENDSGIR write",
+    "GICC_DIR write",
+];
+
+/// Returns what the adversary has to reach with a GIC.
+pub fn reached(gic: Option<u8>) -> impl Iterator<Item = &'static str> {
+    let own: &[&str] = match gic {
+        Some(2) => &REACHED_V2,
+        _ => &REACHED_V3,
+    };
+    REACHED.iter().chain(own).copied()
+}
+
 /// Registers of distributor and redistributor: where each ends, and its name.
-const REGISTERS: [(u64, &str); 21] = [
+const REGISTERS: [(u64, &str); 25] = [
     (0x0004, "CTLR"),
     (0x0008, "TYPER"),
     (0x000c, "IIDR"),
@@ -82,6 +103,10 @@ const REGISTERS: [(u64, &str); 21] = [
     (0x0d00, "ICFGR"),
     (0x0e00, "IGRPMODR"),
     (0x0f00, "NSACR"),
+    (0x0f04, "SGIR"),
+    (0x0f10, "other"),
+    (0x0f20, "CPENDSGIR"),
+    (0x0f30, "SPENDSGIR"),
     (0x6000, "other"),
     (0x8000, "IROUTER"),
     (0xffd0, "other"),
@@ -138,6 +163,7 @@ fn access(address: u64, write: bool) -> String {
     let verb = if write { "write" } else { "read" };
     match address {
         GICD..GICR if address < GICD + FRAME => format!("GICD_{} {verb}", register(address - GICD)),
+        GICC_DIR => format!("GICC_DIR {verb}"),
         GICR..GICR_END => {
             let offset = (address - GICR) % (2 * FRAME);
             match offset.checked_sub(FRAME) {
@@ -202,6 +228,15 @@ mod tests {
         assert_eq!(
             named(0x24 << 26 | 1 << 24 | 1 << 6, 0x080b_0280),
             "GICR_ICPENDR write"
+        );
+        // Stores of a word to a GICv2's GICD_SPENDSGIR1, and to its GICC_DIR.
+        assert_eq!(
+            named(0x24 << 26 | 1 << 24 | 1 << 6, 0x0800_0f24),
+            "GICD_SPENDSGIR write"
+        );
+        assert_eq!(
+            named(0x24 << 26 | 1 << 24 | 1 << 6, 0x0801_1000),
+            "GICC_DIR write"
         );
         assert_eq!(
             named(0x24 << 26 | 1 << 24 | 1 << 6, 0x0b00_0000),

@@ -26,9 +26,10 @@ use crate::system::{Built, build};
 use crate::workspace::{own, root};
 
 /// Longest run.
-const TIMEOUT: Duration = Duration::from_secs(400);
+const TIMEOUT: Duration = Duration::from_secs(900);
 /// The system, unless the command line names another one, and the guest that says by a mark when it is done.
 const TABLE: &str = "tests/systems/adversary.toml";
+const TABLE_GICV2: &str = "tests/systems/adversary-gicv2.toml";
 pub const GUEST: &str = "adversary";
 /// Sections of marks, of the guest and of EL2.
 const DONE: &str = ".bench.marks";
@@ -53,6 +54,8 @@ pub struct Seen {
     finished: bool,
     /// The person named the system: it need not reach anything, nor end.
     named: bool,
+    /// The GIC's version, if it was said.
+    gic: Option<u8>,
 }
 
 impl Seen {
@@ -75,9 +78,8 @@ impl Seen {
             }
         }
         let found: BTreeSet<&str> = self.causes.keys().map(String::as_str).collect();
-        let missing = causes::REACHED
-            .iter()
-            .filter(|name| !found.iter().any(|one| one.starts_with(**name)));
+        let missing =
+            causes::reached(self.gic).filter(|name| !found.iter().any(|one| one.starts_with(name)));
         if self.named {
             return failures;
         }
@@ -94,7 +96,11 @@ impl Seen {
 /// # Errors
 /// There is no such table.
 pub fn system(args: &args::Bench) -> Outcome<(Target, Machine)> {
-    let own = || root().join(TABLE).display().to_string();
+    let table = match args.gic {
+        Some(2) => TABLE_GICV2,
+        _ => TABLE,
+    };
+    let own = || root().join(table).display().to_string();
     let target = Target {
         partitions: Some(args.target.partitions.clone().unwrap_or_else(own)),
         ..args.target.clone()
@@ -148,6 +154,7 @@ pub fn see(args: &args::Bench) -> Outcome<Seen> {
         built,
         finished,
         named,
+        gic: args.gic,
     })
 }
 

@@ -13,6 +13,7 @@ pub fn all() -> Vec<Case> {
     let bench = "no row of the bench exceeds its budget, nor does its path";
     let gicv2 = "no row of the bench exceeds its budget on a GICv2";
     let cycles = "the guest that boards measure with finds what the bench finds";
+    let stays = "no stay at EL2 exceeds its budget on a GICv2, whatever a guest does";
     let scaling = "no row of the bench costs more with 64 partitions, or with 8 pCPUs";
     vec![
         case("bench", bench, bench::judge),
@@ -23,6 +24,15 @@ pub fn all() -> Vec<Case> {
             })
         }),
         case("bench-cycles", cycles, bench::judge_cycles),
+        Case {
+            long: true,
+            ..case("gicv2-longest", stays, |args| {
+                bench::judge_gicv2_stays(&args::Bench {
+                    gic: Some(2),
+                    ..args.clone()
+                })
+            })
+        },
         case("scaling", scaling, bench::judge_scaling),
     ]
 }
