@@ -3,7 +3,7 @@
 use core::arch::asm;
 use guest_runtime::exception::catch;
 use guest_runtime::made::{Field, MSR, bearable, encoding, is_vital};
-use guest_runtime::{console, gic, layout, manage, sysreg, timer, write_sysreg};
+use guest_runtime::{console, gic, gicv2, layout, manage, sysreg, timer, write_sysreg};
 
 /// What everything is filled with: no instruction, text or table has it by chance.
 const PATTERN: u64 = 0x6e0b_0d1e_5afe_1e57;
@@ -60,7 +60,12 @@ pub fn controller() {
         gic::route(intid, sysreg::affinity());
     }
     gic::DISTRIBUTOR.write32(gic::ICFGR + 2 * BANK * 4, 0xaaaa_0000);
-    for register in [gic::IGROUPR, gic::ISENABLER, gic::ISPENDR] {
+    if gic::is_v2() {
+        gicv2::change_sgis(true, 0xffff);
+    }
+    // With GICv2 what is in group 1 would not be acknowledged: it goes there at the end.
+    let registers = [gic::IGROUPR, gic::ISENABLER, gic::ISPENDR];
+    for register in registers.into_iter().skip(gic::is_v2().into()) {
         private.write32(register, u32::MAX);
         gic::DISTRIBUTOR.write32(register + BANK * 4, u32::MAX);
         gic::DISTRIBUTOR.write32(register + 4, u32::MAX);
@@ -69,6 +74,8 @@ pub fn controller() {
     for _ in 0..6 {
         gic::acknowledge();
     }
+    private.write32(gic::IGROUPR, u32::MAX);
+    gic::DISTRIBUTOR.write32(gic::IGROUPR + BANK * 4, u32::MAX);
     gic::DISTRIBUTOR.write32(gic::ISACTIVER + BANK * 4, 0x0f0f_0000);
     private.write32(gic::ISACTIVER, 0xff00);
     timer::set_physical(0);

@@ -20,7 +20,7 @@ use guest_runtime::exception::{Fault, catch};
 use guest_runtime::made::{Field, MRS, encoding};
 use guest_runtime::mmio::Mmio;
 use guest_runtime::smccc::{self, psci};
-use guest_runtime::{console, gic, layout, manage, smp, start, sysreg, timer, tree};
+use guest_runtime::{console, gic, gicv2, layout, manage, smp, start, sysreg, timer, tree};
 
 global_asm!(include_str!("early.S"), kept_bytes = const size_of::<[Kept; 2]>());
 
@@ -159,7 +159,18 @@ fn block(dump: Dump, class: Class, at: usize, bytes: usize, first_key: usize) {
     }
 }
 
+/// Registers of GICv2's CPU interface whose reading changes nothing: controls, priorities, identification.
+const INTERFACE: [usize; 9] = [0x0, 0x4, 0x8, 0x14, 0x18, 0x1c, 0x28, 0xd0, 0xfc];
+
 fn controller(dump: Dump) {
+    if gic::version() == 2 {
+        block(dump, Class::Distributor, layout::GICD, 0x1000, 0);
+        for offset in INTERFACE {
+            let value = gicv2::INTERFACE.read32(offset);
+            dump.put(Class::Redistributor, offset as u64, value.into());
+        }
+        return;
+    }
     block(dump, Class::Distributor, layout::GICD, 0x1_0000, 0);
     let count = gic::redistributor_affinities().count();
     let bytes = count * layout::GICR_STRIDE;

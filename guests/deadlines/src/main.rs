@@ -24,6 +24,9 @@ const PHASES: u64 = 8;
 /// Our own call: to the tail of one's priority.
 const YIELD: u32 = 0x8600_0001;
 
+/// An SGI that nobody takes.
+const SGI: u32 = 7;
+
 entry!(main);
 
 fn main() -> ! {
@@ -124,7 +127,13 @@ fn a16_deadline_within_the_pending_of_an_interrupt() -> Outcome {
 }
 
 fn a16_deadline_within_an_sgi() -> Outcome {
-    sweep(|| gic::send_sgi(7, sysreg::affinity()))
+    // It stays pending: disabled, and with GICv2, where it is enabled for good, masked.
+    gic::set_priority(SGI, 0xf0);
+    gic::set_mask(0xf0);
+    let outcome = sweep(|| gic::send_sgi(SGI, sysreg::affinity()));
+    gic::write_bit(gic::ICPENDR, SGI);
+    gic::set_mask(gic::MASK_NONE);
+    outcome
 }
 
 fn a16_deadline_within_a_read_of_the_uart() -> Outcome {
