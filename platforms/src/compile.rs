@@ -22,7 +22,7 @@ use crate::node;
 use crate::payload::{self, Globals};
 use crate::place::{Fixed, Map, place_all};
 use crate::plan::{Channel, Pcpu, Plan};
-use crate::platform::Platform;
+use crate::platform::{El2Costs, Platform};
 use crate::report;
 use crate::resolve::resolve;
 use crate::rule::Rule;
@@ -199,7 +199,9 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         }
         None => Map::default(),
     };
-    let times = check::time::check(&plans, &pcpus, costs(request.platform), &mut out);
+    let el2 = request.platform.el2.as_ref();
+    let el2 = el2.map(|el2| el2.with_gic(globals.gicv2));
+    let times = check::time::check(&plans, &pcpus, costs(el2.as_ref()), &mut out);
     if !out.has_errors() {
         check_as_el2(&payload, &board, &mut out);
     }
@@ -217,7 +219,7 @@ pub fn compile(request: Request<'_>) -> Result<System, Diagnostics> {
         payload_bytes: payload.len() as u64,
         time: report::Time {
             pcpus: &times,
-            costs: request.platform.el2.as_ref(),
+            costs: el2.as_ref(),
             console: console(&globals, &times),
         },
     };
@@ -246,8 +248,7 @@ fn console(globals: &Globals, times: &[PcpuTime<'_>]) -> (u32, u8) {
 }
 
 /// Returns what EL2 costs on a board; nothing where that is not known, and the report says so.
-fn costs(platform: &Platform) -> Costs {
-    let el2 = platform.el2.as_ref();
+fn costs(el2: Option<&El2Costs>) -> Costs {
     el2.map_or_else(Costs::default, |el2| Costs {
         switch_ns: el2.switch_ns,
         stay_ns: el2.stay_ns,

@@ -78,10 +78,26 @@ pub enum BootMedium {
 pub struct El2Costs {
     /// From the end of one vCPU's execution to another's first instruction, in nanoseconds.
     pub switch_ns: u64,
+    /// The same where the GIC is a GICv2, if the board may have one and it is more.
+    pub switch_gicv2_ns: Option<u64>,
     /// Longest time in which EL2 does not look for more urgent work, in nanoseconds.
     pub stay_ns: u64,
     /// Where the numbers come from, in a few words.
     pub basis: String,
+}
+
+impl El2Costs {
+    /// Returns what it costs with the GIC that there is.
+    pub fn with_gic(&self, gicv2: bool) -> Self {
+        let switch_ns = match self.switch_gicv2_ns {
+            Some(more) if gicv2 => more,
+            _ => self.switch_ns,
+        };
+        Self {
+            switch_ns,
+            ..self.clone()
+        }
+    }
 }
 
 /// Levels that every GICv3 has, as its non-secure half sees it.
@@ -339,9 +355,14 @@ fn read_tree(table: &DeTable<'_>, file: &Path) -> Result<TreeFacts, PlatformErro
 
 /// Reads the `[el2]` table of a board.
 fn read_el2(table: &DeTable<'_>, file: &Path) -> Result<El2Costs, PlatformError> {
-    check_keys(table, &["switch_ns", "stay_ns", "basis"], file)?;
+    let more = "switch_gicv2_ns";
+    check_keys(table, &["switch_ns", more, "stay_ns", "basis"], file)?;
+    let with_gicv2 = table.contains_key(more);
     Ok(El2Costs {
         switch_ns: number_key(table, "switch_ns", file)?,
+        switch_gicv2_ns: with_gicv2
+            .then(|| number_key(table, more, file))
+            .transpose()?,
         stay_ns: number_key(table, "stay_ns", file)?,
         basis: text_key(table, "basis", file)?,
     })
@@ -449,6 +470,12 @@ mod tests {
         assert_eq!(qemu.options, ["-nic", "none"]);
         let el2 = board.el2.as_ref().unwrap();
         assert!(el2.switch_ns > 0 && el2.switch_ns <= el2.stay_ns);
+        assert_eq!(el2.with_gic(false).switch_ns, el2.switch_ns);
+        assert_eq!(
+            Some(el2.with_gic(true).switch_ns),
+            el2.switch_gicv2_ns,
+            "what the board says of a GICv2"
+        );
         assert!(board.tables().contains(&"default".to_owned()));
         assert!(!board.tables().contains(&"board".to_owned()));
     }

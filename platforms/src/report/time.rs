@@ -66,6 +66,7 @@ fn costs_words(costs: Option<&El2Costs>) -> (String, String) {
         switch_ns,
         stay_ns,
         basis,
+        ..
     }) = costs
     else {
         let nothing = "counted as nothing: the board says no `[el2]` in its `board.toml`";

@@ -335,6 +335,13 @@ mod tests {
                 costs.switch_ns,
                 row.budget
             );
+            let costs = costs.with_gic(true);
+            let here = row.gicv2.as_ref().map_or(0, |here| here.budget);
+            assert!(
+                costs.switch_ns >= here,
+                "switch_gicv2_ns = {} is less than {name} with a GICv2, {here}",
+                costs.switch_ns
+            );
         }
     }
 
