@@ -374,6 +374,9 @@ pub struct Fuzz {
     /// On several pCPUs alone, whose order differs from run to run
     #[arg(long, conflicts_with = "icount")]
     pub parallel: bool,
+    /// The GIC's version [default: 3]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub gic: Option<u8>,
     /// Print all of the console
     #[arg(long)]
     pub verbose: bool,

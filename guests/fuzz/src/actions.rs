@@ -56,7 +56,7 @@ actions! {
     "UART interrupts" uart_interrupts;
     "rings a doorbell" |fuzzer| if let Some(channel) = channel::number(fuzzer.below(2) as u32) { channel.ring() };
     "looks at its partner" |fuzzer| if let Some(channel) = channel::number(fuzzer.below(2) as u32) { channel.peer(); channel.own(); };
-    "turns the distributor off and on" |_| { gic::DISTRIBUTOR.write32(gic::GICD_CTLR, 0); gic::DISTRIBUTOR.write32(gic::GICD_CTLR, 0x12) };
+    "turns the distributor off and on" |_| { gic::turn_distributor(false); gic::turn_distributor(true) };
     "sets everything pending" |_| { gic::DISTRIBUTOR.write32(gic::ISPENDR + 12, u32::MAX); gic::bank(0).write32(gic::ISPENDR, u32::MAX) };
     "sets everything active" |_| { gic::DISTRIBUTOR.write32(gic::ISACTIVER + 12, u32::MAX); gic::bank(0).write32(gic::ISACTIVER, u32::MAX) };
     "takes everything back" |_| { gic::DISTRIBUTOR.write32(gic::ICPENDR + 12, u32::MAX); gic::DISTRIBUTOR.write32(gic::ICACTIVER + 12, u32::MAX) };

@@ -1,8 +1,8 @@
-//! Registers of the interrupt controller, by name.
+//! Registers of the interrupt controller, by name. With GICv2 the rows of redistributors stand for its CPU interface.
 
 use crate::step::Fuzzer;
 use guest_runtime::mmio::Mmio;
-use guest_runtime::{gic, layout};
+use guest_runtime::{gic, gicv2, layout};
 
 /// How the words of a register are laid out.
 #[derive(Clone, Copy)]
@@ -84,6 +84,12 @@ registers! {
     "GICR hole" false 0x1_1000 Page;
 }
 
+/// GICv2's CPU interface has two pages, of which these words are known.
+const INTERFACE_BYTES: usize = 0x2000;
+const INTERFACE: [usize; 14] = [
+    0x0, 0x4, 0x8, 0xc, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x28, 0xd0, 0xfc, 0x1000,
+];
+
 /// Draws how far from a register's first word an access goes.
 fn within(fuzzer: &Fuzzer, shape: Shape, distributor: bool) -> usize {
     // The vCPU's own bank, the board's first ones, and the one that is all the partition's; now and then any.
@@ -106,6 +112,9 @@ fn within(fuzzer: &Fuzzer, shape: Shape, distributor: bool) -> usize {
 /// Reads or writes one, most often by the width that it has.
 pub fn step(fuzzer: &Fuzzer, row: usize) {
     let (distributor, offset, shape) = REGISTERS[row / 2];
+    if gic::is_v2() && !distributor {
+        return interface(fuzzer, row);
+    }
     let block = match distributor {
         // SAFETY: the distributor.
         true => unsafe { Mmio::new(layout::GICD) },
@@ -136,5 +145,17 @@ pub fn step(fuzzer: &Fuzzer, row: usize) {
         (_, 2) => block.write16(aligned, value as u16),
         (_, 8) => block.write64(aligned, value),
         (_, _) => block.write32(aligned, value as u32),
+    }
+}
+
+/// Reads or writes a word of GICv2's CPU interface: what stands there in the place of redistributors.
+fn interface(fuzzer: &Fuzzer, row: usize) {
+    let at = match fuzzer.below(8) {
+        0 => fuzzer.below(INTERFACE_BYTES) & !3,
+        _ => fuzzer.one_of(&INTERFACE),
+    };
+    match row % 2 {
+        0 => drop(gicv2::INTERFACE.read32(at)),
+        _ => gicv2::INTERFACE.write32(at, fuzzer.value() as u32),
     }
 }

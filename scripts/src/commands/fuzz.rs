@@ -74,6 +74,18 @@ pub struct Case {
     pub steps: u64,
     /// It prints how often each row came up, not only the one of each group that came up least.
     pub all: bool,
+    /// The GIC's version, if not 3.
+    pub gic: Option<u8>,
+}
+
+impl Case {
+    /// Names a file of a run: runs that go on side by side have files of their own.
+    fn file(&self, name: &str) -> PathBuf {
+        match self.gic {
+            Some(2) => products(&["fuzz", "gicv2", name]),
+            _ => products(&["fuzz", name]),
+        }
+    }
 }
 
 /// What a run showed.
@@ -104,6 +116,7 @@ pub fn run(args: &args::Fuzz) -> Outcome {
                 seed,
                 steps: args.steps.unwrap_or(STEPS),
                 all: args.verbose,
+                gic: args.gic,
             };
             println!("{}", command_of(&case));
             let seen = play(&case, args.qemu.as_deref(), args.consent, args.verbose)?;
@@ -135,7 +148,10 @@ pub fn seed_of_now() -> u64 {
 /// Returns the call that does a run again.
 fn command_of(case: &Case) -> String {
     let (mode, seed, steps) = (case.mode.option(), case.seed, case.steps);
-    format!("cargo xtask fuzz --seed {seed} --steps {steps} {mode}")
+    let gic = case
+        .gic
+        .map_or(String::new(), |gic| format!(" --gic {gic}"));
+    format!("cargo xtask fuzz --seed {seed} --steps {steps} {mode}{gic}")
 }
 
 /// Adds counts up.
@@ -165,6 +181,7 @@ pub fn play(
     let machine = Machine {
         cpu: exact.then(|| EXACT_CPU.to_owned()),
         cpus: exact.then_some(1),
+        gic: case.gic,
         qemu: qemu.map(Path::to_owned),
         ..Machine::default()
     };
@@ -194,10 +211,7 @@ pub fn play(
             ..Style::default()
         },
         attached: false,
-        log: Some(products(&[
-            "fuzz",
-            &format!("console{}.log", case.mode.option()),
-        ])),
+        log: Some(case.file(&format!("console{}.log", case.mode.option()))),
         survive_panic: false,
     };
     let promised = promised_ns(&built.system.report_json());
@@ -214,7 +228,7 @@ fn promised_ns(report: &str) -> Option<u64> {
 /// Writes the table with the guest that has seed and steps in it, and returns its name.
 fn table(case: &Case) -> Outcome<PathBuf> {
     let guest = Workshop::default().guest(GUEST).map_err(Failure::failed)?;
-    let elf = products(&["fuzz", &format!("guest{}.elf", case.mode.option())]);
+    let elf = case.file(&format!("guest{}.elf", case.mode.option()));
     write(
         &elf,
         &patched(
@@ -228,7 +242,7 @@ fn table(case: &Case) -> Outcome<PathBuf> {
     let image = format!("{{ elf = {:?} }}", elf.display().to_string());
     let text = text.replace(&format!("{{ guest = \"{GUEST}\" }}"), &image);
     let name = file.file_name().unwrap_or_default();
-    let copy = products(&["fuzz", &name.to_string_lossy()]);
+    let copy = case.file(&name.to_string_lossy());
     write(&copy, text.as_bytes())?;
     Ok(copy)
 }

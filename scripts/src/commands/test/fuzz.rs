@@ -11,9 +11,12 @@ use crate::commands::fuzz::{self, Mode, add, play, seed_of_now};
 use crate::failure::{Failure, Outcome};
 
 /// The runs of each test: how, and how many steps.
-const RUNS: [(Mode, u64); 2] = [(Mode::Exact, 700_000), (Mode::Parallel, 300_000)];
-/// How often each row comes up at least, in all runs together.
-const AT_LEAST: u64 = 1000;
+type Runs = [(Mode, u64); 2];
+const RUNS: Runs = [(Mode::Exact, 700_000), (Mode::Parallel, 300_000)];
+/// Those with a GICv2: most of what they do is the same.
+const RUNS_GICV2: Runs = [(Mode::Exact, 150_000), (Mode::Parallel, 50_000)];
+/// So many steps do each row once at least, in all runs together.
+const STEPS_OF_A_ROW: u64 = 1000;
 /// How long `--long` goes on.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -25,14 +28,28 @@ pub fn all() -> Vec<Case> {
             about: "a million random steps of a guest harm neither EL2 nor a neighbour".to_owned(),
             long: false,
             alone: false,
-            run: Box::new(|args| judged(steps(args, 1))),
+            run: Box::new(|args| judged(steps(args, RUNS, 1, None))),
+        },
+        Case {
+            name: "gicv2-fuzz".to_owned(),
+            about: "random steps of a guest harm neither EL2 nor a neighbour on a GICv2".to_owned(),
+            long: false,
+            alone: false,
+            run: Box::new(|args| judged(steps(args, RUNS_GICV2, 1, Some(2)))),
         },
         Case {
             name: "fresh-seeds".to_owned(),
             about: "random steps from fresh seeds, for ten minutes".to_owned(),
             long: true,
             alone: false,
-            run: Box::new(|args| judged(for_long(args))),
+            run: Box::new(|args| judged(for_long(args, None))),
+        },
+        Case {
+            name: "gicv2-fresh-seeds".to_owned(),
+            about: "random steps from fresh seeds on a GICv2, for ten minutes".to_owned(),
+            long: true,
+            alone: false,
+            run: Box::new(|args| judged(for_long(args, Some(2)))),
         },
     ]
 }
@@ -43,17 +60,19 @@ fn judged(found: Outcome<Found>) -> Found {
 }
 
 /// Does all runs from a seed, side by side.
-fn steps(args: &Test, seed: u64) -> Outcome<Found> {
+fn steps(args: &Test, runs: Runs, seed: u64, gic: Option<u8>) -> Outcome<Found> {
     let mut rows = BTreeMap::new();
     let mut found = Found::default();
     let (qemu, consent, verbose) = (args.qemu.as_deref(), args.consent, args.verbose);
+    let least = runs.iter().map(|(_, steps)| steps).sum::<u64>() / STEPS_OF_A_ROW;
     let runs = thread::scope(|scope| {
-        let runs = RUNS.map(|(mode, steps)| {
+        let runs = runs.map(|(mode, steps)| {
             let case = fuzz::Case {
                 mode,
                 seed,
                 steps,
                 all: false,
+                gic,
             };
             scope.spawn(move || play(&case, qemu, consent, verbose))
         });
@@ -67,7 +86,7 @@ fn steps(args: &Test, seed: u64) -> Outcome<Found> {
             false => found.failures.extend(seen.failures),
         }
     }
-    let seldom = rows.iter().filter(|(_, count)| **count < AT_LEAST);
+    let seldom = rows.iter().filter(|(_, count)| **count < least);
     let seldom =
         seldom.map(|(group, count)| format!("a row of {group} came up only {count} times"));
     found.failures.extend(seldom);
@@ -78,13 +97,13 @@ fn steps(args: &Test, seed: u64) -> Outcome<Found> {
 }
 
 /// Does runs from one seed after the other.
-fn for_long(args: &Test) -> Outcome<Found> {
+fn for_long(args: &Test, gic: Option<u8>) -> Outcome<Found> {
     let end = Instant::now() + LONG;
     let mut found = Found::default();
     let mut seed = seed_of_now();
     while Instant::now() < end && found.failures.is_empty() {
         println!("     seed {seed}");
-        found = super::gates::sum([found, steps(args, seed)?]);
+        found = super::gates::sum([found, steps(args, RUNS, seed, gic)?]);
         seed += 1;
     }
     Ok(found)
