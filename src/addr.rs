@@ -167,6 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_sets_of_bytes() {
+        let all = || (0..5).flat_map(|first| (first..5).map(move |last| (first, last)));
+        for (first, last) in all() {
+            let range = Range::inclusive(first, last).unwrap();
+            assert_eq!(Range::new(first, last - first + 1), Some(range));
+            assert_eq!(range.size(), last - first + 1);
+            for byte in 0..6 {
+                assert_eq!(range.holds(byte), (first..=last).contains(&byte));
+            }
+            for (start, end) in all() {
+                let other = Range::inclusive(start, end).unwrap();
+                let shared = (start..=end).filter(|byte| range.holds(*byte)).count() as u64;
+                assert_eq!(range.contains(other), shared == other.size());
+                assert_eq!(range.overlaps(other), shared > 0);
+            }
+        }
+        assert_eq!(Range::inclusive(2, 1), None);
+        let everything = Range::inclusive(0, u64::MAX).unwrap();
+        assert_eq!(everything.size(), u64::MAX);
+    }
+
+    #[test]
     fn aligns_out_to_whole_pages() {
         let range = Range::new(0x1234, 0x10).unwrap().align_out(PAGE_BYTES);
         assert_eq!((range.start(), range.last()), (0x1000, 0x1fff));

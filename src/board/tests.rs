@@ -1,5 +1,6 @@
 mod damage;
 mod devices;
+mod messages;
 
 use std::vec::Vec;
 
@@ -241,6 +242,36 @@ fn finds_the_console_by_alias_with_options() {
         assert_eq!((console.reg_shift, console.io_width), (2, 4));
         assert_eq!(console.baud, Some(115_200));
     });
+}
+
+#[test]
+fn knows_what_drives_a_console() {
+    let model = |kind, reg_shift, io_width| {
+        let console = Console {
+            kind,
+            compatible: "",
+            node: b"uart",
+            registers: range(0x900_0000, 0x1000),
+            interrupt: None,
+            reg_shift,
+            io_width,
+            baud: None,
+            ordinal: 0,
+        };
+        console.model()
+    };
+    let ns16550 = |shift, wide| Some(Model::Ns16550 { shift, wide });
+
+    assert_eq!(model(UartKind::Pl011, 0, 1), Some(Model::Pl011));
+    assert_eq!(model(UartKind::Imx, 0, 1), Some(Model::Imx));
+    assert_eq!(model(UartKind::Cadence, 0, 1), Some(Model::Cadence));
+    assert_eq!(model(UartKind::Ns16550, 0, 1), ns16550(0, false));
+    assert_eq!(model(UartKind::Ns16550, 3, 4), ns16550(3, true));
+    assert_eq!(model(UartKind::Ns16550, 1, 4), None);
+    assert_eq!(model(UartKind::Ns16550, 0, 2), None);
+    assert_eq!(model(UartKind::Auxiliary, 0, 1), ns16550(2, true));
+    assert_eq!(model(UartKind::Sbsa, 0, 1), None);
+    assert_eq!(model(UartKind::Unknown, 0, 1), None);
 }
 
 #[test]
