@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn refuses_channels_without_meaning_or_in_places_that_are_taken() {
         assert_eq!(check(sample()), Ok(()));
-        let cases: [(&str, u64, Change); 16] = [
+        let cases: [(&str, u64, Change); 20] = [
             ("size", 0, |c| c.size = 0),
             ("size", 0x1_0800, |c| c.size = 0x1_0800),
             ("size", 1 << 30, |c| c.size = 1 << 30),
@@ -217,6 +217,12 @@ mod tests {
             ("registers", 0x080a_0000, |c| {
                 c.sides[0].registers = 0x080a_0000
             }),
+            ("registers", 0x0b80_0800, |c| {
+                c.sides[0].registers = 0x0b80_0800
+            }),
+            ("registers", 1 << 39, |c| c.sides[1].registers = 1 << 39),
+            ("intid", 31, |c| c.sides[0].intid = 31),
+            ("intid", 1020, |c| c.sides[0].intid = 1020),
             ("intid", 33, |c| c.sides[1].intid = 33),
             ("intid", 34, |c| c.sides[0].intid = 34),
         ];

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::super::record::{MAX_WATCHDOG_NS, MIN_WATCHDOG_NS, on_fault};
+use super::super::record::{
+    MAX_WATCHDOG_NS, MIN_WATCHDOG_NS, on_fault, partition_flags, system_flags,
+};
 use super::samples::{Sample, name, sign};
 use super::*;
 
@@ -86,7 +88,7 @@ type Change = fn(&mut Sample);
 
 #[test]
 fn refuses_values_without_meaning() {
-    let cases: [(PayloadError, Change); 23] = [
+    let cases: &[(PayloadError, Change)] = &[
         (value("region gpa", 0x4000_0800), |s| {
             s.regions[0].gpa = 0x4000_0800
         }),
@@ -98,6 +100,51 @@ fn refuses_values_without_meaning() {
             s.regions[0].hpa = 0x4010_0000
         }),
         (value("region access", 8), |s| s.regions[0].access = 8),
+        (value("region access", 9), |s| s.regions[0].access = 9),
+        (value("region access", 2), |s| s.regions[0].access = 2),
+        (value("fp_eager", 2), |s| s.vcpus[0].fp_eager = 2),
+        (value("entry", 0x4000_0002), |s| {
+            s.partitions[0].entry = 0x4000_0002
+        }),
+        (value("entry", 0x4000_0000), |s| s.regions[0].access = 3),
+        (value("dtb", 0x4010_0004), |s| {
+            s.partitions[0].dtb = 0x4010_0004
+        }),
+        (value("gicd", 0x0800_8000), |s| {
+            s.partitions[0].gicd = 0x0800_8000
+        }),
+        (value("gicd", 1 << 39), |s| s.partitions[0].gicd = 1 << 39),
+        (value("gicr", 0x080a_8000), |s| {
+            s.partitions[0].gicr = 0x080a_8000
+        }),
+        (value("gicr", 1 << 39), |s| s.partitions[0].gicr = 1 << 39),
+        (value("console_gpa", 0x0900_0800), |s| {
+            s.partitions[0].console_gpa = 0x0900_0800
+        }),
+        (value("console_gpa", 1 << 39), |s| {
+            s.partitions[0].console_gpa = 1 << 39
+        }),
+        (value("console_intid", 31), |s| {
+            s.partitions[0].console_intid = 31
+        }),
+        (value("console_intid", 1020), |s| {
+            s.partitions[0].console_intid = 1020
+        }),
+        (value("console_overflow", 2), |s| {
+            s.partitions[0].console_overflow = 2
+        }),
+        (value("edge", 2), |s| s.interrupts[0].edge = 2),
+        (value("window gpa", 1 << 39), |s| s.windows[0].gpa = 1 << 39),
+        (value("window hpa", u64::MAX - 0xfff), |s| {
+            s.windows[0].hpa = u64::MAX - 0xfff;
+            s.windows[0].size = 0x2000;
+        }),
+        (value("segment file_bytes", 0x4001), |s| {
+            s.segments[0].file_bytes = 0x4001
+        }),
+        (value("segment offset", 0x1800), |s| {
+            s.segments[0].offset = 0x1800
+        }),
         (value("pcpu", 16), |s| s.vcpus[0].pcpu = 16),
         (value("priority", 256), |s| s.vcpus[0].priority = 256),
         (value("entry", 0x3fff_fffc), |s| {
@@ -144,7 +191,7 @@ fn refuses_values_without_meaning() {
         }),
     ];
     for (wanted, change) in cases {
-        assert_eq!(refusal(change), wanted);
+        assert_eq!(refusal(*change), *wanted);
     }
 }
 
@@ -154,6 +201,74 @@ fn header_value(field: &'static str, value: u64) -> PayloadError {
         field,
         value,
     }
+}
+
+#[test]
+fn refuses_a_header_without_meaning() {
+    let cases: [(PayloadError, Change); 9] = [
+        (header_value("focus", 1), |s| s.header.focus = 1),
+        (header_value("console_pcpu", 16), |s| {
+            s.header.console_pcpu = 16
+        }),
+        (header_value("console_priority", 256), |s| {
+            s.header.console_priority = 256
+        }),
+        (header_value("on_panic", 2), |s| s.header.on_panic = 2),
+        (header_value("uart_kind", 5), |s| s.header.uart_kind = 5),
+        (header_value("uart_edge", 2), |s| s.header.uart_edge = 2),
+        (header_value("flags", 8), |s| s.header.flags = 8),
+        (header_value("trace_bytes", 1), |s| s.header.trace_bytes = 1),
+        (header_value("trace_bytes", 1 << 40), |s| {
+            s.header.trace_bytes = 1 << 40
+        }),
+    ];
+    for (wanted, change) in cases {
+        assert_eq!(refusal(change), wanted);
+    }
+}
+
+#[test]
+fn takes_every_value_that_has_a_meaning() {
+    let changes: [Change; 9] = [
+        |s| s.header.flags = system_flags::SCRUB_AT_BOOT | system_flags::LETTERS,
+        |s| s.header.on_panic = 1,
+        |s| s.header.uart_kind = 1,
+        |s| s.header.uart_edge = 1,
+        |s| s.header.trace_bytes = 0x1_0000,
+        |s| (s.header.console_pcpu, s.header.console_mpidr) = (16, 0x100),
+        |s| (s.vcpus[0].pcpu, s.vcpus[0].mpidr) = (16, 0x100),
+        |s| s.partitions[0].flags = partition_flags::KNOWN,
+        |s| s.partitions[0].dtb = 0,
+    ];
+    for change in changes {
+        let mut sample = Sample::new();
+        change(&mut sample);
+        assert!(Payload::new(sample.build().as_bytes()).is_ok());
+    }
+}
+
+#[test]
+fn a_gicv2_serves_eight_vcpus() {
+    let with = |vcpus: usize, flags| {
+        let mut sample = Sample::new();
+        sample.header.flags = flags;
+        sample.vcpus = vec![sample.vcpus[0]; vcpus];
+        sample.partitions[0].vcpus.count = vcpus as u32;
+        Payload::new(sample.build().as_bytes()).map(|_| ())
+    };
+    let many = |found, limit| {
+        let (partition, part) = (0, Part::Vcpus);
+        Err(PayloadError::Count {
+            partition,
+            part,
+            found,
+            limit,
+        })
+    };
+    assert_eq!(with(16, 0), Ok(()));
+    assert_eq!(with(17, 0), many(17, 16));
+    assert_eq!(with(8, system_flags::GICV2), Ok(()));
+    assert_eq!(with(9, system_flags::GICV2), many(9, 8));
 }
 
 #[test]
