@@ -23,10 +23,16 @@ pub fn arm(deadline: u64) {
     }
 }
 
+/// Says whether this pCPU's EL2 timer is armed.
+#[inline(always)]
+pub fn is_armed() -> bool {
+    read::cnthp_ctl_el2() & 1 != 0
+}
+
 /// Arms this pCPU's EL2 timer for a time in counter ticks, unless it is armed for an earlier one.
 #[inline(always)]
 pub fn arm_by(deadline: u64) {
-    if read::cnthp_ctl_el2() & 1 == 0 || deadline < read::cnthp_cval_el2() {
+    if !is_armed() || deadline < read::cnthp_cval_el2() {
         arm(deadline);
     }
 }

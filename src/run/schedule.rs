@@ -48,7 +48,7 @@ impl Pcpu {
                 continue;
             };
             let (gate, loads) = self.turn_of(candidate);
-            if !self.settle_gate(gate) {
+            if !self.settle_gate(gate, candidate) {
                 // The next interrupt is the most urgent of all that came, and then the choice is made anew.
                 stays::preemption_point(self.id);
                 continue;
@@ -72,6 +72,7 @@ impl Pcpu {
                 continue;
             }
             // Filling the list registers may be long: whoever is more urgent comes first.
+            self.watch_more_urgent(candidate);
             if self.look_for_interrupts() {
                 continue;
             }
@@ -118,7 +119,7 @@ impl Pcpu {
     /// one is chosen the rest is held back again. This ends: an interrupt that is taken for a guest stays active until
     /// its owner has run, so no INTID comes twice, and EL2's own come again only when somebody asks anew.
     #[inline(always)]
-    fn settle_gate(&mut self, gate: Gate) -> bool {
+    fn settle_gate(&mut self, gate: Gate, candidate: Option<Slot>) -> bool {
         if gate != self.gate {
             self.held_back |= gate.mask > self.gate.mask;
             self.gate = gate;
@@ -129,13 +130,14 @@ impl Pcpu {
                 return false;
             }
         }
-        !self.held_back || !self.take_held_back()
+        !self.held_back || !self.take_held_back(candidate)
     }
 
     /// Takes the most urgent interrupt that was held back, or lets some speak that were silent. Returns false when there is
     /// none any more.
     #[inline(never)]
-    fn take_held_back(&mut self) -> bool {
+    fn take_held_back(&mut self, candidate: Option<Slot>) -> bool {
+        self.watch_more_urgent(candidate); // for the next look: the console may be what was held back
         cpu::isb(); // the mask counts from here on
         stays::preemption_point(self.id);
         self.held_back = self.take_next();
@@ -157,9 +159,10 @@ impl Pcpu {
                 return None;
             }
         }
+        let mut until = now;
         loop {
             let candidate = self.queue.most_urgent();
-            if !self.wake_expired(candidate, now) {
+            if !self.wake_expired(candidate, until) {
                 if self.limits.is_none() {
                     return Some(candidate);
                 }
@@ -171,7 +174,27 @@ impl Pcpu {
             if self.look_for_interrupts() {
                 return None;
             }
+            // EL2's timer, which fired for one deadline, is off: a look does not see another one that passes meanwhile.
+            until = timer::now();
         }
+    }
+
+    /// EL2's timer may have fired and be off until who was chosen is entered: has the looks on the way there see whose deadlines
+    /// pass meanwhile and who go first.
+    #[inline(always)]
+    fn watch_more_urgent(&self, candidate: Option<Slot>) {
+        if !timer::is_armed() {
+            self.arm_for_more_urgent(candidate);
+        }
+    }
+
+    #[inline(never)]
+    fn arm_for_more_urgent(&self, candidate: Option<Slot>) {
+        let vcpu = candidate.and_then(|slot| self.vcpus.get(slot.index()));
+        timer::arm(match vcpu {
+            Some(vcpu) => self.deadlines.earliest_before(vcpu.equals.0),
+            None => self.deadlines.earliest(),
+        });
     }
 
     /// Somebody woke: what is less urgent, such as the console, is not heard any more before the choice is made.
