@@ -362,7 +362,7 @@ pub struct Fuzz {
     /// Do this run [default: fresh seeds, one after the other]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Steps of a run [default: 500000]
+    /// Steps of a run [default: 500000], or lives [default: 10000]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Without a seed: begin no further run after this many seconds
@@ -374,6 +374,9 @@ pub struct Fuzz {
     /// On several pCPUs alone, whose order differs from run to run
     #[arg(long, conflicts_with = "icount")]
     pub parallel: bool,
+    /// On one pCPU under icount, lives of partitions that end in all ways, and orders of one who manages them
+    #[arg(long, conflicts_with_all = ["icount", "parallel"])]
+    pub lives: bool,
     /// The GIC's version [default: 3]
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
     pub gic: Option<u8>,

@@ -9,8 +9,7 @@
 //! | `CacheBySetWay` | nothing traps these |
 //! | a cache operation on nothing, stepped over | QEMU has no caches, so these do not fault |
 //! | misaligned PC or SP, illegal state, SError | they go to EL1 by themselves; a test of `inject` has each |
-//! | `SystemOff` | it ends the run, once |
-//! | `SystemReset`, a fault that ends a life | another partition's, some hundred times ([`starts`]); `ten-thousand-restarts` has thousands |
+//! | `SystemOff`, `SystemReset`, `CpuOff` of the last vCPU, a fault that ends a life | another partition's: `lives` has runs of its own; here some hundred ([`starts`]) |
 //!
 //! Loads and stores that EL2 emulates are the rows of forms, of regions and of the interrupt controller's registers.
 

@@ -115,7 +115,8 @@ pub fn print(all: bool) {
     }
 }
 
-fn print_group(name: &str, rows: impl Iterator<Item = (&'static str, u64)>, all: bool) {
+/// Prints of a group how many rows it has and which came up least; and each row when `all` says so.
+pub fn print_group(name: &str, rows: impl Iterator<Item = (&'static str, u64)>, all: bool) {
     let (mut count, mut least) = (0, ("", u64::MAX));
     for (row, hits) in rows {
         if all {

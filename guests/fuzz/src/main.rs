@@ -9,6 +9,9 @@
 //! The guest keeps itself alive: what would only rewrite its own program is left out, and there is always one vCPU awake
 //! that brings the others back. At the end it prints `rows N GROUP least M: ROW` for each group, and
 //! `done seed S steps N faults M`.
+//!
+//! Where its partition manages others, it does none of this: it keeps those that end again and again ([`lives`]), and a step is
+//! a life of theirs.
 #![no_std]
 #![no_main]
 
@@ -18,6 +21,7 @@ mod answers;
 mod calls;
 mod controller;
 mod counts;
+mod lives;
 mod power;
 mod registers;
 mod step;
@@ -26,7 +30,7 @@ mod upkeep;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use guest_runtime::exception::catch;
 use guest_runtime::{
-    console, entry, esr, gic, layout, mmu, println, recorder, smccc, sysreg, timer,
+    console, entry, esr, gic, layout, manage, mmu, println, recorder, smccc, sysreg, timer,
 };
 use step::Fuzzer;
 
@@ -49,6 +53,9 @@ entry!(main);
 
 fn main() -> ! {
     mmu::enable();
+    if manage::pages().is_some() {
+        keep();
+    }
     let vcpus = power::find_vcpus();
     registers::prepare();
     upkeep::prepare();
@@ -69,6 +76,17 @@ fn main() -> ! {
         timer::spin(20_000);
     }
     report(seed, steps)
+}
+
+/// What one does who manages others.
+fn keep() -> ! {
+    let [seed, lives] = [0, 1].map(|word: usize| FUZZ_PLAN[word].load(Relaxed));
+    println!("fuzz seed {seed} lives {lives}");
+    step::STATES[0].begin(seed, lives);
+    let ended = lives::keep(&Fuzzer::here(), lives);
+    println!("done seed {seed} lives {ended}");
+    console::flush();
+    smccc::system_off()
 }
 
 /// What every vCPU does, from its start or where it was when it was turned off.

@@ -4,6 +4,8 @@
 //! Under icount, on one pCPU, a seed gives the same run each time, and the more urgent sentinel misses no
 //! beat. Under plain multi-threaded TCG the vCPUs race, and a seed gives the same steps in another order.
 //!
+//! What ends a partition's life has runs of its own, exact too: there the guest manages partitions that end again and again.
+//!
 //! Some writes are left out because they end QEMU 7.2 itself: see `made::bearable` in the guests' runtime.
 
 use std::collections::BTreeMap;
@@ -28,13 +30,15 @@ use crate::workspace::{products, read, root, write};
 /// The guest, and where it finds seed and steps.
 const GUEST: &str = "fuzz";
 const PLAN: &str = "FUZZ_PLAN";
-/// Longest time of a run: for a thousand steps, and for the rest.
+/// Longest time of a run: for a thousand steps, for a life, and for the rest.
 const TIME_OF_STEPS: Duration = Duration::from_millis(1000);
+const TIME_OF_A_LIFE: Duration = Duration::from_millis(100);
 const TIME_OF_THE_REST: Duration = Duration::from_secs(120);
 /// In a line of a sentinel: no beat was missed.
 const UNDISTURBED: &str = " missed 0 ";
-/// Steps unless something else is asked for.
+/// Steps unless something else is asked for, and lives.
 const STEPS: u64 = 500_000;
+const LIVES: u64 = 10_000;
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub enum Mode {
     Exact,
     /// On several pCPUs at once.
     Parallel,
+    /// On one pCPU under icount, partitions that end again and again: a step is a life.
+    Lives,
 }
 
 impl Mode {
@@ -51,7 +57,31 @@ impl Mode {
         match self {
             Self::Exact => "tests/systems/fuzz-one.toml",
             Self::Parallel => "tests/systems/fuzz.toml",
+            Self::Lives => "tests/systems/fuzz-lives.toml",
         }
+    }
+
+    /// Says whether each run of a seed is the same.
+    fn is_exact(self) -> bool {
+        self != Self::Parallel
+    }
+
+    /// Returns how much is done unless something else is asked for.
+    fn steps(self) -> u64 {
+        match self {
+            Self::Lives => LIVES,
+            _ => STEPS,
+        }
+    }
+
+    /// Returns the longest time of a run.
+    fn time(self, steps: u64) -> Duration {
+        let (unit, of_one) = match self {
+            Self::Lives => (1, TIME_OF_A_LIFE),
+            _ => (1000, TIME_OF_STEPS),
+        };
+        let units = u32::try_from(steps / unit).unwrap_or(u32::MAX);
+        TIME_OF_THE_REST + of_one.saturating_mul(units)
     }
 
     /// Returns the option of the command line that asks for it.
@@ -59,6 +89,7 @@ impl Mode {
         match self {
             Self::Exact => "--icount",
             Self::Parallel => "--parallel",
+            Self::Lives => "--lives",
         }
     }
 }
@@ -102,10 +133,11 @@ pub struct Seen {
 /// Runs the command: one seed, or one after the other until the time is up.
 pub fn run(args: &args::Fuzz) -> Outcome {
     let end = Instant::now() + Duration::from_secs(args.time);
-    let modes = match (args.icount, args.parallel) {
-        (true, false) => vec![Mode::Exact],
-        (false, true) => vec![Mode::Parallel],
-        _ => vec![Mode::Exact, Mode::Parallel],
+    let modes = match (args.icount, args.parallel, args.lives) {
+        (true, ..) => vec![Mode::Exact],
+        (_, true, _) => vec![Mode::Parallel],
+        (.., true) => vec![Mode::Lives],
+        _ => vec![Mode::Exact, Mode::Parallel, Mode::Lives],
     };
     let mut seed = args.seed.unwrap_or_else(seed_of_now);
     let mut rows = BTreeMap::new();
@@ -114,7 +146,7 @@ pub fn run(args: &args::Fuzz) -> Outcome {
             let case = Case {
                 mode: *mode,
                 seed,
-                steps: args.steps.unwrap_or(STEPS),
+                steps: args.steps.unwrap_or_else(|| mode.steps()),
                 all: args.verbose,
                 gic: args.gic,
             };
@@ -171,7 +203,7 @@ pub fn play(
     consent: args::Consent,
     verbose: bool,
 ) -> Outcome<Seen> {
-    let exact = case.mode == Mode::Exact;
+    let exact = case.mode.is_exact();
     let target = Target {
         partitions: Some(table(case)?.display().to_string()),
         consent,
@@ -200,12 +232,11 @@ pub fn play(
         &forbidden,
         &names,
     )?;
-    let thousands = u32::try_from(case.steps / 1000).unwrap_or(u32::MAX);
     let plan = Plan {
         peer: built.launch(exact)?.into(),
         script,
         names,
-        timeout: Some(TIME_OF_THE_REST + TIME_OF_STEPS * thousands),
+        timeout: Some(case.mode.time(case.steps)),
         style: Style {
             hidden: !verbose,
             ..Style::default()
@@ -257,7 +288,7 @@ fn judged(case: &Case, finished: &Finished, promised: Option<u64>) -> Seen {
         fail(format!("{tail}\n{}", failure.message));
     }
     // What the host does to a run in real time is no fault of anybody's here.
-    if case.mode == Mode::Exact {
+    if case.mode.is_exact() {
         for line in near(finished).filter(|text| !text.contains(UNDISTURBED)) {
             fail(format!("a more urgent partition was disturbed: {line}"));
         }
