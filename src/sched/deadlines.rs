@@ -40,15 +40,15 @@ impl Deadlines {
     /// Sets a slot's deadline; [`NEVER`] takes it out.
     #[inline(always)]
     pub fn set(&mut self, slot: Slot, deadline: u64) {
-        let (group, place) = place_of(slot);
-        let (Some(slots), Some(least)) = (self.slots.get_mut(group), self.groups.get_mut(group))
-        else {
-            return;
-        };
-        if let Some(own) = slots.get_mut(place)
+        let own = self.slots.as_flattened_mut().get_mut(place_of(slot));
+        if let Some(own) = own
             && *own != deadline
         {
             *own = deadline;
+            let group = place_of(slot) / WIDTH;
+            let Some(least) = self.groups.get_mut(group) else {
+                return;
+            };
             if deadline < *least {
                 *least = deadline;
                 self.earliest = self.earliest.min(deadline);
@@ -61,12 +61,8 @@ impl Deadlines {
     /// Returns a slot's deadline.
     #[inline(always)]
     pub fn of(&self, slot: Slot) -> u64 {
-        let (group, place) = place_of(slot);
-        let slots = self.slots.get(group);
-        slots
-            .and_then(|slots| slots.get(place))
-            .copied()
-            .unwrap_or(NEVER)
+        let own = self.slots.as_flattened().get(place_of(slot));
+        own.copied().unwrap_or(NEVER)
     }
 
     /// Says whether a deadline may not be later than `now`: [`Self::expired`] knows. If not, none is.
@@ -135,10 +131,10 @@ impl Deadlines {
     }
 }
 
-/// Returns the group of a slot, and its place there.
+/// Returns the place of a slot among all.
 #[inline(always)]
-const fn place_of(slot: Slot) -> (usize, usize) {
-    (slot.index() / WIDTH % WIDTH, slot.index() % WIDTH)
+const fn place_of(slot: Slot) -> usize {
+    slot.index() % MAX_SLOTS
 }
 
 /// Returns the earliest of eight.

@@ -104,20 +104,21 @@ impl RunQueue {
         node.ready = true;
         node.next = NOBODY;
         let level = node.level;
+        let bit = 1u64.checked_shl(level.into()).unwrap_or(0);
         let Some(list) = self.lists.get_mut(level as usize) else {
             return;
         };
+        if self.levels & bit == 0 {
+            self.levels |= bit;
+            node.previous = NOBODY;
+            (list.head, list.tail) = (slot.0, slot.0);
+            return;
+        }
         let previous = core::mem::replace(&mut list.tail, slot.0);
-        if previous == NOBODY {
-            list.head = slot.0;
-        }
-        if let Some(node) = self.nodes.get_mut(slot.index()) {
-            node.previous = previous;
-        }
+        node.previous = previous;
         if let Some(node) = self.nodes.get_mut(previous as usize) {
             node.next = slot.0;
         }
-        self.levels |= 1u64.checked_shl(level.into()).unwrap_or(0);
     }
 
     /// Takes a slot out: it blocks or stops.
