@@ -72,7 +72,10 @@ impl BankId {
 ///
 /// Invariants, outside of a call: `resident` and listed exclude each other; `physical` implies `latch` or
 /// `active` (but for a private interrupt that its running vCPU has yet to release); nothing is set outside of `owned`.
+///
+/// The words come first, where two of them are loaded by one instruction.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Bank {
     /// The guest has this interrupt; every other reads as zero and ignores writes.
     pub owned: u32,
@@ -179,6 +182,7 @@ impl Bank {
 
 /// 32 SPIs: what all interrupts have, and their routes.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct SpiBank {
     pub(super) bank: Bank,
     /// vCPU that takes the interrupt, or [`NOBODY`].

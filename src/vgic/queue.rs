@@ -30,6 +30,7 @@ pub(super) const fn list_of(kind: Kind, priority: u8) -> u8 {
 
 /// The virtual CPU interface and redistributor of one vCPU.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct CpuInterface {
     /// SGIs and PPIs.
     pub(super) private: Bank,
