@@ -114,6 +114,8 @@ pub struct Vcpu {
     pub partition: &'static Partition,
     /// Which one of its partition.
     pub id: VcpuId,
+    /// Its slot on its pCPU.
+    pub slot: Slot,
     /// What it is doing.
     pub activity: Activity,
     /// Its view of the interrupt controller while it is off the pCPU.
@@ -161,6 +163,8 @@ pub struct EmulatedPages {
     pub uart: u64,
     /// The distributor's first page, which has all of its registers but routes and identification.
     pub distributor: u64,
+    /// The first doorbell.
+    pub doorbells: u64,
 }
 
 impl Vcpu {
@@ -190,6 +194,7 @@ impl EmulatedPages {
         let page = |range: Range| range.start() / PAGE_BYTES;
         Self {
             uart: partition.uart.map_or(u64::MAX, page),
+            doorbells: partition.doorbells.map_or(u64::MAX, page),
             distributor: match gic::is_memory_mapped() {
                 false => page(partition.distributor),
                 true => u64::MAX,
@@ -271,6 +276,8 @@ pub struct Pcpu {
     pub fp_owner: Holder,
     /// By partition: which vCPU of it ran here last, so that siblings do not see each other's translations.
     pub last_ran: [u8; bulkhead::ids::MAX_PARTITIONS],
+    /// By partition: the last one of its vCPUs that lives here, or a slot that no vCPU has.
+    pub homes: [Slot; bulkhead::ids::MAX_PARTITIONS],
     /// The way into guest memory while a partition is loaded.
     pub window: Window,
     /// Its redistributor.

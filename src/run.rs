@@ -44,38 +44,45 @@ mod world;
 pub use tracing::trace_traps;
 pub use world::{Fixed, NOBODY};
 
-use crate::pcpu::{Home, Pcpu};
+use crate::arch::aarch64::sysreg::read;
+use crate::pcpu::{Home, Pcpu, Vcpu};
+use bulkhead::smccc;
+use bulkhead::trap::quick::page;
 use bulkhead::vcpu::Context;
 use interrupts::HYPERVISOR_TIMER;
-use quick::Answer;
 
-/// Called by the vectors for a synchronous exception of the guest, with its registers, after [`quick`].
-#[unsafe(no_mangle)]
-extern "C" fn guest_synchronous(context: *mut Context, answer: Answer) -> *mut Context {
-    match answer {
-        Answer::General => answer_trap(context),
-        Answer::Yield => yield_turn(),
-        Answer::Save => save_and_answer(context),
-        Answer::Signal => signal_turn(context),
-        Answer::Done | Answer::Attend => attend_turn(context),
-    }
+/// The end of a trap whose work is done, and something came up.
+extern "C" fn attend_turn(context: *mut Context) -> *mut Context {
+    finish(this(), context)
 }
 
-/// [`guest_synchronous`] for a call that rings a doorbell.
-#[inline(never)]
-fn signal_turn(context: *mut Context) -> *mut Context {
-    take(context, Pcpu::signal)
+/// The end of a call that rings a doorbell.
+extern "C" fn ring_turn(context: *mut Context) -> *mut Context {
+    // SAFETY: as in `save_and_answer`; the borrow ends before the pCPU is borrowed.
+    let vcpu = unsafe { &mut *context.cast::<Vcpu>() };
+    let [result, index, ..] = &mut vcpu.context.gpr;
+    let Some(end) = vcpu.partition.channels.get(*index as u32 as usize) else {
+        *result = smccc::result::INVALID_PARAMETERS;
+        return context;
+    };
+    *result = smccc::result::SUCCESS;
+    this().ring_and_resume(end)
 }
 
-/// [`guest_synchronous`] when its work is done, and something came up.
-#[inline(never)]
-fn attend_turn(context: *mut Context) -> *mut Context {
-    take(context, |_| {})
+/// The end of a plain store to the first bytes of a page, which rings a doorbell where there is one.
+extern "C" fn store_turn(context: *mut Context) -> *mut Context {
+    // SAFETY: as in `save_and_answer`; the borrow ends before the pCPU is borrowed.
+    let vcpu = unsafe { &mut *context.cast::<Vcpu>() };
+    let index = page(read::hpfar_el2()).wrapping_sub(vcpu.emulated.doorbells);
+    let Some(end) = vcpu.partition.channels.get(index as usize) else {
+        return answer_trap(context);
+    };
+    vcpu.context.pc = vcpu.context.pc.wrapping_add(4);
+    this().ring_and_resume(end)
 }
 
-/// [`guest_synchronous`] for a call that lets equals go first.
-#[inline(never)]
-fn yield_turn() -> *mut Context {
+/// The end of a call that lets equals go first.
+extern "C" fn yield_turn(_: *mut Context) -> *mut Context {
     let pcpu = this();
     if pcpu.limits.is_some() {
         return yield_within_limits(pcpu);
@@ -91,22 +98,15 @@ fn yield_within_limits(pcpu: &mut Pcpu) -> *mut Context {
     pcpu.resume()
 }
 
-/// [`guest_synchronous`] for an access by a register that the short way did not have at hand. Now all are saved.
-#[inline(never)]
-fn save_and_answer(context: *mut Context) -> *mut Context {
+/// The end of an access by a register that the short way did not have at hand. Now all are saved.
+extern "C" fn save_and_answer(context: *mut Context) -> *mut Context {
     // SAFETY: the vectors' claim: the context is the first field of the vCPU whose registers are in the hardware, and nothing
     // borrows it or its pCPU yet.
-    match unsafe { quick::saved_access(context.cast()) } {
-        Answer::Done => context,
-        Answer::Attend => attend_turn(context),
-        _ => answer_trap(context),
-    }
+    unsafe { quick::saved_access(context.cast()) }.end(context)
 }
 
-/// [`guest_synchronous`] for what the short way left undecided. On its own, since it needs most registers and the rest of
-/// them none.
-#[inline(never)]
-fn answer_trap(context: *mut Context) -> *mut Context {
+/// The end of a trap that the short way left undecided.
+extern "C" fn answer_trap(context: *mut Context) -> *mut Context {
     take(context, Pcpu::trap)
 }
 
@@ -145,6 +145,12 @@ extern "C" fn guest_serror(context: *mut Context) -> *mut Context {
 fn take(context: *mut Context, work: impl FnOnce(&mut Pcpu)) -> *mut Context {
     let pcpu = this();
     work(pcpu);
+    finish(pcpu, context)
+}
+
+/// [`take`] when the work is done.
+#[inline(always)]
+fn finish(pcpu: &mut Pcpu, context: *mut Context) -> *mut Context {
     if pcpu.reschedule {
         pcpu.resume()
     } else if pcpu.is_undisturbed() {

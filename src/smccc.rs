@@ -163,21 +163,25 @@ pub const fn constant(function: u32, argument: u64) -> Option<u64> {
 pub enum Errand {
     /// [`Outcome::Yield`].
     Yield,
-    /// [`Outcome::ChannelSignal`], with this index.
-    Signal(u64),
+    /// [`Outcome::ChannelSignal`], with the index that the lower half of the argument is.
+    Ring,
 }
 
-/// Recognises calls that are made again and again and change who runs. `None` says nothing: [`call`] knows these too.
+/// Recognises calls that are made again and again and change who runs. `None` says nothing: [`call`] knows these too, and their
+/// 64-bit forms.
 #[inline(always)]
-pub const fn errand(function: u32, argument: u64) -> Option<Errand> {
-    const YIELD_64: u32 = vendor::YIELD_CALL | SIXTY_FOUR;
-    const SIGNAL_64: u32 = vendor::CHANNEL_SIGNAL_CALL | SIXTY_FOUR;
+pub const fn errand(function: u32) -> Option<Errand> {
     match function {
-        vendor::YIELD_CALL | YIELD_64 => Some(Errand::Yield),
-        vendor::CHANNEL_SIGNAL_CALL => Some(Errand::Signal(argument & 0xffff_ffff)),
-        SIGNAL_64 => Some(Errand::Signal(argument)),
+        vendor::YIELD_CALL => Some(Errand::Yield),
+        _ if is_ring(function) => Some(Errand::Ring),
         _ => None,
     }
+}
+
+/// Says whether a call is [`Errand::Ring`].
+#[inline(always)]
+pub const fn is_ring(function: u32) -> bool {
+    function == vendor::CHANNEL_SIGNAL_CALL
 }
 
 /// Function identifiers: the 64-bit form.

@@ -223,6 +223,12 @@ fn pcpu(
         .enumerate()
         .filter(|(_, resident)| resident.id.0 == 0);
     let attend = started.fold(0u64, |mask, (slot, _)| mask | 1 << slot);
+    let mut homes = [Slot(u8::MAX); MAX_PARTITIONS];
+    for (vcpu, slot) in vcpus.iter().zip(0..) {
+        if let Some(home) = homes.get_mut(usize::from(vcpu.partition.id.0)) {
+            *home = Slot(slot);
+        }
+    }
     Pcpu {
         id,
         system,
@@ -247,6 +253,7 @@ fn pcpu(
         serror_of: None,
         fp_owner: Holder::NOBODY,
         last_ran: [NOBODY; MAX_PARTITIONS],
+        homes,
         window,
         redistributor,
         shape: Shape::of_this_pcpu(),
@@ -340,6 +347,7 @@ fn vcpu(
         context: Context::starting_at(0, 0, stack_top),
         partition: resident.partition,
         id: resident.id,
+        slot: resident.slot,
         activity: Activity::Off,
         interface: Interface::default(),
         physical_timer: PhysicalTimer::new(),

@@ -244,6 +244,19 @@ pub fn write_first(value: u64) {
     write::ich_lr0_el2(value);
 }
 
+/// Writes the first list register, and empties the others that a mask names.
+#[inline(always)]
+pub fn write_first_alone(value: u64, others: u16) {
+    match others {
+        0 | 1 => write_first(value),
+        _ => {
+            let mut values = [0; 16];
+            values[0] = value;
+            write_several(others | 1, &values);
+        }
+    }
+}
+
 /// [`write_list_registers`] of any.
 #[inline(never)]
 fn write_several(mask: u16, values: &[u64; 16]) {

@@ -14,7 +14,7 @@ use bulkhead::device::doorbell::{SIGNAL, Status};
 use bulkhead::ids::VcpuId;
 use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
-use bulkhead::smccc::{self, Errand, result};
+use bulkhead::smccc::result;
 use bulkhead::trap::access::MmioAccess;
 use bulkhead::vgic::Vgic;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -49,10 +49,17 @@ impl Shared {
 impl Pcpu {
     /// Rings the doorbell at the other end of a partition's channel. Returns the call's result.
     pub fn ring(&mut self, partition: &Partition, index: usize) -> u64 {
+        match partition.channels.get(index) {
+            Some(end) => self.ring_end(end),
+            None => result::INVALID_PARAMETERS,
+        }
+    }
+
+    /// [`Pcpu::ring`] at the other end of a channel.
+    #[inline(never)]
+    pub fn ring_end(&mut self, end: &ChannelEnd) -> u64 {
         let system = self.system;
-        let end = partition.channels.get(index);
-        let peer = end.and_then(|end| Some((end, system.partitions.get(usize::from(end.peer.0))?)));
-        let Some((end, peer)) = peer else {
+        let Some(peer) = system.partitions.get(usize::from(end.peer.0)) else {
             return result::INVALID_PARAMETERS;
         };
         let mut state = peer.state.lock();
@@ -89,22 +96,6 @@ impl Pcpu {
                 (wakes.then_some(slot), 0)
             }
             _ => (None, rung),
-        }
-    }
-
-    /// Carries out the current vCPU's call to ring.
-    #[inline(never)]
-    pub fn signal(&mut self) {
-        let Some(vcpu) = self.current_vcpu() else {
-            return;
-        };
-        let (partition, [function, argument, ..]) = (vcpu.partition, vcpu.context.gpr);
-        let Some(Errand::Signal(index)) = smccc::errand(function as u32, argument) else {
-            return;
-        };
-        let result = self.ring(partition, index as usize);
-        if let Some(vcpu) = self.current_vcpu() {
-            vcpu.context.gpr[0] = result;
         }
     }
 

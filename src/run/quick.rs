@@ -5,7 +5,7 @@
 //! that all is done. Otherwise the rest is saved and the trap goes the general way. A short way may end the trap because:
 //!
 //! * it changes nothing that the general way would look at afterwards (`reschedule`, `attend`, `folded`), or says
-//!   [`Answer::Attend`];
+//!   [`Answer::ATTEND`];
 //! * while a guest runs its list registers are live, not folded, and only accesses that need no fold are served;
 //! * mail from another pCPU comes with an interrupt, which is taken as soon as the guest is entered.
 //!
@@ -21,30 +21,54 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::hw::{gic, gicv2, gicv3};
 use crate::pcpu::{Home, Pcpu, Vcpu};
 use crate::system::Partition;
+use bulkhead::device::doorbell::SIGNAL;
 use bulkhead::ids::VcpuId;
 use bulkhead::smccc::{self, Errand};
-use bulkhead::trap::quick;
-use bulkhead::trap::syndrome::{ec, exception_class};
+use bulkhead::trap::quick::{self, Class};
 use bulkhead::trap::sysreg::register::ICC_SGI1R_EL1;
+use bulkhead::vcpu::Context;
 use bulkhead::vgic::{Direct, Vgic};
+use core::hint::cold_path;
 use present::{Any, AnyInMemory, FirstFour};
 
-/// What the vectors do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Answer {
+/// What ends a trap in place of its short way, with all registers saved: returns those to enter.
+type Turn = extern "C" fn(*mut Context) -> *mut Context;
+
+/// What the vectors do next: return to the guest, or save the other registers and call this.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Answer(Option<Turn>);
+
+impl Answer {
     /// Return to the guest.
-    Done = 0,
+    pub const DONE: Self = Self(None);
     /// Take the trap the general way: nothing was done.
-    General = 1,
+    pub const GENERAL: Self = Self(Some(super::answer_trap));
     /// All is done, but something else came up.
-    Attend = 2,
+    pub const ATTEND: Self = Self(Some(super::attend_turn));
     /// A call that lets equals go first; it has its result, and its next time slice.
-    Yield = 3,
+    pub const YIELD: Self = Self(Some(super::yield_turn));
     /// A call that rings a doorbell: nothing was done but to step over it.
-    Signal = 4,
+    pub const RING: Self = Self(Some(super::ring_turn));
+    /// A plain store that may ring a doorbell: nothing was done.
+    pub const STORE: Self = Self(Some(super::store_turn));
     /// A plain access by a register that is not at hand: nothing was done.
-    Save = 5,
+    pub const SAVE: Self = Self(Some(super::save_and_answer));
+
+    /// Says whether it is [`Self::DONE`].
+    #[inline(always)]
+    pub const fn is_done(self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Ends a trap of which all registers are saved.
+    #[inline(always)]
+    pub fn end(self, context: *mut Context) -> *mut Context {
+        match self.0 {
+            None => context,
+            Some(turn) => turn(context),
+        }
+    }
 }
 
 /// Added to an INTID that was acknowledged and is still to be served, in the answer of `quick_interrupt`.
@@ -57,15 +81,16 @@ pub const ACKNOWLEDGED: u64 = 1;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quick_synchronous(vcpu: *mut Vcpu) -> Answer {
     let esr = read::esr_el2();
-    if exception_class(esr) == ec::DATA_ABORT_LOWER {
+    match quick::classify(esr) {
+        // SAFETY: the caller's claim; nothing below borrows the pCPU.
+        Class::Hvc => quick_call(unsafe { &mut *vcpu }),
         // SAFETY: the caller's claim.
-        return unsafe { quick_access(vcpu, esr) };
-    }
-    // SAFETY: the caller's claim; nothing below borrows the pCPU.
-    let vcpu = unsafe { &mut *vcpu };
-    match exception_class(esr) {
-        ec::SYSTEM_REGISTER => quick_sgi(vcpu, esr),
-        class => quick_call_of(vcpu, esr, class),
+        Class::DataAbort => unsafe { quick_access(vcpu, esr) },
+        // SAFETY: the caller's claim; nothing below borrows the pCPU.
+        Class::SystemRegister => quick_sgi(unsafe { &mut *vcpu }, esr),
+        // SAFETY: the caller's claim; nothing below borrows the pCPU.
+        Class::Smc => quick_smc(unsafe { &mut *vcpu }, esr),
+        Class::Other => Answer::GENERAL,
     }
 }
 
@@ -76,13 +101,15 @@ pub unsafe extern "C" fn quick_synchronous(vcpu: *mut Vcpu) -> Answer {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quick_synchronous_by_memory(vcpu: *mut Vcpu) -> Answer {
     let esr = read::esr_el2();
-    if exception_class(esr) == ec::DATA_ABORT_LOWER {
+    match quick::classify(esr) {
+        // SAFETY: the caller's claim; nothing below borrows the pCPU.
+        Class::Hvc => quick_call(unsafe { &mut *vcpu }),
         // SAFETY: the caller's claim.
-        return unsafe { quick_access(vcpu, esr) };
+        Class::DataAbort => unsafe { quick_access(vcpu, esr) },
+        // SAFETY: the caller's claim; nothing below borrows the pCPU.
+        Class::Smc => quick_smc(unsafe { &mut *vcpu }, esr),
+        Class::SystemRegister | Class::Other => Answer::GENERAL,
     }
-    // SAFETY: the caller's claim; nothing below borrows the pCPU.
-    let vcpu = unsafe { &mut *vcpu };
-    quick_call_of(vcpu, esr, exception_class(esr))
 }
 
 /// [`quick_synchronous`] by whichever interfaces there are, for vectors that need not be fast.
@@ -95,15 +122,6 @@ pub unsafe fn quick_synchronous_by_either(vcpu: *mut Vcpu) -> Answer {
         false => unsafe { quick_synchronous(vcpu) },
         // SAFETY: the caller's claim.
         true => unsafe { quick_synchronous_by_memory(vcpu) },
-    }
-}
-
-/// Answers a call, if the exception is one.
-#[inline(always)]
-fn quick_call_of(vcpu: &mut Vcpu, esr: u64, class: u32) -> Answer {
-    match class {
-        class @ (ec::HVC64 | ec::SMC64) => quick_call(vcpu, esr, class == ec::SMC64),
-        _ => Answer::General,
     }
 }
 
@@ -204,43 +222,53 @@ fn step() {
     write::elr_el2(read::elr_el2().wrapping_add(4));
 }
 
-/// Answers a call whose answer is always the same. The PC is behind an HVC, and on an SMC.
+/// Recognises a call that changes who runs, which the general way need not decode any more, and answers one whose answer is
+/// always the same. The PC is behind it already.
 #[inline(always)]
-fn quick_call(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
+fn quick_call(vcpu: &mut Vcpu) -> Answer {
     let [function, argument, ..] = &mut vcpu.context.gpr;
-    let Some(value) = smccc::constant(*function as u32, *argument) else {
-        return quick_errand(vcpu, esr, smc);
-    };
-    if esr as u16 != 0 || smc && !steps_plainly(esr) {
-        return Answer::General;
+    if smccc::is_ring(*function as u32) {
+        return Answer::RING;
     }
-    *function = value;
-    if smc {
-        step();
+    cold_path(); // a ring has more to do, and is looked for first
+    if let Some(value) = smccc::constant(*function as u32, *argument) {
+        *function = value;
+        return Answer::DONE;
     }
-    Answer::Done
+    match smccc::errand(*function as u32) {
+        Some(errand) => begin_errand(vcpu, errand),
+        None => Answer::GENERAL,
+    }
 }
 
-/// Recognises a call that changes who runs, which the general way need not decode any more.
+/// [`quick_call`] by SMC, which is to be stepped over.
 #[inline(always)]
-fn quick_errand(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
+fn quick_smc(vcpu: &mut Vcpu, esr: u64) -> Answer {
+    if !steps_plainly(esr) {
+        return Answer::GENERAL;
+    }
     let [function, argument, ..] = &mut vcpu.context.gpr;
-    let Some(errand) = smccc::errand(*function as u32, *argument) else {
-        return Answer::General;
-    };
-    if esr as u16 != 0 || smc && !steps_plainly(esr) {
-        return Answer::General;
+    if let Some(value) = smccc::constant(*function as u32, *argument) {
+        *function = value;
+        return stepped(Answer::DONE);
     }
-    if smc {
-        step();
+    match smccc::errand(*function as u32) {
+        Some(errand) => stepped(begin_errand(vcpu, errand)),
+        None => Answer::GENERAL,
     }
+}
+
+/// Begins a call that changes who runs.
+#[inline(always)]
+fn begin_errand(vcpu: &mut Vcpu, errand: Errand) -> Answer {
     match errand {
+        Errand::Ring => Answer::RING,
         Errand::Yield => {
+            let [function, ..] = &mut vcpu.context.gpr;
             *function = smccc::result::SUCCESS;
             vcpu.begin_slice();
-            Answer::Yield
+            Answer::YIELD
         }
-        Errand::Signal(_) => Answer::Signal,
     }
 }
 
@@ -251,13 +279,13 @@ fn quick_errand(vcpu: &mut Vcpu, esr: u64, smc: bool) -> Answer {
 #[inline(never)]
 unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
     let Some(access) = quick::access(esr, read::hpfar_el2(), read::far_el2()) else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     if !steps_plainly(esr) {
-        return Answer::General;
+        return Answer::GENERAL;
     }
     if !quick::is_at_hand(access.register) {
-        return Answer::Save;
+        return Answer::SAVE;
     }
     let (offset, register) = (access.offset, access.register);
     // SAFETY: the caller's claim. The functions that borrow the pCPU get the pointer, and this borrow is not used any more.
@@ -280,8 +308,10 @@ unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
             }
             false => read_distributor(owner, offset, register),
         }
+    } else if access.write && offset == SIGNAL {
+        Answer::STORE
     } else {
-        Answer::General
+        Answer::GENERAL
     }
 }
 
@@ -292,7 +322,7 @@ unsafe fn quick_access(vcpu: *mut Vcpu, esr: u64) -> Answer {
 pub unsafe fn saved_access(vcpu: *mut Vcpu) -> Answer {
     let access = quick::access(read::esr_el2(), read::hpfar_el2(), read::far_el2());
     let Some(access) = access.filter(|access| access.write) else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     // SAFETY: the caller's claim; the borrow ends before the pointer goes on.
     let owner = unsafe { &*vcpu };
@@ -304,12 +334,10 @@ pub unsafe fn saved_access(vcpu: *mut Vcpu) -> Answer {
         page if page == emulated.distributor && access.is_word => unsafe {
             write_distributor(vcpu, access.offset, stored)
         },
-        _ => Answer::General,
+        _ => Answer::GENERAL,
     };
-    if answer != Answer::General {
-        // SAFETY: the caller's claim. The step went to the register, and the context goes there later.
-        unsafe { (*vcpu).context.pc = read::elr_el2() };
-    }
+    // SAFETY: the caller's claim. A step went to the register, and the context goes there later.
+    unsafe { (*vcpu).context.pc = read::elr_el2() };
     answer
 }
 
@@ -326,13 +354,13 @@ fn stepped(answer: Answer) -> Answer {
 fn read_uart(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
     let partition = vcpu.partition;
     if offset != UART_FLAGS || partition.state.is_locked() {
-        return Answer::General;
+        return Answer::GENERAL;
     }
     let Some(flags) = partition.state.lock().uart.look(partition.output) else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     vcpu.context.set_register(register, flags);
-    stepped(Answer::Done)
+    stepped(Answer::DONE)
 }
 
 /// Sends a byte for which there is plenty of room.
@@ -352,20 +380,20 @@ unsafe fn write_uart(vcpu: *mut Vcpu, offset: u64, stored: u64) -> Answer {
     };
     // Whoever has to wait for the lock does so in the general way: this one needs no frame on the stack.
     let Some(mut state) = free else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     if !state.uart.send(byte, partition.output) {
-        return Answer::General;
+        return Answer::GENERAL;
     }
     drop(state);
     step();
     // SAFETY: a trap's entry; the vCPU's borrow is not used any more.
     let Some(pcpu) = (unsafe { Home::this() }) else {
-        return Answer::Attend;
+        return Answer::ATTEND;
     };
     let line_ended = byte == b'\n';
     match pcpu.system.console.finds(partition, line_ended) {
-        true => Answer::Done,
+        true => Answer::DONE,
         false => tell_console(pcpu, partition, line_ended),
     }
 }
@@ -379,7 +407,7 @@ fn tell_console(pcpu: &mut Pcpu, partition: &Partition, line_ended: bool) -> Ans
     } else {
         pcpu.output_arrived(partition, line_ended);
     }
-    Answer::Attend
+    Answer::ATTEND
 }
 
 /// Reads a register of the distributor.
@@ -389,9 +417,9 @@ fn read_distributor(vcpu: &mut Vcpu, offset: u64, register: u8) -> Answer {
     match value {
         Some(value) => {
             vcpu.context.set_register(register, value.into());
-            stepped(Answer::Done)
+            stepped(Answer::DONE)
         }
-        None => Answer::General,
+        None => Answer::GENERAL,
     }
 }
 
@@ -412,19 +440,19 @@ unsafe fn write_distributor(vcpu: *mut Vcpu, offset: u64, stored: u64) -> Answer
     let mut state = partition.state.lock();
     if state.vgic.quick_write(offset as u32, value as u32) {
         drop(state);
-        return stepped(Answer::Done);
+        return stepped(Answer::DONE);
     }
     let effects = state.vgic.distributor_write(offset, 4, value);
     drop(state);
     step();
     if effects.is_nothing() {
-        return Answer::Done;
+        return Answer::DONE;
     }
     // SAFETY: a trap's entry; the vCPU's borrow is not used any more.
     if let Some(pcpu) = unsafe { Home::this() } {
         pcpu.apply(partition, effects);
     }
-    Answer::Attend
+    Answer::ATTEND
 }
 
 /// Pends one interrupt of the running vCPU at its own word.
@@ -434,8 +462,8 @@ fn pend_own(vcpu: &Vcpu, offset: u64, value: u64) -> Answer {
     let pended = vgic.pended_alone(offset, 4, value);
     let deliver = |intid| vgic.deliver_directly(vcpu.id, intid, false, Any);
     match pended.is_some_and(deliver) {
-        true => stepped(Answer::Done),
-        false => Answer::General,
+        true => stepped(Answer::DONE),
+        false => Answer::GENERAL,
     }
 }
 
@@ -443,15 +471,15 @@ fn pend_own(vcpu: &Vcpu, offset: u64, value: u64) -> Answer {
 #[inline(never)]
 fn quick_sgi(vcpu: &mut Vcpu, esr: u64) -> Answer {
     let Some(rt) = quick::written(esr, ICC_SGI1R_EL1).filter(|_| steps_plainly(esr)) else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     let Some(intid) = sgi_to_itself(vcpu.context.register(rt), vcpu.id) else {
-        return Answer::General;
+        return Answer::GENERAL;
     };
     match again(vcpu, intid, false) {
-        Direct::Done => stepped(Answer::Done),
+        Direct::Done => stepped(Answer::DONE),
         Direct::Elsewhere => sgi_elsewhere(vcpu, intid),
-        Direct::Long => Answer::General,
+        Direct::Long => Answer::GENERAL,
     }
 }
 
@@ -459,8 +487,8 @@ fn quick_sgi(vcpu: &mut Vcpu, esr: u64) -> Answer {
 #[inline(never)]
 fn sgi_elsewhere(vcpu: &mut Vcpu, intid: u16) -> Answer {
     match anywhere(vcpu, intid, false) {
-        true => stepped(Answer::Done),
-        false => Answer::General,
+        true => stepped(Answer::DONE),
+        false => Answer::GENERAL,
     }
 }
 

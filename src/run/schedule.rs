@@ -57,9 +57,10 @@ impl Pcpu {
             let Some(slot) = candidate else {
                 self.idle();
                 if self.folded
+                    && !self.held_back
                     && let Some(context) = self.wake_from_sleep()
                 {
-                    return context;
+                    return context.as_ptr();
                 }
                 continue;
             };

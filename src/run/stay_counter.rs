@@ -126,7 +126,7 @@ unsafe extern "C" fn counted_quick_synchronous(vcpu: *mut Vcpu, begun: u64) -> A
     open_here(begun, exception_class(read::esr_el2()).into());
     // SAFETY: the caller's claim.
     let answer = unsafe { quick_synchronous_by_either(vcpu) };
-    if answer == Answer::Done {
+    if answer.is_done() {
         close_stay();
     }
     answer

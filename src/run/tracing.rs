@@ -45,7 +45,7 @@ unsafe extern "C" fn traced_quick_synchronous(vcpu: *mut Vcpu) -> Answer {
     note_trap(What::Trap { syndrome, call });
     // SAFETY: the caller's claim.
     let answer = unsafe { quick_synchronous_by_either(vcpu) };
-    if answer == Answer::Done {
+    if answer.is_done() {
         note_entry();
     }
     answer

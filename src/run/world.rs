@@ -13,9 +13,10 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::arch::aarch64::{cache, cpu, fp, switch, tlb};
 use crate::hw::list_registers::Shape;
 use crate::hw::{gic, gich, gicv3, list_registers, timer};
-use crate::pcpu::{Holder, Pcpu, Quirks, Vcpu};
-use crate::system::Partition;
-use bulkhead::ids::{MAX_PARTITIONS, Mpidr, VcpuId};
+use crate::pcpu::{Holder, Pcpu, Quirks, Vcpu, kick_from};
+use crate::system::{Mailbox, Partition, System};
+use bulkhead::ids::{MAX_PARTITIONS, Mpidr, PcpuId, VcpuId};
+use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
 use bulkhead::trap::{controls, policy};
 use bulkhead::vcpu::Context;
@@ -195,15 +196,11 @@ fn leave_memory(vgic: &mut Vgic, id: VcpuId, eois: u32) -> Leaving {
     vgic.leave(id, VIRTUAL_TIMER, eois, read, deactivate)
 }
 
-/// [`leave_as_is`] of one whose list registers are in the model; `held` are those that hold something of it.
+/// [`leave_as_is`] of one whose list registers are in the model: says whether its timer's interrupt is in flight.
 #[inline(never)]
-pub fn leave_folded(vcpu: &Vcpu, held: u16) -> Leaving {
+pub fn was_in_flight(vcpu: &Vcpu) -> bool {
     let state = vcpu.partition.state.lock();
-    Leaving {
-        held,
-        in_flight: state.vgic.hardware_in_flight(vcpu.id, VIRTUAL_TIMER),
-        kick: 0,
-    }
+    state.vgic.hardware_in_flight(vcpu.id, VIRTUAL_TIMER)
 }
 
 /// Writes the list registers of the vCPU that comes, and empties those that `held` something of the one that left.
@@ -229,33 +226,51 @@ fn come_to_memory(vgic: &mut Vgic, vcpu: &Vcpu, held: u16) -> Coming {
     come_in(vgic, vcpu, held, gich::write_list_registers)
 }
 
-/// [`come`] without a look at the virtual timer, which interrupts the guest at once if it is due, and with GICv3.
+/// [`come`] without a look at the virtual timer, which interrupts the guest at once if it is due, and with GICv3. `None` when
+/// there is something to choose, which is for [`come_by_choice`].
 #[inline(always)]
-pub fn come_as_is(vcpu: &Vcpu, held: u16) -> Coming {
+pub fn come_at_once(vcpu: &Vcpu, held: u16) -> Option<Coming> {
     let vgic = &mut vcpu.partition.state.lock().vgic;
-    come_in(vgic, vcpu, held, list_registers::write_list_registers)
+    let write = list_registers::write_list_registers;
+    vgic.come_at_once(vcpu.id, VIRTUAL_TIMER, held, write)
 }
 
-/// [`come_as_is`] of a vCPU that waits for its virtual timer, which is due, and for nothing else. Unfinished, with nothing done,
-/// when it would hear something else as well, or not even that.
-#[inline(always)]
-pub fn come_for_timer(vcpu: &Vcpu, held: u16) -> Coming {
-    let (vmcr, active0, active1) = vcpu.interface.as_signals(None);
+/// [`come_at_once`] when there is something to choose. Kicks whom that is about; the other arguments are those of [`kick_from`].
+#[inline(never)]
+pub fn come_by_choice(
+    vcpu: &Vcpu,
+    held: u16,
+    here: (PcpuId, &Mailbox, u64),
+    system: &System,
+    attend: &mut u64,
+) -> Coming {
     let mut state = vcpu.partition.state.lock();
-    let vgic = &mut state.vgic;
-    let shown = match active0 | active1 {
-        0 => vgic.come_for_one(vcpu.id, VIRTUAL_TIMER, vmcr, held),
-        _ => None,
-    };
+    let write = list_registers::write_list_registers;
+    let coming = come_in(&mut state.vgic, vcpu, held, write);
     drop(state);
-    if let Some(value) = shown {
-        list_registers::write_first(value);
+    if coming.kick != 0 {
+        kick_from(here, system, attend, vcpu.partition, coming.kick);
     }
-    Coming {
-        held: 1,
-        in_flight: true,
-        unfinished: shown.is_none(),
-        ..Coming::default()
+    coming
+}
+
+/// [`come`] of a vCPU that waits, off the hardware, for its virtual timer, which is due, or for a doorbell that rings now, if
+/// that is all that it hears: returns what the first list register is to hold. `None`, with nothing done, when there is more
+/// to it, or not even that.
+#[inline(always)]
+pub fn come_for_one(vcpu: &Vcpu, bell: Option<u16>) -> Option<u64> {
+    let (vmcr, active0, active1) = vcpu.interface.as_signals(None);
+    if active0 | active1 != 0 {
+        return None;
+    }
+    let mut state = vcpu.partition.state.lock();
+    match bell {
+        None => state.vgic.come_for_one(vcpu.id, VIRTUAL_TIMER, vmcr),
+        Some(_) if state.life.phase() != Phase::Running => None,
+        Some(intid) => {
+            let vgic = &mut state.vgic;
+            vgic.come_for_bell(vcpu.id, intid, VIRTUAL_TIMER, vmcr)
+        }
     }
 }
 

@@ -55,14 +55,12 @@ pub const fn access(esr: u64, hpfar: u64, far: u64) -> Option<PlainAccess> {
     const CLASS: u64 = 0x3f << 26;
     const KIND: u64 = CLASS | ISV | SSE | FNV | CM | S1PTW | FAULT;
     const PLAIN: u64 = (ec::DATA_ABORT_LOWER as u64) << 26 | ISV | TRANSLATION;
-    /// `HPFAR_EL2.FIPA`.
-    const FIPA: u64 = 0x0000_ffff_ffff_fff0;
     let register = (esr >> 16 & 0x1f) as u8;
     if esr & KIND != PLAIN || esr & DOUBLE == DOUBLE {
         return None;
     }
     Some(PlainAccess {
-        page: (hpfar & FIPA) >> 4,
+        page: page(hpfar),
         offset: far & 0xfff,
         register,
         write: esr & WNR != 0,
@@ -70,17 +68,58 @@ pub const fn access(esr: u64, hpfar: u64, far: u64) -> Option<PlainAccess> {
     })
 }
 
-/// Returns the general register that an `MSR` to a system register names, when it is that one and the register is at hand.
+/// Returns the guest-physical page number of `HPFAR_EL2`.
+#[inline(always)]
+pub const fn page(hpfar: u64) -> u64 {
+    /// `HPFAR_EL2.FIPA`.
+    const FIPA: u64 = 0x0000_ffff_ffff_fff0;
+    (hpfar & FIPA) >> 4
+}
+
+/// Returns the general register that an `MSR` names, when that is what the exception is, to the one system register, and the
+/// register is at hand.
 #[inline(always)]
 pub const fn written(esr: u64, register: SysReg) -> Option<u8> {
     const RT_SHIFT: u32 = 5;
-    const ISS: u64 = 0x01ff_ffff;
+    const MSR: u64 = (ec::SYSTEM_REGISTER as u64) << 26 | ESR_IL;
     let rt = (esr >> RT_SHIFT & 0x1f) as u8;
-    let others = esr & ISS & !(0x1f << RT_SHIFT);
-    if others == register.packed() as u64 && is_at_hand(rt) {
+    let others = esr & 0xffff_ffff & !(0x1f << RT_SHIFT);
+    if others == MSR | register.packed() as u64 && is_at_hand(rt) {
         Some(rt)
     } else {
         None
+    }
+}
+
+/// What an exception may be that has a short way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// An HVC without an immediate, for certain.
+    Hvc,
+    /// An SMC without an immediate, for certain.
+    Smc,
+    /// A data abort, if [`access`] says so.
+    DataAbort,
+    /// An access to a system register, if [`written`] says so.
+    SystemRegister,
+    /// Nothing that has one.
+    Other,
+}
+
+/// Sorts an exception by few instructions: two bits tell classes apart, and those who serve one look at all of it.
+#[inline(always)]
+pub const fn classify(esr: u64) -> Class {
+    const HVC: u32 = ec::HVC64 << 26 | ESR_IL as u32;
+    const SMC: u32 = ec::SMC64 << 26 | ESR_IL as u32;
+    /// Bits 5 and 3 of the class.
+    const MEMORY: u64 = 1 << 31;
+    const SYSTEM: u64 = 1 << 29;
+    match esr as u32 {
+        HVC => Class::Hvc,
+        _ if esr & MEMORY != 0 => Class::DataAbort,
+        _ if esr & SYSTEM != 0 => Class::SystemRegister,
+        SMC => Class::Smc,
+        _ => Class::Other,
     }
 }
 
@@ -181,5 +220,33 @@ mod tests {
             }
         }
         assert_eq!(given, 32 - 10);
+        for class in (0..64).filter(|class| *class != u64::from(ec::SYSTEM_REGISTER)) {
+            let esr = class << 26 | ESR_IL | u64::from(sgi.packed());
+            assert_eq!(written(esr, sgi), None, "{class:#x}");
+        }
+    }
+
+    #[test]
+    fn a_call_and_all_that_has_a_short_way_is_sorted_as_the_general_decoding_says() {
+        for class in 0..64u64 {
+            for iss in [0, 1, 0x41, 0xffff, 0x1_0000, 0x01ff_ffff] {
+                for il in [0, ESR_IL] {
+                    let esr = class << 26 | il | iss;
+                    let sorted = classify(esr);
+                    // Without IL it is no A64 instruction; nothing of it is a call.
+                    let wanted = match decode(esr) {
+                        Trap::Hvc { immediate: 0 } if il != 0 && iss == 0 => Class::Hvc,
+                        Trap::Smc { immediate: 0 } if il != 0 && iss == 0 => Class::Smc,
+                        Trap::DataAbort(_) => Class::DataAbort,
+                        Trap::SystemRegister(_) => Class::SystemRegister,
+                        _ => {
+                            assert!(!matches!(sorted, Class::Hvc | Class::Smc), "{esr:#x}");
+                            continue;
+                        }
+                    };
+                    assert_eq!(sorted, wanted, "{esr:#x}");
+                }
+            }
+        }
     }
 }

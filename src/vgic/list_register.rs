@@ -57,6 +57,7 @@ pub enum Link {
 
 impl ListRegister {
     /// Returns the register's 64 bits.
+    #[inline(always)]
     pub const fn encode(self) -> u64 {
         let mut bits = self.intid as u64 | ((self.priority & 0xf8) as u64) << PRIORITY_SHIFT;
         if self.group1 {

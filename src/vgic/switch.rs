@@ -3,11 +3,12 @@
 //! Each is made of calls that the rest of EL2 makes one by one, with a short way where there is nothing to them. The model
 //! test goes both ways.
 
-use super::bank::{Irq, put};
+use super::bank::{Bank, Irq, at, put};
 use super::list_register::{Link, ListRegister};
-use super::queue::flag;
+use super::queue::{Stage, flag};
 use super::{CpuInterface, MAX_LIST_REGISTERS, Vgic};
 use crate::ids::VcpuId;
+use core::hint::cold_path;
 
 /// What a vCPU leaves behind when it leaves its pCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,13 @@ impl Vgic<'_> {
             return Leaving::default();
         };
         if cpu.stage.used != 0 || eoi_count != 0 || cpu.stage.is(flag::RESTAGE) {
-            return self.leave_by_fold(vcpu, intid, eoi_count, read, deactivate);
+            cold_path();
+            let (both, in_flight) = self.leave_by_fold(vcpu, intid, eoi_count, read, deactivate);
+            return Leaving {
+                held: both as u16,
+                in_flight,
+                kick: (both >> 16) as u16,
+            };
         }
         cpu.stage.flags &= !flag::LIVE;
         Leaving {
@@ -62,7 +69,8 @@ impl Vgic<'_> {
         }
     }
 
-    /// [`Vgic::leave`] when there is something to fold.
+    /// [`Vgic::leave`] when there is something to fold. Whom to kick stands in the upper half of the first result: two registers
+    /// bring all, and nothing is to be packed.
     #[inline(never)]
     fn leave_by_fold(
         &mut self,
@@ -71,14 +79,11 @@ impl Vgic<'_> {
         eoi_count: u32,
         read: impl FnMut(usize) -> u64,
         deactivate: impl FnMut(u16),
-    ) -> Leaving {
+    ) -> (u32, bool) {
         let held = self.used_list_registers(vcpu);
         let kick = self.fold(vcpu, eoi_count, read, deactivate);
-        Leaving {
-            held,
-            in_flight: self.hardware_in_flight(vcpu, intid),
-            kick,
-        }
+        let both = u32::from(kick) << 16 | u32::from(held);
+        (both, self.hardware_in_flight(vcpu, intid))
     }
 
     /// [`Vgic::refill`] of a vCPU that comes to its pCPU, and whether its private interrupt `intid` is in flight. `stale` are
@@ -115,6 +120,21 @@ impl Vgic<'_> {
             };
         }
         cpu.come(intid, slots, stale, write)
+    }
+
+    /// [`Vgic::come`] when there is nothing to choose; else `None`, with nothing done.
+    #[inline(always)]
+    pub fn come_at_once(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        stale: u16,
+        write: impl FnOnce(u16, &[u64; MAX_LIST_REGISTERS]),
+    ) -> Option<Coming> {
+        let slots = self.slots;
+        let cpu = self.cpus.get_mut(usize::from(vcpu.0))?;
+        let plain = !cpu.stage.must_choose();
+        plain.then(|| cpu.come(intid, slots, stale, write))
     }
 
     /// [`Vgic::come`] when there is something to choose.
@@ -156,45 +176,94 @@ impl Vgic<'_> {
     }
 
     /// [`Vgic::due`], true, and [`Vgic::come`] in one, of a vCPU for which nothing else is pending or active: returns what the
-    /// first list register is to hold, the only one to be written. `None`, with nothing changed, when there is more to it.
-    #[inline(never)]
-    pub fn come_for_one(&mut self, vcpu: VcpuId, intid: u16, vmcr: u32, stale: u16) -> Option<u64> {
-        const FIRST: u16 = 1;
+    /// first list register is to hold; those that hold another's are the caller's to empty. `None`, with nothing changed, when
+    /// there is more to it.
+    #[inline(always)]
+    pub fn come_for_one(&mut self, vcpu: VcpuId, intid: u16, vmcr: u32) -> Option<u64> {
         let irq = Irq {
             vcpu: vcpu.0,
             intid,
         };
-        let (bit, index) = (irq.bit(), irq.index());
+        let open = vmcr as u8 & self.groups;
         let cpu = self.cpus.get_mut(usize::from(vcpu.0))?;
         let (bank, stage) = (&mut cpu.private, &mut cpu.stage);
-        let others = (stage.changed | stale) & self.slots & !FIRST | stage.used;
-        let kept = bank.latch | bank.physical | bank.resident | bank.active;
-        let plain = bank.hardware & bank.enabled & !kept & bit != 0;
-        if others != 0 || stage.flags != 0 || !plain {
+        let known = bank.hardware & !bank.physical;
+        let register = stage.begin_with(bank, irq, known, Link::Physical, (open, vmcr))?;
+        bank.physical |= irq.bit();
+        Some(register)
+    }
+
+    /// [`Vgic::ring`], [`Vgic::would_signal`], true, and [`Vgic::come`] in one, of a vCPU for which nothing else is pending or
+    /// active, nor the physical interrupt behind its private one `private`. The rest is as in [`Vgic::come_for_one`].
+    #[inline(always)]
+    pub fn come_for_bell(
+        &mut self,
+        vcpu: VcpuId,
+        intid: u16,
+        private: u16,
+        vmcr: u32,
+    ) -> Option<u64> {
+        // An SPI's has no meaning but as its home, below.
+        let irq = Irq {
+            vcpu: vcpu.0,
+            intid,
+        };
+        let open = vmcr as u8 & self.groups;
+        let spis = self
+            .spis
+            .get_mut((usize::from(intid) >> 5).wrapping_sub(1))?;
+        let cpu = self.cpus.get_mut(usize::from(vcpu.0))?;
+        let bank = &mut spis.bank;
+        let known = bank.edge & !(bank.hardware | bank.again);
+        if at(&spis.target, irq.index()) != vcpu.0 || cpu.has_in_flight(private) {
             return None;
         }
-        let urgency = super::bank::at(&bank.priority, index);
+        let stage = &mut cpu.stage;
+        stage.begin_with(bank, irq, known, Link::None, (open, vmcr))
+    }
+}
+
+/// The list register of one interrupt alone.
+const FIRST: u16 = 1;
+
+impl Stage {
+    /// The vCPU goes into the guest with one interrupt, which becomes pending and is one of `known`, and which it would be
+    /// signalled in the `open` groups with no priority active: returns what its list register, the first one, is to hold.
+    /// `None`, with nothing changed, when there is more to it.
+    #[inline(always)]
+    fn begin_with(
+        &mut self,
+        bank: &mut Bank,
+        irq: Irq,
+        known: u32,
+        link: Link,
+        (open, vmcr): (u8, u32),
+    ) -> Option<u64> {
+        let (bit, index) = (irq.bit(), irq.index());
+        let plain = known & bank.enabled & !(bank.latch | bank.resident | bank.active) & bit;
+        if plain == 0 || self.changed & !FIRST | self.used != 0 || self.flags != 0 {
+            return None;
+        }
+        let urgency = at(&bank.priority, index);
         let group = u8::from(bank.group & bit != 0);
-        let open = vmcr as u8 & self.groups;
         if open >> group & 1 == 0 || u32::from(urgency) >= vmcr >> 24 {
             return None;
         }
         let register = ListRegister {
-            intid,
+            intid: irq.intid,
             priority: urgency,
             group1: group != 0,
             pending: true,
             active: false,
-            link: Link::Physical,
+            link,
         };
-        bank.physical |= bit;
         bank.latch |= bit;
         bank.resident |= bit;
-        put(&mut bank.home, index, vcpu.0);
-        stage.flags = flag::LIVE;
-        stage.changed = 0;
-        stage.used = FIRST;
-        let [first, ..] = &mut stage.list_registers;
+        put(&mut bank.home, index, irq.vcpu);
+        self.flags = flag::LIVE;
+        self.changed = 0;
+        self.used = FIRST;
+        let [first, ..] = &mut self.list_registers;
         *first = register.encode();
         Some(*first)
     }

@@ -3,6 +3,7 @@
 
 use super::model::{interface, run as model, world};
 
+mod bells;
 mod levels_and_masks;
 mod races;
 mod random;

@@ -49,9 +49,9 @@ counting_vectors:
     counted_way counted_synchronous_way, counted_quick_synchronous, counted_synchronous
     counted_way counted_interrupt_way, counted_quick_interrupt, counted_interrupt
     counted_way counted_error_way, counted_quick_serror, counted_error
-    general_way counted_synchronous, guest_synchronous, counted_resume
-    general_way counted_interrupt, guest_interrupt, counted_resume
-    general_way counted_error, counted_serror, counted_resume
+    general_way counted_synchronous, blr, x1, counted_resume
+    general_way counted_interrupt, bl, guest_interrupt, counted_resume
+    general_way counted_error, bl, counted_serror, counted_resume
 counted_resume:
     mov     x19, x0
     bl      close_stay

@@ -48,22 +48,23 @@ global_asm!(
     ldr     x30, [sp, #16 * 15]
     .endm
 
-    .macro store_others
-    stp     x20, x21, [sp, #16 * 10]
-    stp     x22, x23, [sp, #16 * 11]
-    stp     x24, x25, [sp, #16 * 12]
-    stp     x26, x27, [sp, #16 * 13]
-    stp     x28, x29, [sp, #16 * 14]
+    .macro store_others base
+    stp     x20, x21, [\base, #16 * 10]
+    stp     x22, x23, [\base, #16 * 11]
+    stp     x24, x25, [\base, #16 * 12]
+    stp     x26, x27, [\base, #16 * 13]
+    stp     x28, x29, [\base, #16 * 14]
     .endm
 
-    // Calls `quick` on the pCPU's stack, and returns to the guest, or goes to `general` where that does not do.
+    // Calls `quick` on the pCPU's stack, and returns to the guest, or goes to `general` where that does not do: with the context
+    // in x19, and still on that stack.
     .macro try_quick quick general stack
     mov     x19, sp
     mov     x0, sp
     mov     sp, \stack
     bl      \quick
-    mov     sp, x19
     cbnz    x0, \general
+    mov     sp, x19
     load_scratch
     eret
     dsb     nsh                     // no speculation past the return
@@ -79,27 +80,27 @@ global_asm!(
     try_quick \quick, \general, x1
     .endm
 
-    // The general way: everything is saved; `handler` gets the context and the short way's answer, and the context that it
-    // returns goes to `then`.
-    .macro general_way label handler then
+    // The general way: everything is saved; `handler`, which `call` calls, gets the context and the short way's answer, and the
+    // context that it returns goes to `then`. A handler may enter the guest itself where that is `resume_guest`.
+    .macro general_way label call handler then
 \label:
-    store_others
+    store_others x19
     mrs     x21, elr_el2
     mrs     x22, spsr_el2
     mov     x1, x0
-    mov     x0, sp
-    ldr     x2, [sp, #{stack}]
-    str     x21, [sp, #{pc}]
-    str     x22, [sp, #{spsr}]
-    mov     sp, x2
+    mov     x0, x19
+    stp     x21, x22, [x19, #{pc}]
     mov     x29, xzr
-    bl      \handler
+    \call    \handler
     b       \then
     .endm
 
     .macro guest_error_vector general
     .balign 0x80
     store_scratch
+    mov     x19, sp
+    ldr     x1, [sp, #{stack}]
+    mov     sp, x1
     b       \general
     .endm
 
@@ -139,24 +140,23 @@ global_asm!(
     counting_vectors!(),
     r#"
     .balign 0x80
-    general_way traced_synchronous, guest_synchronous, traced_resume
-    general_way traced_interrupt, guest_interrupt, traced_resume
-    general_way traced_error, traced_serror, traced_resume
+    general_way traced_synchronous, blr, x1, traced_resume
+    general_way traced_interrupt, bl, guest_interrupt, traced_resume
+    general_way traced_error, bl, traced_serror, traced_resume
 traced_resume:
     mov     x19, x0
     bl      note_entry
     mov     x0, x19
     b       resume_guest
 
-    general_way synchronous, guest_synchronous, resume_guest
-    general_way interrupt, guest_interrupt, resume_guest
-    general_way error, guest_serror, resume_guest
+    general_way synchronous, blr, x1, resume_guest
+    general_way interrupt, bl, guest_interrupt, resume_guest
+    general_way error, bl, guest_serror, resume_guest
 
     .global resume_guest
 resume_guest:                       // x0: the context
     mov     sp, x0
-    ldr     x21, [sp, #{pc}]
-    ldr     x22, [sp, #{spsr}]
+    ldp     x21, x22, [sp, #{pc}]
     msr     elr_el2, x21
     msr     spsr_el2, x22
     ldp     x20, x21, [sp, #16 * 10]
@@ -202,7 +202,7 @@ hypervisor_exception:
     mrs     x2, tpidrro_el0
     mrs     x3, tpidr_el1
     store_scratch
-    store_others
+    store_others sp
     mov     x0, sp
     bl      hypervisor_crash
 4:  wfe
@@ -216,8 +216,10 @@ emergency_top:
     .text
 "#,
     stack = const offset_of!(Context, stack_top),
-    pc = const offset_of!(Context, pc),
-    spsr = const offset_of!(Context, pstate),
+    pc = const {
+        assert!(offset_of!(Context, pstate) == offset_of!(Context, pc) + 8);
+        offset_of!(Context, pc)
+    },
     crash_sp = const offset_of!(super::crash::CrashFrame, sp),
     crash_kind = const offset_of!(super::crash::CrashFrame, kind),
 );

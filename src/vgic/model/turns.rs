@@ -176,17 +176,17 @@ impl World {
         let cpu = &mut self.cpus[vcpu as usize];
         let (vmcr, [active0, active1]) = (cpu.vmcr, cpu.active);
         let id = VcpuId(vcpu);
-        if self.turns & 8 != 0 && active0 | active1 == 0 {
-            let held = (0..).zip(&cpu.lr).filter(|(_, lr)| **lr != 0);
-            let stale = held.fold(0, |mask, (index, _)| mask | 1 << index);
-            if let Some(value) = self.vgic.come_for_one(id, 27, vmcr, stale) {
-                cpu.lr[0] = value;
-                assert!(self.vgic.would_signal(id, vmcr, 0, 0));
-                assert!(self.vgic.hardware_in_flight(id, 27));
-                assert_eq!(self.vgic.used_list_registers(id), 1);
-                self.entered(vcpu, 0, 0);
-                return true;
-            }
+        if self.turns & 8 != 0
+            && active0 | active1 == 0
+            && let Some(value) = self.vgic.come_for_one(id, 27, vmcr)
+        {
+            cpu.lr.fill(0);
+            cpu.lr[0] = value;
+            assert!(self.vgic.would_signal(id, vmcr, 0, 0));
+            assert!(self.vgic.hardware_in_flight(id, 27));
+            assert_eq!(self.vgic.used_list_registers(id), 1);
+            self.entered(vcpu, 0, 0);
+            return true;
         }
         let signals = self.vgic.due(id, 27, vmcr, active0, active1);
         assert_eq!(signals, self.vgic.would_signal(id, vmcr, active0, active1));

@@ -270,7 +270,7 @@ fn one_interrupt_comes_to_a_sleeper_where_groups_and_mask_let_it() {
         let mut world = World::ready(1, 4);
         world.write(0, GICD_CTLR, ctlr);
         world.exit(0);
-        let register = world.vgic.come_for_one(VcpuId(0), 27, vmcr, 0);
+        let register = world.vgic.come_for_one(VcpuId(0), 27, vmcr);
         register.map(|register| register as u16)
     };
     let masked = |priority: u32| OPEN & 0x00ff_ffff | priority << 24;

@@ -8,7 +8,7 @@ use crate::ids::VcpuId;
 use proptest::prelude::*;
 
 /// Who waits.
-const SLEEPER: VcpuId = VcpuId(1);
+pub const SLEEPER: VcpuId = VcpuId(1);
 
 /// Makes two vCPUs of which the second one waits, off its pCPU.
 fn asleep() -> World {
@@ -66,7 +66,7 @@ fn b8_a_sleeper_is_told_when_an_interrupt_becomes_urgent_enough() {
 }
 
 /// One thing that somebody else does: which, to which interrupts.
-fn act(vgic: &mut Vgic<'static>, what: u8, value: u32) -> Effects {
+pub fn act(vgic: &mut Vgic<'static>, what: u8, value: u32) -> Effects {
     let offsets = [
         IGROUPR, ISENABLER, ICENABLER, ISPENDR, ICPENDR, ISACTIVER, ICACTIVER,
     ];
