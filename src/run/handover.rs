@@ -24,6 +24,7 @@
 //! * Where the pCPU slept, the vCPU that is here waits, its list registers are in the model, nobody is ready, and the mask comes
 //!   down from all to who woke.
 
+use super::stays::COUNTED;
 use super::timers::{VIRTUAL_TIMER, next_deadline, waits_for_this};
 use super::tracing::note_turn;
 use super::vgic::interface_control;
@@ -272,7 +273,7 @@ impl Pcpu {
         };
         let others = self.deadlines.earliest_before(next.equals.0);
         timer::arm(own.min(others).min(console));
-        let observed = self.trace.is_some() || cfg!(feature = "stay-counter");
+        let observed = self.trace.is_some() || COUNTED;
         if self.attend != 0 || observed {
             let slot = next.slot;
             return Some(self.end_turn(slot, first != 0));

@@ -13,6 +13,7 @@
 //! [`smccc::constant`], [`Vgic::deliver_directly`](bulkhead::vgic::Vgic::deliver_directly). PC and PSTATE stay in
 //! `ELR_EL2` and `SPSR_EL2`.
 
+mod answer;
 mod present;
 
 use super::mmio::{UART_DATA, UART_FLAGS};
@@ -21,55 +22,15 @@ use crate::arch::aarch64::sysreg::{read, write};
 use crate::hw::{gic, gicv2, gicv3};
 use crate::pcpu::{Home, Pcpu, Vcpu};
 use crate::system::Partition;
+pub use answer::Answer;
 use bulkhead::device::doorbell::SIGNAL;
 use bulkhead::ids::VcpuId;
 use bulkhead::smccc::{self, Errand};
 use bulkhead::trap::quick::{self, Class};
 use bulkhead::trap::sysreg::register::ICC_SGI1R_EL1;
-use bulkhead::vcpu::Context;
 use bulkhead::vgic::{Direct, Vgic};
 use core::hint::cold_path;
 use present::{Any, AnyInMemory, FirstFour};
-
-/// What ends a trap in place of its short way, with all registers saved: returns those to enter.
-type Turn = extern "C" fn(*mut Context) -> *mut Context;
-
-/// What the vectors do next: return to the guest, or save the other registers and call this.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub struct Answer(Option<Turn>);
-
-impl Answer {
-    /// Return to the guest.
-    pub const DONE: Self = Self(None);
-    /// Take the trap the general way: nothing was done.
-    pub const GENERAL: Self = Self(Some(super::answer_trap));
-    /// All is done, but something else came up.
-    pub const ATTEND: Self = Self(Some(super::attend_turn));
-    /// A call that lets equals go first; it has its result, and its next time slice.
-    pub const YIELD: Self = Self(Some(super::yield_turn));
-    /// A call that rings a doorbell: nothing was done but to step over it.
-    pub const RING: Self = Self(Some(super::ring_turn));
-    /// A plain store that may ring a doorbell: nothing was done.
-    pub const STORE: Self = Self(Some(super::store_turn));
-    /// A plain access by a register that is not at hand: nothing was done.
-    pub const SAVE: Self = Self(Some(super::save_and_answer));
-
-    /// Says whether it is [`Self::DONE`].
-    #[inline(always)]
-    pub const fn is_done(self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Ends a trap of which all registers are saved.
-    #[inline(always)]
-    pub fn end(self, context: *mut Context) -> *mut Context {
-        match self.0 {
-            None => context,
-            Some(turn) => turn(context),
-        }
-    }
-}
 
 /// Added to an INTID that was acknowledged and is still to be served, in the answer of `quick_interrupt`.
 pub const ACKNOWLEDGED: u64 = 1;

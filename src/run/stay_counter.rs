@@ -21,6 +21,9 @@ use bulkhead::trap::syndrome::exception_class;
 use bulkhead::vcpu::Context;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// Whether every entry of a guest has to be seen.
+pub const COUNTED: bool = true;
+
 /// Kinds of traps: 0 to 63 exception classes, then interrupts, SErrors, and what follows a look at interrupts.
 const KINDS: usize = 67;
 const INTERRUPT: u64 = 64;
