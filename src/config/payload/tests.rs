@@ -76,6 +76,9 @@ fn refuses_foreign_bytes_and_other_versions() {
     let zeros = vec![0_u64; 100];
     let foreign = Payload::new(zeros.as_bytes()).map(|_| ());
     assert_eq!(foreign, Err(PayloadError::Magic { found: 0 }));
+    let none = Payload::new(&zeros.as_bytes()[..8]).map(|_| ());
+    let needed = size_of::<Header>() as u64;
+    assert_eq!(none, Err(PayloadError::Short { found: 8, needed }));
     let version = refusal(|sample| sample.header.version = 2);
     assert!(matches!(version, PayloadError::Version { found: 2, .. }));
     let words = Sample::new().build();
