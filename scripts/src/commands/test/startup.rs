@@ -5,6 +5,7 @@
 
 mod absent;
 mod boards;
+mod clusters;
 mod crash;
 mod deaf;
 mod letters;
@@ -101,6 +102,11 @@ pub fn all() -> Vec<Case> {
             "start-missing-cpu",
             "a CPU that does not come up is told of, and the others go on",
             absent::told,
+        ),
+        case(
+            "start-two-clusters",
+            "four CPUs in two clusters are brought up and told apart by all of their affinity",
+            clusters::two,
         ),
         case(
             "start-other-board",
