@@ -65,7 +65,20 @@ fn wait() {
     while timer::virtual_control() & timer::CTL_ISTATUS == 0 {
         guest_runtime::sysreg::wfi();
     }
+    end_alarm();
+}
+
+/// Ends the alarm and its interrupt. One that is not acknowledged stays pending after its line has fallen, and no WFI would
+/// wait any more.
+fn end_alarm() {
     timer::stop_virtual();
+    let intid = gic::acknowledge();
+    if intid != gic::SPURIOUS {
+        gic::end(intid);
+        if gic::ends_are_split() {
+            gic::deactivate(intid);
+        }
+    }
 }
 
 /// Runs without waiting.
