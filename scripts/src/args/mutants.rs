@@ -10,7 +10,7 @@ pub struct Mutants {
     /// Modules of EL2's library [default: all pure ones]
     #[arg(value_name = "MODULE")]
     pub modules: Vec<String>,
-    /// So many mutants, drawn from all modules named [default: all of them, which takes a day]
+    /// So many mutants, drawn from all modules named [default: all of them]
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
     /// What a sample is drawn from

@@ -1,26 +1,31 @@
 //! `cargo xtask mutants`: changes EL2's pure modules one place at a time by cargo-mutants, and says which changes their own
 //! tests do not see. `tests/mutants.toml` has what was found, and why each survivor is none or is borne.
 //!
-//! A mutant counts as caught when a unit test of its own top-level module fails or does not end; tests of other modules are
-//! not asked. With that, and a build that compiles the changed part alone and optimises nothing, a mutant takes some three
-//! seconds of a processor. It works on a copy of the sources in `target/bulkhead/mutants`.
+//! A mutant counts as caught when a unit test of EL2's library fails or does not end. All that are in functions are tried in
+//! one build ([`together`]), with the tests that get to them. What does not compile there, what is in no function, and what
+//! survives and may be seen in constants alone is tried in a build of its own ([`alone`]). It works on copies of the sources
+//! in `target/bulkhead/mutants`.
 
+mod alone;
 mod draw;
 mod ledger;
+mod schemata;
+mod together;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde::Deserialize;
 
+use self::alone::Tool;
 pub use self::draw::Sample;
-use self::draw::{Mutant, draw, mutants};
+use self::draw::{Mutant, draw};
 use self::ledger::{Fate, Ledger};
+use self::together::Found;
 use crate::args;
 use crate::failure::{Failure, Outcome};
-use crate::setup;
-use crate::workspace::{call, capture, cargo, make_folder, products, read, root, write};
+use crate::workspace::{capture, products, read, root, write};
 
 /// The pure modules.
 pub const MODULES: [&str; 19] = [
@@ -44,13 +49,6 @@ pub const MODULES: [&str; 19] = [
     "vcpu",
     "vgic",
 ];
-/// What is in their files and no part of EL2: models and tests.
-const NOT_EL2: [&str; 4] = [
-    "src/vgic/model/**",
-    "src/**/tests*",
-    "**/samples.rs",
-    "**/orders.rs",
-];
 /// Cases of each property. Every mutant meets the same ones, and what one of them breaks on is not kept for the next.
 const PROPERTIES: [(&str, &str); 4] = [
     ("PROPTEST_CASES", "32"),
@@ -58,9 +56,6 @@ const PROPERTIES: [(&str, &str); 4] = [
     ("PROPTEST_MAX_SHRINK_ITERS", "0"),
     ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"),
 ];
-/// Longest test of a mutant, in seconds: what takes longer hangs, and is caught.
-const TEST_SECONDS: &str = "60";
-
 /// `tests/mutants.toml`, as far as it is read.
 #[derive(Debug, Default, Deserialize)]
 struct Known {
@@ -69,6 +64,14 @@ struct Known {
     left_out: Vec<LeftOut>,
     #[serde(default)]
     survivor: Vec<Survivor>,
+}
+
+impl Known {
+    /// Returns the mutants that have a reason to survive.
+    fn explained(&self) -> impl Iterator<Item = &str> {
+        let each = self.survivor.iter().flat_map(|one| &one.mutants);
+        each.map(String::as_str)
+    }
 }
 
 /// A kind of mutants that is left out.
@@ -81,11 +84,11 @@ struct LeftOut {
     _why: String,
 }
 
-/// A mutant that no test sees.
+/// Mutants that no test sees.
 #[derive(Clone, Debug, Deserialize)]
 struct Survivor {
-    /// [`Mutant::key`].
-    mutant: String,
+    /// [`Mutant::key`] of each.
+    mutants: Vec<String>,
     /// Why that is as it should be.
     #[serde(rename = "why")]
     _why: String,
@@ -100,6 +103,8 @@ pub struct Tally {
     pub explained: usize,
     /// No test saw them.
     pub missed: Vec<String>,
+    /// The file says why, and there is no such mutant or a test sees it.
+    pub needless: Vec<String>,
 }
 
 impl Tally {
@@ -115,7 +120,7 @@ impl Tally {
 
     /// Counts one.
     fn add(&mut self, mutant: &Mutant, fate: Option<Fate>, known: &Known) {
-        let is_known = || known.survivor.iter().any(|one| one.mutant == mutant.key);
+        let is_known = || known.explained().any(|known| known == mutant.key);
         match fate {
             Some(Fate::Caught | Fate::Timeout) => self.caught += 1,
             Some(Fate::Missed) if is_known() => self.explained += 1,
@@ -152,6 +157,9 @@ pub fn run(args: &args::Mutants) -> Outcome {
         all.explained,
         all.missed.len()
     );
+    for mutant in all.needless {
+        println!("not there or caught, so take it out of tests/mutants.toml: {mutant}");
+    }
     Ok(())
 }
 
@@ -165,24 +173,20 @@ pub fn measure(
     goes_on: bool,
     consent: args::Consent,
 ) -> Outcome<Tally> {
-    let tool = tool(consent)?;
     let tree = copy()?;
+    let tool = Tool::new(tree.clone(), known()?, consent)?;
+    let listed = tool.list(modules)?;
+    let drawn = draw(listed.clone(), sample);
+    let ledger = Ledger::open(&products(&["mutants", "results.txt"]), goes_on);
+    let ledger = try_all(&tool, &tree, &drawn, ledger)?;
     let known = known()?;
-    let list = capture(&mut listing(&tool, &tree, modules, &known), "cargo-mutants")?;
-    let drawn = draw(mutants(&list), sample);
-    let mut ledger = Ledger::open(&products(&["mutants", "results.txt"]), goes_on);
-    let mut all = Tally::default();
+    let mut all = Tally {
+        needless: needless(&known, modules, &listed, &ledger),
+        ..Tally::default()
+    };
     for module in modules {
-        let of_module = drawn.iter().filter(|mutant| mutant.module() == *module);
-        let of_module: Vec<&Mutant> = of_module.collect();
-        let open = of_module.iter().filter(|one| !ledger.is_settled(&one.key));
-        let open: Vec<&Mutant> = open.copied().collect();
-        for mutant in open {
-            let fate = try_one(&tool, &tree, mutant, &known)?;
-            ledger.note(mutant, fate)?;
-        }
         let mut tally = Tally::default();
-        for mutant in of_module {
+        for mutant in drawn.iter().filter(|one| one.module() == *module) {
             tally.add(mutant, ledger.fate(&mutant.key), &known);
         }
         if tally.total() > 0 {
@@ -193,6 +197,39 @@ pub fn measure(
         all.missed.extend(tally.missed);
     }
     Ok(all)
+}
+
+/// Tries mutants: all together that can be, the others one by one.
+fn try_all(tool: &Tool, tree: &Path, drawn: &[Mutant], ledger: Ledger) -> Outcome<Ledger> {
+    let open = drawn.iter().filter(|one| !ledger.is_settled(&one.key));
+    let open: Vec<&Mutant> = open.collect();
+    let state = Mutex::new((ledger, Vec::new()));
+    together::try_all(tree, &open, |mutant, found| {
+        let (ledger, alone) = &mut *state.lock().expect("no thread panics");
+        match found {
+            Found::Fate(fate) => return ledger.note(mutant, fate),
+            Found::Alone => alone.push(mutant.clone()),
+        }
+        Ok(())
+    })?;
+    let (mut ledger, alone) = state.into_inner().expect("no thread panics");
+    eprintln!("xtask: {} mutants, each in a build of its own", alone.len());
+    for mutant in &alone {
+        let fate = tool.try_one(mutant)?;
+        ledger.note(mutant, fate)?;
+    }
+    Ok(ledger)
+}
+
+/// Returns the mutants of modules that are explained, and are not there or are caught.
+fn needless(known: &Known, modules: &[&str], listed: &[Mutant], ledger: &Ledger) -> Vec<String> {
+    let asked = |key: &&str| modules.contains(&draw::module(key));
+    let explained = known.explained().filter(asked);
+    let needless = explained.filter(|key| {
+        let is_caught = matches!(ledger.fate(key), Some(Fate::Caught | Fate::Timeout));
+        is_caught || listed.iter().all(|mutant| mutant.key != *key)
+    });
+    needless.map(str::to_owned).collect()
 }
 
 /// Prints a module's line, and which of its mutants survive.
@@ -208,124 +245,34 @@ fn print(module: &str, tally: &Tally) {
         .for_each(|mutant| println!("  {mutant}"));
 }
 
-/// Returns the call that lists the mutants of modules.
-fn listing(tool: &Path, tree: &Path, modules: &[&str], known: &Known) -> Command {
-    let mut command = call_of(tool, tree, known);
-    command.arg("--list");
-    for module in modules {
-        command.arg("--file").arg(format!("src/{module}.rs"));
-        command.arg("--file").arg(format!("src/{module}/**"));
-    }
-    for file in NOT_EL2 {
-        command.args(["--exclude", file]);
-    }
-    command
-}
-
-/// Returns a call of cargo-mutants, as far as listing and trying have it in common.
-fn call_of(tool: &Path, tree: &Path, known: &Known) -> Command {
-    let mut command = Command::new(tool);
-    command.args(["mutants", "--package", "bulkhead", "--colors", "never"]);
-    for kind in &known.left_out {
-        command.arg("--exclude-re").arg(&kind.matches);
-    }
-    command.current_dir(tree);
-    without_own_package(&mut command);
-    command
-}
-
-/// Tries a mutant, and returns what became of it. It is named by its place in its file: by a name cargo-mutants 27.1 would
-/// try all fields that can be left out as well.
-fn try_one(tool: &Path, tree: &Path, mutant: &Mutant, known: &Known) -> Outcome<Fate> {
-    let results = products(&["mutants", "last"]);
-    drop(fs::remove_dir_all(&results)); // it may not be there yet
-    make_folder(&results)?;
-    let mut command = call_of(tool, tree, known);
-    let (place, all) = mutant.place;
-    command.args([
-        "--file",
-        mutant.file(),
-        "--sharding",
-        "round-robin",
-        "--shard",
-    ]);
-    command.arg(format!("{place}/{all}"));
-    command.args(["--in-place", "--no-shuffle", "--baseline=skip"]);
-    command.args(["--test-workspace=false", "--cargo-arg=--lib"]);
-    command.args(["--timeout", TEST_SECONDS, "--build-timeout", "600"]);
-    command.envs(PROPERTIES);
-    // No symbols, nothing optimised, only what has changed: building is most of the time.
-    command.env("CARGO_PROFILE_TEST_DEBUG", "0");
-    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    command.env("CARGO_INCREMENTAL", "1");
-    command.env("CARGO_TARGET_DIR", products(&["mutants", "build"]));
-    command.arg("--output").arg(&results);
-    // Tests see only what is behind `--`.
-    command.arg("--").arg(format!("{}::", mutant.module()));
-    let output = command.output();
-    let output = output.map_err(|error| Failure::failed(format!("cargo-mutants: {error}")))?;
-    let found = fate(&results.join("mutants.out"), &mutant.name);
-    found.ok_or_else(|| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        Failure::failed(format!(
-            "cargo-mutants did not try {}: {}",
-            mutant.name,
-            said.trim()
-        ))
-    })
-}
-
-/// Takes out what says which package this is: it is not the one that is changed.
-fn without_own_package(command: &mut Command) {
+/// Makes a call of cargo build quickly: no symbols, and only what has changed. What says which package calls is taken out: it
+/// is not the one that is built.
+fn quick_build(command: &mut Command, folder: &str) {
     for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
         command.env_remove(name);
     }
-}
-
-/// Reads what cargo-mutants found of a mutant.
-fn fate(results: &Path, name: &str) -> Option<Fate> {
-    let found = Fate::ALL.iter().find(|(_, list)| {
-        let text = fs::read_to_string(results.join(format!("{list}.txt")));
-        text.is_ok_and(|text| text.lines().any(|line| line == name))
-    });
-    found.map(|(fate, _)| *fate)
-}
-
-/// Finds cargo-mutants, or builds it.
-fn tool(consent: args::Consent) -> Outcome<PathBuf> {
-    let folder = products(&["tools"]);
-    let own = folder.join("bin/cargo-mutants");
-    if let Some(found) = setup::find("cargo-mutants") {
-        return Ok(found);
-    }
-    if own.is_file() {
-        return Ok(own);
-    }
-    if consent.no_install {
-        return Err(Failure::failed(
-            "not installed: run `cargo install cargo-mutants`",
-        ));
-    }
-    eprintln!("xtask: building cargo-mutants into {}", folder.display());
-    let mut install = cargo();
-    install.args(["install", "--quiet", "--locked", "cargo-mutants", "--root"]);
-    call(install.arg(&folder), "cargo install cargo-mutants")?;
-    Ok(own)
+    command.env("CARGO_PROFILE_TEST_DEBUG", "0");
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env("CARGO_INCREMENTAL", "1");
+    command.env("CARGO_TARGET_DIR", products(&["mutants", folder]));
 }
 
 /// Copies the sources, and leaves alone what is the same, so that a second run builds little.
 fn copy() -> Outcome<PathBuf> {
     let tree = products(&["mutants", "tree"]);
+    for name in sources()? {
+        write(&tree.join(&name), &read(&root().join(&name))?)?;
+    }
+    Ok(tree)
+}
+
+/// Returns the names of the project's files.
+fn sources() -> Outcome<Vec<String>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z"]).current_dir(root());
     let names = capture(&mut git, "git ls-files")?;
-    for name in names.split('\0').filter(|name| !name.is_empty()) {
-        let from = root().join(name);
-        if from.is_file() {
-            write(&tree.join(name), &read(&from)?)?;
-        }
-    }
-    Ok(tree)
+    let names = names.split('\0').filter(|name| root().join(name).is_file());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Reads which survivors are known.
@@ -337,15 +284,21 @@ fn known() -> Outcome<Known> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn survivors_in_the_file_have_a_reason() {
         let known = known().expect("tests/mutants.toml");
         for survivor in &known.survivor {
-            assert!(survivor._why.len() > 20, "{}", survivor.mutant);
-            let file = survivor.mutant.split(": ").next().unwrap_or("");
+            assert!(survivor._why.len() > 20, "{:?}", survivor.mutants);
+        }
+        let mut seen = BTreeSet::new();
+        for mutant in known.explained() {
+            let file = mutant.split(": ").next().unwrap_or("");
             assert!(root().join(file).is_file(), "{file}");
+            assert!(seen.insert(mutant), "{mutant} is there twice");
         }
     }
 
@@ -353,14 +306,18 @@ mod tests {
     fn what_hangs_is_caught_and_what_does_not_compile_does_not_count() {
         let known = Known {
             survivor: vec![Survivor {
-                mutant: "src/ids.rs: b #1".to_owned(),
+                mutants: vec!["src/ids.rs: b #1".to_owned()],
                 _why: String::new(),
             }],
             ..Known::default()
         };
-        let list = "src/ids.rs:1:1: a\nsrc/ids.rs:1:1: b\nsrc/ids.rs:2:1: b\n";
+        let list = [
+            "src/ids.rs:1:1: a",
+            "src/ids.rs:1:1: b",
+            "src/ids.rs:2:1: b",
+        ];
         let mut tally = Tally::default();
-        for mutant in &mutants(list) {
+        for mutant in &draw::tests::named(&list) {
             for (fate, _) in Fate::ALL {
                 tally.add(mutant, Some(fate), &known);
             }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 /// How many mutants are tried, and from what they are drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -12,6 +14,32 @@ pub struct Sample {
     pub count: Option<usize>,
     /// From what.
     pub seed: u64,
+}
+
+/// A place in a text: the order is the text's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Span {
+    /// Its first character.
+    pub start: Place,
+    /// What comes behind its last.
+    pub end: Place,
+}
+
+/// A mutant as cargo-mutants lists it.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+    span: Span,
+    replacement: String,
 }
 
 /// A mutant.
@@ -24,6 +52,10 @@ pub struct Mutant {
     pub name: String,
     /// Its place among the mutants of its file, from 0, and how many those are.
     pub place: (usize, usize),
+    /// What it replaces.
+    pub span: Span,
+    /// By what.
+    pub replacement: String,
 }
 
 impl Mutant {
@@ -34,33 +66,44 @@ impl Mutant {
 
     /// Returns the top-level module that it is in.
     pub fn module(&self) -> &str {
-        let path = self.file();
-        let path = path.strip_prefix("src/").unwrap_or(path);
-        path.split(['/', '.']).next().unwrap_or("")
+        module(&self.key)
     }
 }
 
-/// Returns the mutants of a list, as cargo-mutants prints it.
-pub fn mutants(list: &str) -> Vec<Mutant> {
-    let lines = || list.lines().filter(|line| !line.is_empty());
+/// Returns the mutants of a list, as `cargo mutants --list --json` prints it.
+///
+/// # Errors
+/// It is no such list.
+pub fn mutants(list: &str) -> Result<Vec<Mutant>, serde_json::Error> {
+    let listed: Vec<Listed> = serde_json::from_str(list)?;
     let mut of_file: BTreeMap<&str, usize> = BTreeMap::new();
-    lines().for_each(|name| *of_file.entry(file(name)).or_default() += 1);
+    let files = listed.iter().map(|one| file(&one.name));
+    files.for_each(|file| *of_file.entry(file).or_default() += 1);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut next = |text: String| {
         let number = seen.entry(text).or_default();
         *number += 1;
         *number
     };
-    let named = lines().map(|name| {
-        let (unplaced, file) = (unplaced(name), file(name));
+    let named = listed.iter().map(|one| {
+        let (unplaced, file) = (unplaced(&one.name), file(&one.name));
         let all = of_file.get(file).copied().unwrap_or(0);
         Mutant {
             key: format!("{unplaced} #{}", next(unplaced.clone())),
-            name: name.to_owned(),
+            name: one.name.clone(),
             place: (next(file.to_owned()) - 1, all),
+            span: one.span,
+            replacement: one.replacement.clone(),
         }
     });
-    named.collect()
+    Ok(named.collect())
+}
+
+/// Returns the top-level module in a mutant's name.
+pub fn module(name: &str) -> &str {
+    let path = file(name);
+    let path = path.strip_prefix("src/").unwrap_or(path);
+    path.split(['/', '.']).next().unwrap_or("")
 }
 
 /// Returns the file in a mutant's name.
@@ -97,17 +140,30 @@ fn number(seed: u64, text: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    const LIST: &str = "src/sched/mail.rs:12:34: replace < with <= in Heard::new\n\
-                        src/sched/mail.rs:14:5: replace < with <= in Heard::new\n\
-                        src/sched.rs:1:1: replace + with - in next\n\
-                        src/ids.rs:7:9: replace + with * in next\n";
+    /// Returns the mutants with these names; they replace nothing.
+    pub fn named(names: &[&str]) -> Vec<Mutant> {
+        let place = serde_json::json!({"line": 1, "column": 1});
+        let list = names.iter().map(|name| {
+            let span = serde_json::json!({"start": place, "end": place});
+            serde_json::json!({"name": name, "span": span, "replacement": ""})
+        });
+        let list = serde_json::Value::Array(list.collect());
+        mutants(&list.to_string()).expect("a list")
+    }
+
+    const LIST: [&str; 4] = [
+        "src/sched/mail.rs:12:34: replace < with <= in Heard::new",
+        "src/sched/mail.rs:14:5: replace < with <= in Heard::new",
+        "src/sched.rs:1:1: replace + with - in next",
+        "src/ids.rs:7:9: replace + with * in next",
+    ];
 
     #[test]
     fn mutants_are_known_wherever_they_stand() {
-        let all = mutants(LIST);
+        let all = named(&LIST);
         assert_eq!(
             all[1].key,
             "src/sched/mail.rs: replace < with <= in Heard::new #2"
@@ -118,7 +174,12 @@ mod tests {
             all.iter().map(|mutant| mutant.place).collect::<Vec<_>>(),
             [(0, 2), (1, 2), (0, 1), (0, 1)]
         );
-        let moved = mutants(&LIST.replace("12:34", "112:34"));
+        let moved = named(
+            &LIST
+                .map(|name| name.replace("12:34", "112:34"))
+                .each_ref()
+                .map(String::as_str),
+        );
         assert_eq!(moved[0].key, all[0].key);
     }
 
@@ -126,7 +187,7 @@ mod tests {
     fn a_larger_sample_has_all_of_a_smaller_one() {
         let sample = |seed, count| {
             let count = Some(count);
-            draw(mutants(LIST), Sample { count, seed })
+            draw(named(&LIST), Sample { count, seed })
         };
         for seed in 0..20 {
             let (two, three) = (sample(seed, 2), sample(seed, 3));
@@ -138,6 +199,6 @@ mod tests {
             count: None,
             seed: 1,
         };
-        assert_eq!(draw(mutants(LIST), all).len(), 4);
+        assert_eq!(draw(named(&LIST), all).len(), 4);
     }
 }
