@@ -76,12 +76,15 @@ impl Run {
             true => (kind, (vcpu + 1 + value % (others - 1)) % others),
             false => (10, vcpu),
         };
+        // An SGI of theirs is sent whole.
+        self.world.patient = false;
         self.step(Event {
             kind,
             vcpu: by,
             which,
             value,
         });
+        self.world.patient = true;
     }
 
     /// Returns the bits of the interrupts that a register shows.
