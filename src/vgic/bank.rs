@@ -71,7 +71,8 @@ impl BankId {
 /// State of 32 interrupts.
 ///
 /// Invariants, outside of a call: `resident` and listed exclude each other; `physical` implies `latch` or
-/// `active` (but for a private interrupt that its running vCPU has yet to release); nothing is set outside of `owned`.
+/// `active` (but for a private interrupt that its running vCPU has yet to release); `marked` implies `active`; nothing is
+/// set outside of `owned`.
 ///
 /// The words come first, where two of them are loaded by one instruction.
 #[derive(Clone, Debug)]
@@ -98,6 +99,10 @@ pub(super) struct Bank {
     pub again: u32,
     /// Active.
     pub active: u32,
+    /// Active by the guest's word alone: nobody took it, so no end of an interrupt means it.
+    pub marked: u32,
+    /// Group in which the guest took an active interrupt that has left its list register.
+    pub taken_group: u32,
     /// Made active by the guest's word while a live vCPU's list register holds it: wins over what that one says.
     pub forced: u32,
     /// Made inactive likewise.
@@ -132,6 +137,8 @@ impl Bank {
             latch: 0,
             again: 0,
             active: 0,
+            marked: 0,
+            taken_group: 0,
             forced: 0,
             dropped: 0,
             resident: 0,

@@ -148,7 +148,7 @@ impl Vgic<'_> {
     }
 
     /// Deactivates as many spilled interrupts as the guest wrote EOIs that met no list register. An EOI drops the highest
-    /// active priority, so it meant the most urgent one.
+    /// active priority, so it meant the most urgent one of those that the guest took.
     fn retire_spilled(
         &mut self,
         vcpu: u8,
@@ -162,16 +162,16 @@ impl Vgic<'_> {
                 return;
             };
             let irq = Irq { vcpu, intid };
-            self.unlink(irq);
-            let Some(bank) = self.bank_of(irq) else {
+            let bit = irq.bit();
+            let Some(bank) = self.bank_of(irq).filter(|bank| bank.marked & bit == 0) else {
                 return;
             };
-            let bit = irq.bit();
             bank.active &= !bit;
             if bank.physical & !bank.latch & bit != 0 {
                 bank.physical &= !bit;
                 deactivate(intid);
             }
+            self.unlink(irq);
             self.place(irq, kick);
         }
     }
@@ -188,6 +188,11 @@ impl Bank {
             set(&mut self.active, bit, now & ACTIVE != 0);
         }
         self.active = (self.active | self.forced & bit) & !(self.dropped & bit);
+        if then & now & ACTIVE == 0 {
+            let marked = now & ACTIVE == 0 && self.forced & bit != 0;
+            set(&mut self.marked, bit, marked);
+        }
+        self.marked &= self.active | !bit;
         let renewed = self.again & bit;
         self.again &= !bit;
         self.forced &= !bit;

@@ -21,6 +21,8 @@ pub const EOI: u64 = 1 << 41;
 
 /// `pINTID`.
 pub const PHYSICAL: u64 = 0x1fff << PHYSICAL_SHIFT;
+/// How the guest took an active interrupt: its priority and group then.
+pub const TAKEN: u64 = 0xff << PRIORITY_SHIFT | GROUP1;
 /// In the model's own copy: an SGI of GICv2, with its sender in [`SOURCE`]. No hardware sees it.
 pub const SENT: u64 = 1 << 19;
 

@@ -23,6 +23,10 @@ pub(super) enum Kind {
     Spilled = 2,
 }
 
+/// The list of active interrupts that nobody took. None that was taken is at this priority, where five bits exist: the
+/// guest's mask is not above it. Where more exist, those that were taken come first.
+pub(super) const MARKED: u8 = list_of(Kind::Spilled, 0xf8);
+
 /// Number of the list that holds interrupts of a kind and priority.
 pub(super) const fn list_of(kind: Kind, priority: u8) -> u8 {
     (kind as u8) << 5 | priority >> 3
@@ -222,16 +226,16 @@ impl Vgic<'_> {
         self.set_previous(vcpu, next, irq.intid);
     }
 
-    /// Takes an interrupt out of the list that it is in, if any.
+    /// Takes an interrupt out of the list that it is in, if any, and returns that.
     #[inline(never)]
-    pub(super) fn unlink(&mut self, irq: Irq) {
+    pub(super) fn unlink(&mut self, irq: Irq) -> u8 {
         let index = irq.index();
         let Some(bank) = self.bank_of(irq) else {
-            return;
+            return UNLISTED;
         };
         let list = at(&bank.list, index);
         if list == UNLISTED {
-            return;
+            return UNLISTED;
         }
         put(&mut bank.list, index, UNLISTED);
         let vcpu = at(&bank.home, index);
@@ -239,10 +243,10 @@ impl Vgic<'_> {
         self.set_next(vcpu, previous, next);
         self.set_previous(vcpu, next, previous);
         let Some(stage) = self.stage(vcpu) else {
-            return;
+            return list;
         };
         let Some(ends) = stage.ends.get_mut(list as usize) else {
-            return;
+            return list;
         };
         if previous == NIL {
             ends.first = next;
@@ -253,6 +257,7 @@ impl Vgic<'_> {
         if next == NIL && previous == NIL {
             stage.mark(list as usize, false);
         }
+        list
     }
 
     /// Sets what comes behind an interrupt in a vCPU's list, unless that is the list's end.

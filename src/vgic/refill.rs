@@ -1,8 +1,8 @@
 //! Choosing what the list registers hold before the guest runs.
 
-use super::bank::{Irq, at, bits, put, vcpu_bit};
-use super::list_register::{ACTIVE, GROUP1, intid, is_signalled, priority};
-use super::queue::{Kind, Stage, flag, list_of};
+use super::bank::{Bank, Irq, at, bits, put, set, vcpu_bit};
+use super::list_register::{ACTIVE, GROUP1, Link, ListRegister, intid, is_signalled, priority};
+use super::queue::{Kind, MARKED, Stage, flag, list_of};
 use super::{MAX_LIST_REGISTERS, Vgic};
 use crate::ids::VcpuId;
 
@@ -94,6 +94,18 @@ impl Stage {
         self.changed |= 1 << (slot & 15);
         self.used |= 1 << (slot & 15);
         self.accept(slot, bits);
+    }
+}
+
+impl Bank {
+    /// Returns the list that an active interrupt goes into, out of its list register.
+    #[inline(never)]
+    fn spill(&mut self, bit: u32, register: u64) -> u8 {
+        set(&mut self.taken_group, bit, register & GROUP1 != 0);
+        match self.marked & bit {
+            0 => list_of(Kind::Spilled, priority(register)),
+            _ => MARKED,
+        }
     }
 }
 
@@ -215,7 +227,7 @@ impl Vgic<'_> {
             vcpu,
             intid: intid(then),
         };
-        let image = self.image(irq, vcpu);
+        let image = self.image(irq, vcpu, then);
         if image == Some(then) {
             return;
         }
@@ -231,10 +243,15 @@ impl Vgic<'_> {
         }
     }
 
-    /// Moves an interrupt that is in no list into a free list register of a vCPU that is not live.
+    /// Moves an interrupt that is in no list any more into a free list register of a vCPU that is not live; `list` is the one
+    /// that it was in.
     #[inline(never)]
-    pub(super) fn load(&mut self, irq: Irq, vcpu: u8, slot: usize) {
-        let Some(image) = self.image(irq, vcpu) else {
+    pub(super) fn load(&mut self, irq: Irq, vcpu: u8, slot: usize, list: u8) {
+        let held = match list >> 5 == Kind::Spilled as u8 {
+            true => self.taken(irq, list),
+            false => 0,
+        };
+        let Some(image) = self.image(irq, vcpu, held) else {
             return;
         };
         if let Some(cpu) = self.cpus.get_mut(vcpu as usize) {
@@ -256,8 +273,8 @@ impl Vgic<'_> {
             }
             left -= 1;
             self.evict(vcpu, slot);
-            self.unlink(irq);
-            self.load(irq, vcpu, slot);
+            let list = self.unlink(irq);
+            self.load(irq, vcpu, slot, list);
         }
         false
     }
@@ -386,11 +403,26 @@ impl Vgic<'_> {
             return;
         };
         bank.resident &= !irq.bit();
-        let kind = match (register & ACTIVE != 0, register & GROUP1 != 0) {
-            (true, _) => Kind::Spilled,
-            (false, false) => Kind::Group0,
-            (false, true) => Kind::Group1,
+        let list = match (register & ACTIVE != 0, register & GROUP1 != 0) {
+            (true, _) => bank.spill(irq.bit(), register),
+            (false, false) => list_of(Kind::Group0, priority(register)),
+            (false, true) => list_of(Kind::Group1, priority(register)),
         };
-        self.link(irq, vcpu, list_of(kind, priority(register)), true);
+        self.link(irq, vcpu, list, list != MARKED);
+    }
+
+    /// Returns what the list register held out of which an active interrupt went into its list.
+    #[inline(never)]
+    fn taken(&self, irq: Irq, list: u8) -> u64 {
+        let group = self.bank_at(irq).map_or(0, |bank| bank.taken_group);
+        let register = ListRegister {
+            intid: irq.intid,
+            priority: list << 3,
+            group1: group & irq.bit() != 0,
+            pending: false,
+            active: true,
+            link: Link::None,
+        };
+        register.encode()
     }
 }

@@ -1,8 +1,10 @@
 //! The state of an interrupt: what changes it, and where the interrupt then belongs.
 
 use super::bank::{Bank, Irq, NOBODY, UNLISTED, at, put, set, vcpu_bit};
-use super::list_register::{Link, ListRegister, is_signalled};
-use super::queue::{Kind, Stage, flag, list_of};
+use super::list_register::{
+    ACTIVE, EOI, HW, Link, ListRegister, PHYSICAL, STATE, TAKEN, is_signalled,
+};
+use super::queue::{Kind, MARKED, Stage, flag, list_of};
 use super::{Effects, Vgic};
 use crate::ids::VcpuId;
 
@@ -206,6 +208,9 @@ impl Vgic<'_> {
         self.unlink(irq);
         let ahead = self.is_ahead(irq);
         if let Some(bank) = self.bank_of(irq) {
+            if !ahead {
+                bank.marked |= bit & !bank.active;
+            }
             bank.active |= bit;
             set(&mut bank.forced, bit, ahead);
             bank.dropped &= !bit;
@@ -224,6 +229,7 @@ impl Vgic<'_> {
             return;
         };
         bank.active &= !bit;
+        bank.marked &= !bit;
         bank.forced &= !bit;
         set(&mut bank.dropped, bit, ahead);
         if bank.physical & bit != 0 {
@@ -304,10 +310,15 @@ impl Vgic<'_> {
         };
         let (listed, home) = (at(&bank.list, index), at(&bank.home, index));
         let Some(kind) = bank.waits_as(irq.bit(), target) else {
-            return self.unlink(irq);
+            self.unlink(irq);
+            return;
         };
-        let vcpu = if kind == Kind::Spilled { home } else { target };
-        let list = list_of(kind, at(&bank.priority, index));
+        // An active one that is in no list and no list register is the guest's word alone.
+        let (vcpu, list) = match kind {
+            Kind::Spilled if listed >> 5 == kind as u8 => return,
+            Kind::Spilled => (home, MARKED),
+            _ => (target, list_of(kind, at(&bank.priority, index))),
+        };
         if listed != UNLISTED {
             if (listed, home) != (list, vcpu) {
                 self.unlink(irq);
@@ -324,58 +335,50 @@ impl Vgic<'_> {
         }
         let free = slots & !stage.used;
         if free != 0 && open && !stage.is(flag::LIVE | flag::WAITING) {
-            self.load(irq, vcpu, free.trailing_zeros() as usize);
+            self.load(irq, vcpu, free.trailing_zeros() as usize, UNLISTED);
         } else {
             stage.flags |= flag::PULL;
             self.link(irq, vcpu, list, false);
         }
     }
 
-    /// Returns the bits of a vCPU's list register that holds an interrupt, or `None` when it has no place in one.
-    ///
-    /// Pending and active at once needs care. With hardware behind it the architecture forbids it. A line may fall before
-    /// the second occurrence is delivered. And while others wait outside, it would hide that nothing is left to signal.
-    /// In these cases the active state alone is shown, and the guest's deactivation brings a maintenance interrupt.
+    /// Returns the bits of a vCPU's list register that holds an interrupt, or `None` when it has no place in one. `held` is
+    /// what the list register holds now, or held when an active one was moved out of it.
     #[inline(never)]
-    pub(super) fn image(&self, irq: Irq, vcpu: u8) -> Option<u64> {
+    pub(super) fn image(&self, irq: Irq, vcpu: u8, held: u64) -> Option<u64> {
         let bank = self.bank_at(irq)?;
         let (bit, index) = (irq.bit(), irq.index());
         let group1 = bank.group & bit != 0;
-        let active = bank.active & bit != 0;
         let waiting = bank.deliverable() & bank.enabled & bit != 0;
         let open = self.groups >> u8::from(group1) & 1 != 0;
         let shown = waiting && open && self.target(irq) == vcpu;
+        let active = bank.active & bit != 0;
         if !active && !shown {
             return None;
         }
-        let both = active && waiting;
-        let physical = bank.physical & bit != 0;
-        let line = bank.line_driven() & bit != 0;
-        let spilling = self
-            .cpus
-            .get(vcpu as usize)
-            .is_some_and(|cpu| cpu.stage.is(flag::SPILLING));
-        let show_both = both && shown && !physical && !line && !spilling;
-        let link = if physical && !both {
-            Link::Physical
-        } else if line || both && !show_both {
-            Link::Maintenance
-        } else {
-            Link::None
-        };
         let register = ListRegister {
             intid: irq.intid,
             priority: at(&bank.priority, index),
             group1,
-            pending: if active { show_both } else { true },
-            active,
-            link,
+            pending: true,
+            active: false,
+            link: bank.link(bit),
         };
-        let image = register.encode();
+        let mut image = register.encode();
+        if active {
+            let shown = shown && !self.spills(vcpu);
+            image = bank.active_image(bit, image, held, waiting, shown);
+        }
         match self.sourced {
             false => Some(image),
             true => Some(self.as_gicv2(irq, image)),
         }
+    }
+
+    /// Says whether pending interrupts of a vCPU wait outside of its list registers though they could be signalled.
+    fn spills(&self, vcpu: u8) -> bool {
+        let cpu = self.cpus.get(vcpu as usize);
+        cpu.is_some_and(|cpu| cpu.stage.is(flag::SPILLING))
     }
 }
 
@@ -395,6 +398,47 @@ impl Bank {
             Kind::Group0
         })
     }
+
+    /// Returns what happens when the guest deactivates an interrupt that was presented.
+    #[inline(always)]
+    const fn link(&self, bit: u32) -> Link {
+        if self.physical & bit != 0 {
+            Link::Physical
+        } else if self.line_driven() & bit != 0 {
+            Link::Maintenance
+        } else {
+            Link::None
+        }
+    }
+
+    /// Returns the list register of an active interrupt, where `now` would be the one if it were pending alone. It waits to
+    /// be delivered again, or does not, and may be shown so.
+    ///
+    /// It keeps the priority and the group in which the guest took it, whatever their registers say since: by these the
+    /// hardware knows the end of it.
+    ///
+    /// Pending and active at once needs care. With hardware behind it the architecture forbids it. A line may fall before
+    /// the second occurrence is delivered. While others wait outside, it would hide that nothing is left to signal. And where
+    /// the priority or the group changed, the second occurrence has another one.
+    /// In these cases the active state alone is shown, and the guest's deactivation brings a maintenance interrupt.
+    #[inline(never)]
+    fn active_image(&self, bit: u32, now: u64, held: u64, waiting: bool, shown: bool) -> u64 {
+        let marked = self.marked & bit != 0;
+        let mut taken = now;
+        if held & ACTIVE != 0 && !marked {
+            taken = now & !TAKEN | held & TAKEN;
+        }
+        let odd = marked || taken != now;
+        let pending = waiting && shown && !odd && now & (HW | EOI) == 0;
+        if pending {
+            return taken | ACTIVE;
+        }
+        taken ^= STATE;
+        match waiting || odd {
+            true => taken & !(HW | PHYSICAL) | EOI,
+            false => taken,
+        }
+    }
 }
 
 impl Stage {
@@ -411,14 +455,7 @@ impl Stage {
         slots: u16,
         blocked: u8,
     ) -> bool {
-        let bit = irq.bit();
-        let link = if bank.physical & bit != 0 {
-            Link::Physical
-        } else if bank.line_driven() & bit != 0 {
-            Link::Maintenance
-        } else {
-            Link::None
-        };
+        let link = bank.link(irq.bit());
         self.present_as(link, bank, irq, groups, slots, blocked)
     }
 

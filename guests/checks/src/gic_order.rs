@@ -12,6 +12,8 @@ pub const TESTS: &[Test] = tests![
     b2_pending_behind_many_active_comes_when_more_urgent,
     b13_sixteen_active_are_deactivated_in_any_order,
     b13_sixteen_nested_end_in_reverse,
+    b13_end_of_what_changed_its_priority_while_active,
+    b13_end_leaves_what_software_made_active,
     b14_priority_mask_holds_back_what_is_not_more_urgent,
     b14_more_urgent_preempts,
     b14_equal_priority_does_not_preempt,
@@ -178,6 +180,51 @@ fn b13_sixteen_nested_end_in_reverse() -> Outcome {
         0xff,
         "running priority after all ends"
     );
+    Ok(())
+}
+
+/// [`nest`], and the last one turns the priorities of all upside down before any of them ends.
+fn nest_and_turn_over(intid: u32) {
+    nest(intid);
+    if intid == 15 {
+        for other in 0..16 {
+            gic::set_priority(other, priority(15 - other));
+        }
+    }
+}
+
+fn b13_end_of_what_changed_its_priority_while_active() -> Outcome {
+    crate::fresh_gic();
+    enable_all();
+    recorder::set_hook(nest_and_turn_over);
+    gic::write_bit(gic::ISPENDR, 0);
+    let nested = recorder::wait(16, timer::PATIENCE_NS);
+    let left = gic::bank(0).read32(gic::ISACTIVER) & 0xffff;
+    crate::fresh_gic();
+    expect!(nested, "not all of 16 nested");
+    expect_eq!(left, 0, "GICR_ISACTIVER0 after all ends");
+    Ok(())
+}
+
+/// [`nest`] of all but the most urgent one, which software makes active behind them.
+fn nest_beside_a_marked_one(intid: u32) {
+    match intid {
+        14 => gic::write_bit(gic::ISACTIVER, 15),
+        _ => nest(intid),
+    }
+}
+
+fn b13_end_leaves_what_software_made_active() -> Outcome {
+    crate::fresh_gic();
+    enable_all();
+    recorder::set_hook(nest_beside_a_marked_one);
+    gic::write_bit(gic::ISPENDR, 0);
+    let nested = recorder::wait(15, timer::PATIENCE_NS);
+    let left = gic::bank(0).read32(gic::ISACTIVER) & 0xffff;
+    gic::write_bit(gic::ICACTIVER, 15);
+    crate::fresh_gic();
+    expect!(nested, "not all of 15 nested");
+    expect_eq!(left, 1 << 15, "GICR_ISACTIVER0 after all ends");
     Ok(())
 }
 

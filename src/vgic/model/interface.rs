@@ -66,21 +66,43 @@ impl Cpu {
         Some(*lr as u16)
     }
 
-    /// Drops the running priority.
-    pub fn drop_priority(&mut self) {
+    /// Drops the running priority; returns the group and the priority of what was running, if anything was.
+    pub fn drop_priority(&mut self) -> Option<(usize, u64)> {
         let lowest = (self.active[0] | self.active[1]).trailing_zeros();
-        for active in &mut self.active {
-            *active &= !1u32.checked_shl(lowest).unwrap_or(0);
+        let bit = 1u32.checked_shl(lowest)?;
+        let group = usize::from(self.active[1] & bit != 0);
+        self.active[group] &= !bit;
+        Some((group, u64::from(lowest) << 3))
+    }
+
+    /// Writes the EOIR of the group that runs, with EOImode = 0.
+    ///
+    /// The priority drops in any case. What a list register then holds is deactivated only if it is of that group and has
+    /// the priority that was dropped; an end that drops no priority is not counted either.
+    ///
+    /// # Source
+    /// Arm IHI 0069, "ICV_EOIR1_EL1", "ICH_HCR_EL2" (`EOIcount`), and the pseudocode of a virtual end of interrupt.
+    pub fn end(&mut self, intid: u16) -> Deactivation {
+        let Some((group, priority)) = self.drop_priority() else {
+            return Deactivation::Nothing;
+        };
+        let held = self.slot_of_active(intid).map(|slot| self.lr[slot]);
+        let other = |lr: u64| usize::from(lr & GROUP1 != 0) != group || lr >> 48 & 0xf8 != priority;
+        match held {
+            Some(lr) if other(lr) => Deactivation::Nothing,
+            _ => self.deactivate(intid),
         }
     }
 
-    /// Deactivates as EOIR (with EOImode = 0) and an untrapped DIR do.
+    /// Returns the list register in which an interrupt is active.
+    fn slot_of_active(&self, intid: u16) -> Option<usize> {
+        let mut lrs = self.lr.iter();
+        lrs.position(|lr| *lr as u16 == intid && lr & ACTIVE != 0)
+    }
+
+    /// Deactivates as an untrapped DIR does, whatever the priority.
     pub fn deactivate(&mut self, intid: u16) -> Deactivation {
-        let slot = self
-            .lr
-            .iter()
-            .position(|lr| *lr as u16 == intid && lr & ACTIVE != 0);
-        let Some(slot) = slot else {
+        let Some(slot) = self.slot_of_active(intid) else {
             self.eoi_count = (self.eoi_count + 1) & 31;
             return Deactivation::Nothing;
         };

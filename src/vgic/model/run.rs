@@ -164,10 +164,6 @@ impl Run {
     }
 
     fn set_priority(&mut self, vcpu: u8, intid: u16, priority: u8) {
-        // An EOI that meets no list register means the most urgent active interrupt, by the priority it was taken at.
-        if self.reference.line(vcpu, intid).active {
-            return;
-        }
         self.reference.line(vcpu, intid).priority = priority;
         let offset = IPRIORITYR + u64::from(intid);
         let value = priority.into();
@@ -182,11 +178,7 @@ impl Run {
     fn toggle(&mut self, vcpu: u8, intid: u16, value: u8) {
         self.race(vcpu, intid);
         if value & 3 != 0 {
-            let line = self.reference.line(vcpu, intid);
-            if line.active {
-                return;
-            }
-            line.group1 ^= true;
+            self.reference.line(vcpu, intid).group1 ^= true;
             return self.toggle_bit(vcpu, IGROUPR, intid);
         }
         if intid < 32 {
@@ -267,7 +259,7 @@ impl Run {
             return;
         };
         if self.split {
-            self.world.cpus[vcpu as usize].drop_priority();
+            _ = self.world.cpus[vcpu as usize].drop_priority();
             self.loose[vcpu as usize].push(intid);
         } else {
             self.reference.line(vcpu, intid).active = false;
@@ -307,9 +299,9 @@ impl Run {
         }
     }
 
-    /// Writes ISACTIVER or ICACTIVER. With EOImode = 0 an EOI could not tell such an interrupt from one that was taken.
+    /// Writes ISACTIVER or ICACTIVER, but for an interrupt that a guest took and is still to end.
     fn change_active(&mut self, vcpu: u8, intid: u16, active: bool) {
-        if !self.split || !self.world.prompt || self.in_hand(vcpu, intid) {
+        if !self.world.prompt || self.in_hand(vcpu, intid) {
             return;
         }
         self.reference.line(vcpu, intid).active = active;

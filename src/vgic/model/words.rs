@@ -16,7 +16,7 @@ impl Run {
         let offset = REGISTERS[usize::from(which % 8)];
         let first = if which < 8 { 0 } else { 32 };
         let active = matches!(offset, ISACTIVER | ICACTIVER);
-        if active && !(self.split && self.world.prompt) || offset == ICFGR && first == 0 {
+        if active && !self.world.prompt || offset == ICFGR && first == 0 {
             return;
         }
         let wanted = u32::from(value).wrapping_mul(0x9e37_79b9) | u32::from(value);
@@ -106,11 +106,8 @@ impl Run {
         }
         for bit in self.lines(vcpu, first) {
             let (mask, intid) = (1 << bit, first + bit);
-            let line = *self.reference.line(vcpu, intid);
-            match offset {
-                IGROUPR if line.active => word = word & !mask | u32::from(line.group1) << bit,
-                ISACTIVER | ICACTIVER if self.in_hand(vcpu, intid) => word &= !mask,
-                _ => {}
+            if matches!(offset, ISACTIVER | ICACTIVER) && self.in_hand(vcpu, intid) {
+                word &= !mask;
             }
         }
         word

@@ -165,7 +165,7 @@ impl World {
                 vcpu,
                 intid: held as u16,
             };
-            let said = self.vgic.image(irq, vcpu).unwrap_or(0);
+            let said = self.vgic.image(irq, vcpu, held).unwrap_or(0);
             // What was shown as active alone because others waited may stay so when none does any more.
             let shortened = said & STATE == STATE && held == said & !PENDING | EOI;
             let later = stage.is(flag::RESTAGE);
@@ -440,14 +440,19 @@ impl World {
 
     /// A guest writes EOIR with EOImode = 0.
     pub fn eoi(&mut self, vcpu: u8, intid: u16) {
-        self.cpus[vcpu as usize].drop_priority();
-        self.deactivate(vcpu, intid);
+        let ended = self.cpus[vcpu as usize].end(intid);
+        self.end_physical(vcpu, ended);
     }
 
-    /// The deactivating half of EOIR, or DIR when nothing traps it.
+    /// A guest writes DIR, and nothing traps it.
     pub fn deactivate(&mut self, vcpu: u8, intid: u16) {
-        let cpu = &mut self.cpus[vcpu as usize];
-        if let Deactivation::Physical(intid) = cpu.deactivate(intid) {
+        let ended = self.cpus[vcpu as usize].deactivate(intid);
+        self.end_physical(vcpu, ended);
+    }
+
+    /// Does what a deactivation in a list register does to the physical GIC.
+    fn end_physical(&mut self, vcpu: u8, ended: Deactivation) {
+        if let Deactivation::Physical(intid) = ended {
             self.deactivated(vcpu, intid);
         }
     }

@@ -157,6 +157,70 @@ fn b13_a_spilled_active_interrupt_is_deactivated_by_eoi_and_by_dir() {
     }
 }
 
+/// Lets a guest with one list register take an interrupt, change its priority or its group (`register`), and end it; when
+/// `spilled` 37 comes in between and pushes it out.
+fn change_while_active(intid: u16, spilled: bool, register: u64) -> World {
+    let mut world = World::ready(1, 1);
+    world.write(0, ISPENDR + 4, 1 << (intid - 32));
+    world.settle();
+    assert_eq!(world.acknowledge(0), Some(intid));
+    if spilled {
+        world.write(0, IPRIORITYR + 36, 0xa0a0_20a0);
+        world.write(0, ISPENDR + 4, 1 << 5);
+        assert_eq!(world.acknowledge(0), Some(37));
+    }
+    match register {
+        IPRIORITYR => world.write(0, IPRIORITYR + u64::from(intid & !3), 0x4040_4040),
+        _ => world.write(0, IGROUPR + 4, 0),
+    }
+    world.settle();
+    if spilled {
+        world.eoi(0, 37);
+        world.settle();
+    }
+    world.eoi(0, intid);
+    world.settle();
+    world
+}
+
+#[test]
+fn b13_an_end_is_known_by_what_was_taken_not_by_what_registers_say_since() {
+    for case in 0..8 {
+        // 41 has hardware, 35 has none.
+        let intid = [35, 41][case & 1];
+        let (spilled, group) = (case & 2 != 0, case & 4 != 0);
+        let register = if group { IGROUPR } else { IPRIORITYR };
+        let mut world = change_while_active(intid, spilled, register);
+        assert_eq!(world.read(0, ISACTIVER + 4), 0, "case {case}");
+        assert!(!world.physical[&41].active, "case {case}");
+        // The next one comes as the registers say: at priority 0xa0 in group 0, or at 0x40 in group 1.
+        world.write(0, ISPENDR + 4, 1 << (intid - 32));
+        world.settle();
+        assert_eq!(world.acknowledge(0), Some(intid), "case {case}");
+        let expected = if group { [1 << 20, 0] } else { [0, 1 << 8] };
+        assert_eq!(world.cpus[0].active, expected, "case {case}");
+    }
+}
+
+#[test]
+fn b13_an_end_means_what_was_taken_not_what_software_made_active() {
+    let mut world = World::ready(1, 1);
+    world.write(0, ISPENDR + 4, 1 << 1);
+    assert_eq!(world.acknowledge(0), Some(33));
+    // 35 is more urgent, but nobody took it; 37 pushes 33 out.
+    world.write(0, IPRIORITYR + 32, 0x20a0_a0a0);
+    world.write(0, IPRIORITYR + 36, 0xa0a0_10a0);
+    world.write(0, ISACTIVER + 4, 1 << 3);
+    world.write(0, ISPENDR + 4, 1 << 5);
+    assert_eq!(world.acknowledge(0), Some(37));
+    world.eoi(0, 37);
+    world.eoi(0, 33);
+    world.settle();
+    assert_eq!(world.read(0, ISACTIVER + 4), 1 << 3);
+    world.write(0, ICACTIVER + 4, 1 << 3);
+    assert_eq!(world.read(0, ISACTIVER + 4), 0);
+}
+
 #[test]
 fn b14_what_the_guest_masks_does_not_keep_others_out() {
     let mut world = World::ready(1, 2);
