@@ -8,6 +8,7 @@
 // An index names a vCPU here, not a place in one array.
 #![allow(clippy::needless_range_loop)]
 
+mod calls;
 mod gic_v2;
 mod interrupts;
 mod memory;
@@ -29,6 +30,7 @@ fn main() -> ! {
         power::TESTS,
         interrupts::TESTS,
         of_version,
+        calls::TESTS,
         memory::TESTS,
         power::LAST,
     ])
