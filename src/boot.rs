@@ -29,7 +29,7 @@
 //! | the console does not answer, or is of an unknown kind though the table was made for one that is known | refused, at the table's UART (`start-bad-tree`) |
 //! | the board has no console that EL2 drives, and the table was made for that | starts, silent: what partitions print is dropped, what EL2 says is in `MEMORY_LOG` alone (`start-silent`) |
 //! | the loader enters below EL2 | refused (`start-other-board`) |
-//! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server; where that one is missing, the first CPU tells at once and serves in its place, if the table uses it; its vCPUs do not run, the others do, and their partitions stop and start without them (`start-missing-cpu`) |
+//! | a CPU does not come up, refused by the firmware or lost | told within a second by the console's server; where that one is missing, the first CPU tells at once and serves in its place, even where the table leaves it unused; its vCPUs do not run, the others do, and their partitions stop and start without them (`start-missing-cpu`) |
 //! | nobody runs for long | the start-up table is shown all the same (`late-window`) |
 //! | the UART never drains | a guest whose UART waits for room waits, all others go on; the machine is not turned off with something unsaid (`start-deaf-console`) |
 //! | a flood of EL2's own interrupts | they wait while somebody more urgent runs (`keys`); one that nobody owns is turned off when it comes |

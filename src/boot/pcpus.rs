@@ -58,6 +58,8 @@ unsafe extern "C" {
 pub struct Homes {
     /// This one, unless the table leaves it unused.
     own: Option<&'static Home>,
+    /// This one, when the table leaves it unused: it serves the console if who is to does not come.
+    spare: Option<&'static Home>,
     others: heapless::Vec<(PcpuId, &'static SecondaryStart), MAX_PCPUS>,
 }
 
@@ -71,7 +73,7 @@ pub fn homes(
     rings: &mut Rings,
 ) -> Homes {
     let mut homes = Homes::default();
-    keep_server(arena, system, inputs);
+    keep_server(arena, system, inputs, plan.here);
     for index in (0..MAX_PCPUS as u8).filter(|index| plan.pcpus & 1 << index != 0) {
         let id = PcpuId(index);
         let here = id == plan.here;
@@ -91,16 +93,22 @@ pub fn homes(
             let _ = homes.others.push((id, start));
         }
     }
+    if plan.leaves_this_one() {
+        let stack_top = &raw const _stack_top as u64;
+        let pcpu = pcpu(tables, arena, system, inputs, plan.here, stack_top);
+        homes.spare = Some(arena.value(Home::new(pcpu)));
+    }
     homes
 }
 
 /// Makes the console's server, for the pCPU that is to have it.
-fn keep_server(arena: &mut Arena, system: &System, inputs: &Inputs) {
+fn keep_server(arena: &mut Arena, system: &System, inputs: &Inputs, here: PcpuId) {
     let console = inputs.board.console.as_ref();
     let interrupt = console.and_then(|console| console.interrupt);
     let intid = interrupt.map_or(0, |interrupt| interrupt.intid);
     let focus = PartitionId(inputs.payload.header().focus as u8);
-    let others = system.mailboxes.iter().filter(|it| it.used).count() > 1;
+    let mut others = system.mailboxes.iter().zip(0..);
+    let others = others.any(|(mailbox, index)| mailbox.used && here != PcpuId(index));
     let server = arena.value(Server::new(intid, focus, others));
     system.console.keep(server, system.console.pcpu());
 }
@@ -114,16 +122,17 @@ pub fn start(
 ) -> Option<&'static Home> {
     start_others(tables, &inputs.board, homes);
     let server = system.console.pcpu();
-    if homes.others.iter().any(|(id, _)| *id == server) && !comes(system, server) {
-        let other = homes.own.map(|_| here);
-        serve_elsewhere(system, inputs, server, other);
+    let awaited = homes.others.iter().any(|(id, _)| *id == server);
+    let mut own = homes.own;
+    if awaited && !comes(system, server) && serve_elsewhere(system, inputs, server, here) {
+        own = own.or(homes.spare);
     }
     // SAFETY: nobody else borrows it: this pCPU has not settled yet.
-    let redistributor = homes.own.map(|own: &Home| unsafe { own.redistributor() });
+    let redistributor = own.map(|own: &Home| unsafe { own.redistributor() });
     if let Some(redistributor) = redistributor {
         start_interrupts(redistributor, system.levels);
     }
-    homes.own
+    own
 }
 
 /// Waits a moment for the pCPU that is to serve the console, and says whether it comes.
@@ -141,20 +150,13 @@ fn comes(system: &System, server: PcpuId) -> bool {
     true
 }
 
-/// Lets this pCPU serve the console in the place of one that has not come, or says that nobody does: there is nobody but us
-/// to say so. The missing one finds no server if it comes later.
+/// Lets this pCPU serve the console in the place of one that has not come: there is nobody but us to say so. The missing one
+/// finds no server if it comes later. Returns false when it has come just now.
 #[cold]
 #[inline(never)]
-fn serve_elsewhere(system: &System, inputs: &Inputs, missing: PcpuId, here: Option<PcpuId>) {
+fn serve_elsewhere(system: &System, inputs: &Inputs, missing: PcpuId, here: PcpuId) -> bool {
     let Some(server) = system.console.take_server(missing) else {
-        // It has come just now.
-        return;
-    };
-    let Some(here) = here else {
-        return say(
-            "warning: pCPU {} did not come up, and serves the console: nothing more is said",
-            &[&missing.0],
-        );
+        return false;
     };
     say(
         "warning: pCPU {} did not come up: pCPU {} serves the console in its place",
@@ -162,6 +164,7 @@ fn serve_elsewhere(system: &System, inputs: &Inputs, missing: PcpuId, here: Opti
     );
     system.console.keep(server, here);
     route_console(system, system.distributor, inputs);
+    true
 }
 
 /// Turns this pCPU off: the table does not use it. Its part in start-up is done.

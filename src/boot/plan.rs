@@ -37,6 +37,11 @@ impl Plan {
         HostPhysAddr(pool)
     }
 
+    /// Says whether the table leaves the pCPU unused that runs this.
+    pub fn leaves_this_one(&self) -> bool {
+        self.pcpus & 1 << self.here.0 == 0
+    }
+
     /// Returns where every partition's regions go, in table order, then the channels' memory.
     pub fn regions(&self) -> impl Iterator<Item = HostPhysAddr> + '_ {
         self.places.iter().skip(1).copied().map(HostPhysAddr)
@@ -105,7 +110,8 @@ pub fn make(inputs: &Inputs, checked: &Checked) -> Plan {
     let payload = &inputs.payload;
     let others = pcpus & !(1 << here.0);
     let stacks = others.count_ones() as usize;
-    let pool_bytes = placement::pool_bytes(payload, pcpus.count_ones() as usize, stacks);
+    // One that the table leaves unused may have to serve the console.
+    let pool_bytes = placement::pool_bytes(payload, stacks + 1, stacks);
     // Where it is returned, so that the places are not moved.
     let mut plan = Plan {
         places: [0; MAX_PLACES],

@@ -36,7 +36,7 @@ struct Absence {
 const MISSING: &str = "pCPU 1 has not come up within a second: its vCPUs do not run";
 const MOVED: &str = "warning: pCPU 1 did not come up: pCPU 0 serves the console in its place";
 
-const RUNS: [Absence; 5] = [
+const RUNS: [Absence; 6] = [
     Absence {
         name: "start-cpu-missing-restart",
         table: "half-missing",
@@ -76,6 +76,14 @@ const RUNS: [Absence; 5] = [
         answer: SUCCESS,
         says: &[MOVED, MISSING],
         until: "loop-0:^period 2000 ",
+    },
+    Absence {
+        name: "start-console-cpu-alone-never-comes",
+        table: "loop-elsewhere",
+        console_pcpu: 1,
+        answer: SUCCESS,
+        says: &[MOVED, MISSING],
+        until: "bulkhead:^pCPU 1 has not come up",
     },
 ];
 
