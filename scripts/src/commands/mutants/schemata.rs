@@ -27,6 +27,8 @@ pub struct Arm {
     pub lines: RangeInclusive<usize>,
     /// A mutant, or all of a function for the body as it was.
     pub mutants: Vec<u32>,
+    /// Is it the body as it was?
+    pub is_original: bool,
 }
 
 /// The body of a function, without its braces: offsets in bytes.
@@ -45,7 +47,8 @@ pub enum Reach {
     Function,
     /// The same; but what the compiler computes of constants does not see it.
     ConstFunction,
-    /// In a build of its own: it is in no function.
+    /// In a build of its own: it is in no function, or in one that hides what type it returns, which may differ from arm to
+    /// arm.
     Outside,
 }
 
@@ -98,19 +101,23 @@ impl Woven {
             .push_str(&format!("match {path}({function}) {{\n"));
         for (number, mutant) in mutants {
             let changed = changed(text, body, mutant);
-            self.arm(&number.to_string(), &changed, vec![*number]);
+            self.arm(Some(*number), &changed, vec![*number]);
         }
-        self.arm("_", &text[body.start..body.end], numbers);
+        self.arm(None, &text[body.start..body.end], numbers);
         self.text.push('}');
     }
 
-    /// Adds an arm.
-    fn arm(&mut self, pattern: &str, body: &str, mutants: Vec<u32>) {
+    /// Adds an arm: for a mutant, or for all that are not there.
+    fn arm(&mut self, number: Option<u32>, body: &str, mutants: Vec<u32>) {
         let first = self.line();
+        let pattern = number.map_or("_".to_owned(), |number| number.to_string());
         self.text
             .push_str(&format!("{pattern} => {{\n{body}\n}}\n"));
-        let lines = first..=self.line() - 1;
-        self.arms.push(Arm { lines, mutants });
+        self.arms.push(Arm {
+            lines: first..=self.line() - 1,
+            mutants,
+            is_original: number.is_none(),
+        });
     }
 
     /// Returns the number of the line that is written.
@@ -148,7 +155,8 @@ fn offset(text: &str, place: Place) -> usize {
     start + byte.map_or(rest.len(), |(byte, _)| byte)
 }
 
-/// Returns the bodies of a file's functions; those of functions within functions belong to the outer ones.
+/// Returns the bodies of a file's functions; those of functions within functions belong to the outer ones. Functions that hide
+/// what type they return are left out.
 fn bodies(text: &str) -> syn::Result<Vec<Body>> {
     let mut found = Bodies {
         text,
@@ -167,6 +175,11 @@ struct Bodies<'a> {
 impl Bodies<'_> {
     /// Notes a function.
     fn add(&mut self, signature: &syn::Signature, block: &syn::Block) {
+        let mut hidden = Hidden(false);
+        hidden.visit_return_type(&signature.output);
+        if hidden.0 {
+            return;
+        }
         let at = |place: proc_macro2::LineColumn| {
             let place = Place {
                 line: place.line,
@@ -202,6 +215,15 @@ impl<'ast> Visit<'ast> for Bodies<'_> {
     }
 }
 
+/// Does a return type hide another (`impl Trait`)?
+struct Hidden(bool);
+
+impl<'ast> Visit<'ast> for Hidden {
+    fn visit_type_impl_trait(&mut self, _: &'ast syn::TypeImplTrait) {
+        self.0 = true;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::draw::{Span, tests::named};
@@ -210,7 +232,8 @@ mod tests {
     const TEXT: &str = "const ONE: u32 = 0 + 1;\n\
                         /// Sums \u{fc}p.\n\
                         pub const fn sum(a: u32, b: u32) -> u32 {\n    a + b\n}\n\
-                        fn is_less(a: u32) -> bool { a < 2 } // so\n";
+                        fn is_less(a: u32) -> bool { a < 2 } // so\n\
+                        fn all(a: u32) -> impl Iterator<Item = u32> { 3..a }\n";
 
     /// Returns mutants that replace parts of [`TEXT`].
     fn replacing(parts: &[(&str, &str)]) -> Vec<Mutant> {
@@ -241,7 +264,13 @@ mod tests {
 
     #[test]
     fn a_function_chooses_among_its_mutants_and_goes_by_the_first() {
-        let mutants = replacing(&[("+ b", "- b"), ("a + b", "0"), ("<", "<="), ("0 + 1", "0")]);
+        let mutants = replacing(&[
+            ("+ b", "- b"),
+            ("a + b", "0"),
+            ("<", "<="),
+            ("0 + 1", "0"),
+            ("3..a", "0..0"),
+        ]);
         let numbered: Vec<_> = (7..).zip(&mutants).collect();
         let woven = weave(TEXT, &numbered).expect("it parses");
         let lines: Vec<&str> = woven.text.lines().map(str::trim_end).collect();
@@ -273,6 +302,7 @@ mod tests {
                 " a < 2",
                 "}",
                 "}} // so",
+                "fn all(a: u32) -> impl Iterator<Item = u32> { 3..a }",
             ]
         );
         let arms: Vec<_> = woven
@@ -294,7 +324,7 @@ mod tests {
         let (constant, function) = (Reach::ConstFunction, Reach::Function);
         assert_eq!(
             reaches(TEXT, &all).expect("it parses"),
-            [constant, constant, function, Reach::Outside]
+            [constant, constant, function, Reach::Outside, Reach::Outside]
         );
     }
 }

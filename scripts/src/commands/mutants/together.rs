@@ -73,8 +73,13 @@ pub fn try_all(
         .zip(&reaches)
         .filter(|(_, reach)| **reach == Reach::Outside);
     let mut alone: BTreeSet<u32> = outside.map(|(number, _)| number).collect();
-    let program = build(tree, &numbered, &mut alone)?;
-    let within = numbered.keys().filter(|number| !alone.contains(number));
+    let mut unviable = BTreeSet::new();
+    let program = build(tree, &numbered, &mut alone, &mut unviable)?;
+    for number in &unviable {
+        note(numbered[number], Found::Fate(Fate::Unviable))?;
+    }
+    let tried = |number: &&u32| !alone.contains(number) && !unviable.contains(number);
+    let within = numbered.keys().filter(tried);
     let within: Vec<u32> = within.copied().collect();
     for number in &alone {
         note(numbered[number], Found::Alone)?;
@@ -119,15 +124,20 @@ fn text(path: &Path) -> Outcome<String> {
 /// Where the arms of each file are.
 type Arms = BTreeMap<String, Vec<Arm>>;
 
-/// Builds the tests with all mutants in them but those that are tried alone; what does not compile is one more of those.
+/// Builds the tests with all mutants in them but those that are tried alone. A changed body that does not compile is a mutant
+/// that does not compile; where it is the body as it was, each of the function's is tried alone.
 fn build(
     tree: &Path,
     numbered: &BTreeMap<u32, &Mutant>,
     alone: &mut BTreeSet<u32>,
+    unviable: &mut BTreeSet<u32>,
 ) -> Outcome<Program> {
     for _ in 0..ROUNDS {
-        let arms = lay_out(tree, numbered, alone)?;
-        let fallen = fallen(&compile(&["check", "--profile", "test"])?, &arms)?;
+        let left = numbered.iter();
+        let left = left.filter(|(one, _)| !alone.contains(one) && !unviable.contains(one));
+        let arms = lay_out(tree, left)?;
+        let said = compile(&["check", "--profile", "test"])?;
+        let fallen = fallen(&said, &arms)?;
         if fallen.is_empty() {
             let path = program(&compile(&["test", "--no-run"])?)?;
             let tests = tests(&path)?;
@@ -138,26 +148,28 @@ fn build(
                 functions,
             });
         }
-        eprintln!(
-            "xtask: {} mutants do not compile, or not with others",
-            fallen.len()
-        );
-        alone.extend(fallen);
+        for arm in fallen {
+            let fate = if arm.is_original {
+                &mut *alone
+            } else {
+                &mut *unviable
+            };
+            fate.extend(&arm.mutants);
+        }
+        eprintln!("xtask: {} mutants do not compile", unviable.len());
     }
     Err(Failure::failed("the mutants do not compile together"))
 }
 
 /// Writes the sources with mutants in them.
-fn lay_out(tree: &Path, numbered: &BTreeMap<u32, &Mutant>, alone: &BTreeSet<u32>) -> Outcome<Arms> {
+fn lay_out<'a>(
+    tree: &Path,
+    numbered: impl Iterator<Item = (&'a u32, &'a &'a Mutant)>,
+) -> Outcome<Arms> {
     let mut of_file: BTreeMap<&str, Vec<(u32, &Mutant)>> = BTreeMap::new();
-    for (number, mutant) in numbered
-        .iter()
-        .filter(|(number, _)| !alone.contains(number))
-    {
-        of_file
-            .entry(mutant.file())
-            .or_default()
-            .push((*number, mutant));
+    for (number, mutant) in numbered {
+        let of_file = of_file.entry(mutant.file()).or_default();
+        of_file.push((*number, mutant));
     }
     let mut arms = Arms::new();
     for name in sources()? {
@@ -238,18 +250,17 @@ fn lines(said: &str) -> impl Iterator<Item = Line> {
         .filter_map(|line| serde_json::from_str(line).ok())
 }
 
-/// Returns the mutants at which the compiler found errors.
-fn fallen(said: &str, arms: &Arms) -> Outcome<BTreeSet<u32>> {
-    let mut fallen = BTreeSet::new();
+/// Returns the arms in which the compiler found errors.
+fn fallen<'a>(said: &str, arms: &'a Arms) -> Outcome<Vec<&'a Arm>> {
+    let mut fallen = Vec::new();
     for line in lines(said) {
         let message = line.message.filter(|message| message.level == "error");
         let Some(message) = message else { continue };
         let at = |span: &MessageSpan| at(arms.get(&span.file_name)?, span.line_start);
         let (primary, other): (Vec<_>, Vec<_>) =
             message.spans.iter().partition(|span| span.is_primary);
-        let found = primary.into_iter().chain(other).find_map(at);
-        match found {
-            Some(mutants) => fallen.extend(mutants),
+        match primary.into_iter().chain(other).find_map(at) {
+            Some(arm) => fallen.push(arm),
             None if message.spans.is_empty() => {} // how many errors there were
             None => return Err(Failure::failed(message.rendered)),
         }
@@ -257,10 +268,9 @@ fn fallen(said: &str, arms: &Arms) -> Outcome<BTreeSet<u32>> {
     Ok(fallen)
 }
 
-/// Returns the mutants of the arm at a line.
-fn at(arms: &[Arm], line: usize) -> Option<&[u32]> {
-    let arm = arms.iter().find(|arm| arm.lines.contains(&line));
-    arm.map(|arm| arm.mutants.as_slice())
+/// Returns the arm at a line.
+fn at(arms: &[Arm], line: usize) -> Option<&Arm> {
+    arms.iter().find(|arm| arm.lines.contains(&line))
 }
 
 /// Returns the program that cargo built.
