@@ -59,12 +59,21 @@ impl Tool {
         mutants(&list).map_err(|error| Failure::failed(format!("cargo-mutants' list: {error}")))
     }
 
-    /// Tries a mutant, and returns what became of it. It is named by its place in its file: by a name cargo-mutants 27.1 would
-    /// try all fields that can be left out as well.
+    /// Tries a mutant, and returns what became of it: with the tests of its own module, and with all when they do not see it.
     ///
     /// # Errors
     /// cargo-mutants did not try it.
     pub fn try_one(&self, mutant: &Mutant) -> Outcome<Fate> {
+        let own = format!("{}::", mutant.module());
+        match self.try_with(mutant, &["--", &own])? {
+            Fate::Missed => self.try_with(mutant, &[]),
+            fate => Ok(fate),
+        }
+    }
+
+    /// Tries a mutant with the tests that these arguments choose. It is named by its place in its file: by a name
+    /// cargo-mutants 27.1 would try all fields that can be left out as well.
+    fn try_with(&self, mutant: &Mutant, tests: &[&str]) -> Outcome<Fate> {
         let results = products(&["mutants", "last"]);
         drop(fs::remove_dir_all(&results)); // it may not be there yet
         make_folder(&results)?;
@@ -83,7 +92,7 @@ impl Tool {
         command.args(["--timeout", TEST_SECONDS, "--build-timeout", "600"]);
         command.envs(PROPERTIES);
         quick_build(&mut command, "build");
-        command.arg("--output").arg(&results);
+        command.arg("--output").arg(&results).args(tests);
         let output = command.output();
         let output = output.map_err(|error| Failure::failed(format!("cargo-mutants: {error}")))?;
         let found = fate(&results.join("mutants.out"), &mutant.name);
