@@ -19,8 +19,8 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 impl Pcpu {
-    /// Looks after the most urgent one of those that others told of, of those that are heard, or after the console. There
-    /// may be more: [`Pcpu::resume_by_loop`] comes back.
+    /// Looks after the most urgent one of those that others told of, of those that are heard, or notes that the console is due.
+    /// There may be more: [`Pcpu::resume_by_loop`] comes back.
     #[inline(never)]
     pub fn read_mail(&mut self) {
         let heard = self.gate.heard;
@@ -28,7 +28,9 @@ impl Pcpu {
             self.for_slot(slot, |pcpu| pcpu.attend_slot(slot));
             self.hear_equal_once(slot);
         } else if self.mailbox.mail.take_console(heard) {
-            self.on_account_of(None, Self::serve_console);
+            // Its turn comes behind the choice: whoever woke meanwhile goes first.
+            self.defer_console();
+            self.reschedule = true;
         }
     }
 

@@ -6,6 +6,7 @@
 mod absent;
 mod boards;
 mod clusters;
+mod console_mail;
 mod crash;
 mod deaf;
 mod letters;
@@ -132,6 +133,11 @@ pub fn all() -> Vec<Case> {
             "a13-serror-over-a-switch",
             "an SError that is pending when its vCPU leaves reaches that one, and nobody else",
             serror::over_a_switch,
+        ),
+        case(
+            "console-mail-latency",
+            "a loop wakes in time while other pCPUs call for the console in the middle of its server's turns",
+            console_mail::bounded,
         ),
         case(
             "start-u-boot",
