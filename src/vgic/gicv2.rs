@@ -137,14 +137,11 @@ impl Vgic<'_> {
         };
         match (intid >> 5).checked_sub(1) {
             None => 1u8.wrapping_shl(vcpu.0.into()),
-            Some(bank) => self.spis.get(bank).map_or(0, |spis| {
-                let owned = spis.bank.owned & irq.bit() != 0;
-                if owned {
-                    at(&spis.router, irq.index()) as u8
-                } else {
-                    0
-                }
-            }),
+            // What the guest does not own was never given one.
+            Some(bank) => self
+                .spis
+                .get(bank)
+                .map_or(0, |spis| at(&spis.router, irq.index()) as u8),
         }
     }
 

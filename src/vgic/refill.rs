@@ -110,13 +110,6 @@ impl Bank {
 }
 
 impl Vgic<'_> {
-    /// Says whether [`Vgic::refill`] has anything to do before a vCPU enters the guest.
-    pub fn needs_refill(&self, vcpu: VcpuId) -> bool {
-        self.cpus.get(vcpu.0 as usize).is_some_and(|cpu| {
-            cpu.stage.flags & !(flag::SPILLING | flag::WAITING | flag::UNLINKED) != flag::LIVE
-        })
-    }
-
     /// Returns the list registers that hold an interrupt, as a mask: those that `fold` will read.
     pub fn used_list_registers(&self, vcpu: VcpuId) -> u16 {
         self.cpus
