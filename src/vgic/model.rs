@@ -8,7 +8,7 @@
 )]
 
 pub(super) mod interface;
-mod map;
+pub(super) mod map;
 pub(super) mod reference;
 pub(super) mod run;
 mod senders;

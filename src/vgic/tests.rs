@@ -1,13 +1,17 @@
 //! Tests of the virtual GIC as a whole: the rules that hypervisors most often break, every register offset, and random
 //! events against a plain reference.
 
-use super::model::{interface, run as model, world};
+use super::model::{interface, map, run as model, world};
 
 mod bells;
+mod direct;
+mod gicv2;
 mod levels_and_masks;
 mod races;
 mod random;
+mod registers;
 mod rules;
 mod sleepers;
 mod sweep;
+mod turns;
 mod words;

@@ -326,6 +326,26 @@ fn a_reset_leaves_nothing_but_what_the_guest_owns() {
 }
 
 #[test]
+fn a_reset_has_a_step_for_each_vcpu_and_each_bank() {
+    let mut world = World::ready(3, 2);
+    let more = [0, 1, 2, 3, 4].map(|step| world.vgic.reset_step(step));
+    assert_eq!(more, [true, true, true, true, false], "two banks");
+    let mut cpus = [CpuInterface::new()];
+    let mut vgic = Vgic::new(&mut cpus, &mut [], 4);
+    assert!(!vgic.reset_step(0));
+}
+
+#[test]
+fn a_reset_routes_spis_to_nobody_where_a_gicv2_has_a_choice() {
+    for (vcpus, target) in [(1, Some(VcpuId(0))), (2, None)] {
+        let mut world = World::ready_of_version(vcpus, 2, true);
+        assert_eq!(world.vgic.spi_target(33), Some(VcpuId(0)));
+        world.vgic.reset();
+        assert_eq!(world.vgic.spi_target(33), target, "{vcpus} vCPUs");
+    }
+}
+
+#[test]
 fn a_vgic_without_spis_or_with_too_much_memory_holds() {
     let mut cpus = vec![CpuInterface::new(); 20];
     let mut vgic = Vgic::new(&mut cpus, &mut [], 99);

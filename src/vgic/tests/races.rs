@@ -144,7 +144,8 @@ fn a_group_that_the_guest_unmasks_or_masks_while_others_wait_is_looked_at_again(
     assert_eq!(world.signalled(0), Some(39));
     // Both off: the first one that comes on again is looked at.
     world.cpus[0].vmcr &= !3;
-    world.settle();
+    world.bounce(0);
+    assert_eq!(world.cpus[0].hcr, hcr::VGRP0EIE | hcr::VGRP1EIE);
     world.cpus[0].vmcr |= 1;
     world.settle();
     assert_eq!(world.signalled(0), Some(33));
