@@ -156,7 +156,19 @@ mod tests {
     fn nothing_is_due_at_first() {
         let mut deadlines = Deadlines::default();
         assert_eq!(deadlines.earliest(), NEVER);
+        assert!(!deadlines.may_be_over(NEVER - 1));
         assert_eq!(deadlines.expired(NEVER - 1), None);
+    }
+
+    #[test]
+    fn one_that_became_later_may_be_over_until_somebody_has_looked() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Slot(9), 20);
+        assert!(deadlines.may_be_over(20) && !deadlines.may_be_over(19));
+        deadlines.set(Slot(9), 50);
+        assert!(deadlines.may_be_over(20));
+        assert_eq!(deadlines.expired(20), None);
+        assert!(!deadlines.may_be_over(49) && deadlines.may_be_over(50));
     }
 
     #[test]

@@ -376,7 +376,6 @@ impl<'a> Limits<'a> {
             (false, ..) => NEVER,
             (true, false, _) => wake,
             (true, true, true) => self.replenished_at(slot),
-            (true, true, false) if wake == NEVER => NEVER,
             (true, true, false) => wake.max(self.replenished_at(slot)),
         };
         front.deadlines.set(slot, due);

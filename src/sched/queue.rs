@@ -73,12 +73,6 @@ impl RunQueue {
         self.nodes.get(slot.index()).is_some_and(|node| node.ready)
     }
 
-    /// Says whether both slots have the same priority.
-    pub fn are_equals(&self, one: Slot, other: Slot) -> bool {
-        let level = |slot: Slot| self.nodes.get(slot.index()).map(|node| node.level);
-        level(one) == level(other)
-    }
-
     /// Says whether an equal of the slot waits behind it.
     pub fn has_waiting_equal(&self, slot: Slot) -> bool {
         self.nodes

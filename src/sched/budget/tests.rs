@@ -248,3 +248,32 @@ fn budget_of_the_whole_period_never_ends() {
         assert!(!budget.is_exhausted(period * 100 + 100));
     }
 }
+
+/// Entries of a list.
+fn refills(list: &[(u64, u64)]) -> Vec<Refill> {
+    let each = list.iter();
+    each.map(|&(at, amount)| Refill { at, amount }).collect()
+}
+
+#[test]
+fn what_is_available_is_one_entry() {
+    let mut budget = Budget::new(30, 100);
+    budget.charge(0, 10);
+    budget.charge(20, 30);
+    assert_eq!(list(&budget), refills(&[(0, 10), (100, 10), (120, 10)]));
+    budget.charge(150, 155);
+    assert_eq!(list(&budget), refills(&[(120, 25), (250, 5)]));
+}
+
+#[test]
+fn of_neighbours_that_lose_the_same_the_earliest_join() {
+    let mut budget = Budget::new(1000, 10_000);
+    for slice in 0..15 {
+        budget.charge(slice * 100, slice * 100 + 10);
+    }
+    assert_eq!(budget.count, MAX_REFILLS);
+    budget.prepare(1500);
+    let expected = [(0, 850), (10_100, 20), (10_200, 10)];
+    assert_eq!(list(&budget)[..3], refills(&expected));
+    assert_eq!(budget.count, LAST);
+}

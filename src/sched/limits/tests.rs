@@ -13,6 +13,7 @@ macro_rules! set_up {
 }
 
 mod accounts;
+mod places;
 
 use super::*;
 use crate::ids::Priority;

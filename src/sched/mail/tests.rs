@@ -255,3 +255,26 @@ fn all_64_slots_are_heard_when_nobody_runs() {
     assert_eq!(hears(63, false).slots, u64::MAX >> 1);
     assert_eq!(hears(0, true).slots, 0);
 }
+
+#[test]
+fn the_console_is_called_for_once() {
+    let mail = Mail::new();
+    assert!(mail.post_console(), "a new pCPU hears everybody");
+    assert!(!mail.post_console(), "it was called already");
+    assert!(mail.take_console(Heard::ALL));
+    assert!(mail.post_console());
+}
+
+#[test]
+fn the_first_is_the_most_urgent_that_is_heard() {
+    let mail = Mail::new();
+    assert_eq!(mail.first(Heard::ALL), 64, "nobody");
+    mail.keep(1 << 5 | 1 << 9);
+    assert_eq!(mail.first(Heard::ALL), 5);
+    assert_eq!(mail.first(hears(5, true)), 64);
+    let ninth = Heard {
+        slots: 1 << 9,
+        ..Heard::NOBODY
+    };
+    assert_eq!(mail.first(ninth), 9);
+}
