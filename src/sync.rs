@@ -236,6 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn who_has_the_lock_holds_it() {
+        let lock = Lock::new(7);
+        let guard = lock.lock_by_call();
+        assert!(lock.is_locked() && *guard == 7);
+        drop(guard);
+        assert!(!lock.is_locked());
+        let tried = (0..100).find_map(|_| lock.try_lock());
+        assert!(tried.is_some() && lock.is_locked());
+    }
+
+    #[test]
+    fn nobody_tries_past_one_who_queues() {
+        let lock = Lock::new(());
+        lock.turns.queued.store(1, Ordering::Relaxed);
+        assert!((0..100).all(|_| lock.try_lock().is_none()));
+    }
+
+    #[test]
     fn turns_may_wrap() {
         let lock = Lock::new(7);
         lock.turns.now.store(u32::MAX - 1, Ordering::Relaxed);
@@ -263,6 +281,29 @@ mod tests {
             let _later = lock.lock();
             assert!(done.load(Ordering::Relaxed), "a newcomer went first");
         });
+    }
+
+    #[test]
+    fn patience_is_for_eight_hand_overs() {
+        let lock = Lock::new(());
+        let turns = &lock.turns;
+        let queued = || turns.queued.load(Ordering::Relaxed);
+        let pause = || thread::sleep(std::time::Duration::from_millis(20));
+        turns.now.store(1, Ordering::Relaxed); // somebody holds it
+        thread::scope(|scope| {
+            scope.spawn(|| drop(lock.lock()));
+            pause();
+            assert_eq!(queued(), 0, "it has seen none");
+            turns.now.fetch_add(2 * (PATIENCE - 1), Ordering::Relaxed);
+            pause();
+            assert_eq!(queued(), 0, "it has seen seven");
+            while queued() == 0 {
+                turns.now.fetch_add(2, Ordering::Relaxed);
+                thread::yield_now();
+            }
+            turns.now.fetch_add(1, Ordering::Relaxed); // given back
+        });
+        assert_eq!(queued(), 0);
     }
 
     #[test]
