@@ -259,6 +259,23 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_told_at_a_glance() {
+        let mut group = [0; GROUP];
+        assert!(is_empty(&group));
+        group[15] = VALID;
+        assert!(!is_empty(&group));
+        let mut row = [0; GROUP];
+        for (descriptor, page) in row.iter_mut().zip(0..) {
+            *descriptor = 0x4000_0003 + page * 4096;
+        }
+        assert!(is_row(&row, 0x4000_0003, 4096));
+        assert!(!is_row(&row, 0x4000_1003, 4096));
+        assert!(!is_row(&row, 0x4000_0003, 2 << 20));
+        row[15] |= READ_ONLY;
+        assert!(!is_row(&row, 0x4000_0003, 4096));
+    }
+
+    #[test]
     fn nothing_is_no_run() {
         assert_eq!(walk(&[]), (vec![], 0));
         assert_eq!(walk(&[(7, 0x4000_0008)]), (vec![], 0));
