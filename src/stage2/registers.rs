@@ -4,24 +4,18 @@ use super::GUEST_BITS;
 use crate::addr::HostPhysAddr;
 use crate::ids::Vmid;
 
-/// Returns the bits of physical addresses that `ID_AA64MMFR0_EL1.PARange` stands for, at most the 48 that our
-/// descriptors hold.
-fn physical_bits(pa_range: u64) -> u32 {
-    match pa_range {
-        0 => 32,
-        1 => 36,
-        2 => 40,
-        3 => 42,
-        4 => 44,
-        _ => 48,
-    }
-}
+// The values of `PARange` from 2 on stand for 40 bits and more.
+const _: () = assert!(36 <= GUEST_BITS && GUEST_BITS <= 40);
 
 /// Returns the bits of guest-physical addresses on a CPU: [`GUEST_BITS`], fewer where it has fewer physical ones.
 ///
 /// `pa_range` is `ID_AA64MMFR0_EL1.PARange`, bits 3:0. On a board with several kinds of CPU, the least of all.
 pub fn guest_bits(pa_range: u64) -> u32 {
-    physical_bits(pa_range).min(GUEST_BITS)
+    match pa_range {
+        0 => 32,
+        1 => 36,
+        _ => GUEST_BITS,
+    }
 }
 
 /// Returns `VTCR_EL2` for our tables.
