@@ -149,7 +149,7 @@ mod tests {
         );
         assert_eq!(context.pstate & 0xf, 0b0101, "EL1h");
         assert_eq!(context.pstate >> 6 & 0xf, 0xf, "DAIF masked");
-        assert_eq!(context.system.sctlr_el1 & 1, 0, "MMU off");
+        assert_eq!(context.system.sctlr_el1, 0x30d0_0800, "MMU off");
     }
 
     #[test]
@@ -158,5 +158,16 @@ mod tests {
         context.set_register(31, 9);
         assert_eq!(context.register(31), 0);
         assert_eq!(context.register(0), 7);
+        context.set_register(30, 9);
+        assert_eq!((context.register(30), context.gpr[30]), (9, 9));
+    }
+
+    #[test]
+    fn an_instruction_has_four_bytes() {
+        let mut context = Context::starting_at(u64::MAX - 7, 0, 0);
+        context.skip_instruction();
+        assert_eq!(context.pc, u64::MAX - 3);
+        context.skip_instruction();
+        assert_eq!(context.pc, 0);
     }
 }

@@ -254,6 +254,7 @@ mod tests {
         // An implementation-defined PMU (0xf) is none that we can switch.
         assert_eq!(virtualize(id(5, 0), 0xf00) & 0xf00, 0);
         assert_eq!(virtualize(id(5, 0), 0x600) & 0xf00, 0x100);
+        assert_eq!(virtualize(id(5, 0), 0x1030_5006) & 0xf00, 0, "no PMU");
     }
 
     #[test]
@@ -268,6 +269,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_feature_on_the_list_is_seen() {
+        // Every field 1: those on the list show it, and all others are hidden.
+        let of = |crm, op2| virtualize(id(crm, op2), u64::MAX / 0xf);
+        assert_eq!(of(4, 1), 0x0000_0001_0000_0011);
+        assert_eq!(of(6, 0), 0x1111_1111_1011_1110);
+        assert_eq!(of(6, 1), 0x0011_1111_1111_1111);
+        assert_eq!(of(6, 2), 0x0011_0000_1110_1110);
+        assert_eq!(of(7, 1), 0x1001_1010_0110_1001);
+        assert_eq!(of(7, 2), 0x1011_0011_1011_0111);
+    }
+
+    #[test]
+    fn the_revision_is_the_hardwares_and_aidr_reads_as_zero() {
+        assert_eq!(
+            virtualize(REVIDR_EL1, 0x1234_5678_9abc_def0),
+            0x1234_5678_9abc_def0
+        );
+        assert_eq!(virtualize(AIDR_EL1, u64::MAX), 0);
+        let other = SysReg::new(3, 1, 0, 4, 1);
+        assert_eq!(virtualize(other, u64::MAX), 0, "not one of these");
     }
 
     #[test]
