@@ -175,9 +175,9 @@ impl Bank {
             }
             BitRegister::Edge => {
                 let changed = (self.edge ^ value) & mask;
-                let placed = self.deliverable() | self.resident | self.level;
-                // The physical trigger of each is a register of its own.
-                let moved = Moved::of(changed & (placed | hardware));
+                // The trigger says what a line that is up means, and nothing else. The physical trigger of each is a
+                // register of its own.
+                let moved = Moved::of(changed & (self.level | hardware));
                 let changed = changed & !moved.later;
                 self.edge ^= changed;
                 effects.make_edge = changed & self.edge & hardware;

@@ -73,3 +73,98 @@ impl Stage {
         best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CpuInterface;
+    use super::super::list_register::{Link, ListRegister};
+    use super::*;
+
+    /// Mask at f8, both groups on.
+    const OPEN: u32 = 0xf8 << 24 | 3;
+    /// `VBPR0` 5: bits 7:6 of a priority are its group's. `VBPR1` 4: bits 7:4 are.
+    const POINTS: u32 = OPEN | 5 << 21 | 4 << 18;
+    /// `VCBPR`.
+    const COMMON: u32 = 1 << 4;
+
+    /// Asks something of a vCPU whose list registers hold pending interrupts of these priorities and groups.
+    fn with<R>(held: &[(u8, bool)], ask: impl FnOnce(&mut Vgic) -> R) -> R {
+        let mut cpus = [CpuInterface::new()];
+        let mut vgic = Vgic::new(&mut cpus, &mut [], 4);
+        vgic.groups = 3;
+        let stage = &mut vgic.cpus[0].stage;
+        for (slot, &(priority, group1)) in held.iter().enumerate() {
+            let register = ListRegister {
+                intid: slot as u16,
+                priority,
+                group1,
+                pending: true,
+                active: false,
+                link: Link::None,
+            };
+            stage.list_registers[slot] = register.encode();
+            stage.used |= 1 << slot;
+        }
+        ask(&mut vgic)
+    }
+
+    /// Says whether one of priority b8 is signalled while one of priority `running` is.
+    fn preempts(group1: bool, vmcr: u32, running: u32) -> bool {
+        let active = 1 << (running >> 3);
+        with(&[(0xb8, group1)], |vgic| {
+            let zero = vgic.would_signal(VcpuId(0), vmcr, active, 0);
+            assert_eq!(vgic.would_signal(VcpuId(0), vmcr, 0, active), zero);
+            zero
+        })
+    }
+
+    #[test]
+    fn each_group_has_its_binary_point() {
+        for (running, group0, group1) in [
+            (0x80, false, false),
+            (0x88, true, false),
+            (0xb0, true, false),
+            (0xb8, true, true),
+        ] {
+            assert_eq!(preempts(false, POINTS, running), group0, "{running:#x}");
+            assert_eq!(preempts(true, POINTS, running), group1, "{running:#x}");
+            for group in [false, true] {
+                let common = preempts(group, POINTS | COMMON, running);
+                assert_eq!(common, group0, "common, {running:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_interrupt_alone_counts_when_its_group_is_open() {
+        let of = |held, groups| with(&[held], |vgic| vgic.cpus[0].stage.most_urgent(groups));
+        let (zero, one) = ((0x40, false), (0xa0, true));
+        assert_eq!([of(zero, 1), of(zero, 2)], [Some(zero), None]);
+        assert_eq!([of(one, 1), of(one, 2)], [None, Some(one)]);
+    }
+
+    #[test]
+    fn the_most_urgent_of_several_counts() {
+        let held = [(0x40, false), (0x20, true)];
+        let of = |groups| with(&held, |vgic| vgic.cpus[0].stage.most_urgent(groups));
+        assert_eq!(
+            [of(1), of(2), of(3)],
+            [Some(held[0]), Some(held[1]), Some(held[1])]
+        );
+        // The first of equals.
+        let equals = [(0x40, false), (0x40, true)];
+        let first = with(&equals, |vgic| vgic.cpus[0].stage.most_urgent(3));
+        assert_eq!(first, Some(equals[0]));
+    }
+
+    #[test]
+    fn what_waits_counts_by_its_level() {
+        let waits = with(&[], |vgic| {
+            let stage = &mut vgic.cpus[0].stage;
+            stage.flags |= flag::WAITING;
+            stage.levels = [0, 1 << 5 | 1 << 9, 1 << 2];
+            [1, 2].map(|groups| stage.most_urgent(groups))
+        });
+        assert_eq!(waits, [None, Some((0x28, true))]);
+    }
+}

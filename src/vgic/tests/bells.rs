@@ -77,6 +77,8 @@ fn a_sleeper_with_nothing_else_comes_by_the_short_way() {
         (vec![routed, (16, 1)], OPEN, false), // its group is off
         (vec![routed, (22, 0)], OPEN, false), // level-sensitive
         (vec![routed], OPEN & !2, false),     // masked by the guest
+        (vec![routed, (7, 0)], OPEN, true),   // in group 0
+        (vec![routed, (7, 0)], OPEN & !1, false),
         (vec![routed], masked(0xa8), true),
         (vec![routed], masked(0xa0), false),
     ] {
@@ -91,6 +93,28 @@ fn a_sleeper_whose_timer_is_in_flight_does_not_come_by_the_short_way() {
         .vgic
         .redistributor_write(SLEEPER, SGI_FRAME + ICENABLER, 4, 1 << 27);
     let _ = world.vgic.physical_pending(TIMER, SLEEPER);
+    assert_eq!(world.vgic.come_for_bell(SLEEPER, BELL, TIMER, OPEN), None);
+}
+
+#[test]
+fn a_bell_that_another_has_does_not_come_by_the_short_way() {
+    // In another's list register, by a line that was level-sensitive.
+    let mut world = World::ready(2, 4);
+    world.prompt = false;
+    world.exit(SLEEPER.0);
+    world.line(34, true);
+    world.deliver_kicks();
+    world.exit(SLEEPER.0);
+    assert_eq!(world.signalled(0), Some(34));
+    let _ = world.vgic.distributor_write(0x6000 + 8 * 34, 8, 1);
+    let _ = world.vgic.distributor_write(ICFGR + 8, 4, 2 << 4);
+    assert_eq!(world.vgic.come_for_bell(SLEEPER, 34, TIMER, OPEN), None);
+    // Active there, and in no list register.
+    let mut world = World::ready(2, 4);
+    world.prompt = false;
+    world.exit(SLEEPER.0);
+    let _ = world.vgic.distributor_write(ISACTIVER + 4, 4, 1 << 1);
+    let _ = world.vgic.distributor_write(0x6000 + 8 * 33, 8, 1);
     assert_eq!(world.vgic.come_for_bell(SLEEPER, BELL, TIMER, OPEN), None);
 }
 
