@@ -464,6 +464,14 @@ mod tests {
         assert_ne!(checksum(&[0; 8]), checksum(&[0; 9]));
     }
 
+    /// Values that were not computed by this code: both sides of a payload agree on them.
+    #[test]
+    fn checksum_has_fixed_values() {
+        assert_eq!(checksum(&[]), 0x6885_3b6a_3912_cca3);
+        assert_eq!(checksum(b"BULKHEAD"), 0xf5f6_b92b_f3c7_cf00);
+        assert_eq!(checksum(b"twelve bytes"), 0x3d3d_11c6_a45d_ddfb);
+    }
+
     #[test]
     fn record_checksum_leaves_out_its_own_field_alone() {
         let mut bytes: Vec<u8> = (0..=80).collect();

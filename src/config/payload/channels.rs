@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn refuses_channels_without_meaning_or_in_places_that_are_taken() {
         assert_eq!(check(sample()), Ok(()));
-        let cases: [(&str, u64, Change); 20] = [
+        let cases: [(&str, u64, Change); 23] = [
             ("size", 0, |c| c.size = 0),
             ("size", 0x1_0800, |c| c.size = 0x1_0800),
             ("size", 1 << 30, |c| c.size = 1 << 30),
@@ -211,6 +211,11 @@ mod tests {
             ("access", 2, |c| c.sides[1].access = 2),
             ("gpa", 0x4010_0000, |c| c.sides[0].gpa = 0x4010_0000),
             ("gpa", 0x0901_0000, |c| c.sides[0].gpa = 0x0901_0000),
+            ("gpa", 0x0900_0000, |c| c.sides[0].gpa = 0x0900_0000),
+            ("gpa", 0xc000_0800, |c| {
+                (c.sides[0].gpa, c.sides[1].gpa) = (0xc000_0800, 0xc000_0800)
+            }),
+            ("gpa", 1 << 39, |c| c.sides[1].gpa = 1 << 39),
             ("gpa", 0x0b7f_f000, |c| c.sides[1].gpa = 0x0b7f_f000),
             ("gpa", 0x0b80_0000, |c| c.sides[0].gpa = 0x0b80_0000),
             ("gpa", 0x0b80_0000, |c| c.sides[1].gpa = 0x0b80_0000),
@@ -266,26 +271,36 @@ mod tests {
     }
 
     #[test]
-    fn refuses_more_than_a_partition_can_have() {
-        let mut sample = sample();
-        for index in 1..=MAX_CHANNELS_OF_ONE as u64 {
-            let mut channel = sample.channels[0];
-            for side in &mut channel.sides {
-                side.gpa += index * 0x1_0000;
-                side.registers += index * 0x1000;
-                side.intid += index as u32;
+    fn refuses_more_than_a_partition_and_than_a_system_can_have() {
+        let with = |count: u64| {
+            let mut sample = sample();
+            // Behind all the records.
+            (sample.segments[0].offset, sample.header.total_bytes) = (0x4000, 0x6000);
+            for index in 1..count {
+                let mut channel = sample.channels[0];
+                for side in &mut channel.sides {
+                    side.gpa += index * 0x1_0000;
+                    side.registers += index * 0x1000;
+                    side.intid += index as u32;
+                }
+                sample.channels.push(channel);
             }
-            sample.channels.push(channel);
-        }
-        let found = check(sample);
-        assert!(matches!(
-            found,
+            check(sample)
+        };
+        let many = |found, limit| {
+            let (partition, part) = (0, Part::Channels);
             Err(PayloadError::Count {
-                found: 9,
-                limit: 8,
-                ..
+                partition,
+                part,
+                found,
+                limit,
             })
-        ));
+        };
+        assert_eq!(with(8), Ok(()));
+        assert_eq!(with(9), many(9, MAX_CHANNELS_OF_ONE));
+        // Within what a system can have.
+        assert_eq!(with(64), many(64, MAX_CHANNELS_OF_ONE));
+        assert_eq!(with(65), many(65, MAX_CHANNELS));
     }
 
     #[test]

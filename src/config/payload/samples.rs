@@ -120,7 +120,14 @@ impl Sample {
         };
         bytes.extend_from_slice(self.text.as_bytes());
         for device in &mut self.devices {
-            device.path = text;
+            // A path that a test gives is a part of the text.
+            device.path = match device.path.length {
+                0 => text,
+                length => Text {
+                    offset: text.offset + device.path.offset,
+                    length,
+                },
+            };
         }
         self.header.platform = text;
         self.header.partitions = put(&mut bytes, &self.partitions);

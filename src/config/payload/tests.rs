@@ -62,6 +62,48 @@ fn needs_nothing_behind_the_records() {
 }
 
 #[test]
+fn a_header_alone_says_how_much_there_is() {
+    let words = Sample::new().build();
+    let bytes = words.as_bytes();
+    let alone = header(&bytes[..size_of::<Header>()]).unwrap();
+    assert_eq!(alone.record_bytes, bytes.len() as u64);
+}
+
+#[test]
+fn shows_all_vcpus_with_their_places() {
+    let mut sample = Sample::new();
+    let mut second = sample.partitions[0];
+    second.name = name("loop");
+    second.vcpus = Span { first: 1, count: 2 };
+    second.manages = 1;
+    sample.partitions.push(second);
+    sample.vcpus = [10, 11, 12]
+        .map(|priority| VcpuRecord {
+            priority,
+            ..sample.vcpus[0]
+        })
+        .to_vec();
+    let words = sample.build();
+    let payload = Payload::new(words.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    payload.each_vcpu(&mut |at, vcpu| all.push((at, vcpu.priority)));
+    assert_eq!(all, [((0, 0), 10), ((1, 0), 11), ((1, 1), 12)]);
+    assert!(payload.is_managed(0) && !payload.is_managed(1) && !payload.is_managed(64));
+}
+
+#[test]
+fn refuses_texts_outside_the_records() {
+    let mut words = Sample::new().build();
+    words[core::mem::offset_of!(Header, platform) / 8] = 1 << 32 | 0xffff_ffff;
+    sign(&mut words);
+    let wanted = PayloadError::Span {
+        partition: usize::MAX,
+        part: Part::Texts,
+    };
+    assert_eq!(Payload::new(words.as_bytes()).map(|_| ()), Err(wanted));
+}
+
+#[test]
 fn sees_every_flipped_bit() {
     let words = Sample::new().build();
     for bit in 0..words.len() * 64 {
@@ -138,6 +180,14 @@ fn refuses_values_without_meaning() {
         }),
         (value("edge", 2), |s| s.interrupts[0].edge = 2),
         (value("window gpa", 1 << 39), |s| s.windows[0].gpa = 1 << 39),
+        // One byte too long, with whole pages and with the byte alone.
+        (value("window gpa", (1 << 39) - 0x800), |s| {
+            (s.windows[0].gpa, s.windows[0].hpa) = ((1 << 39) - 0x800, 0x0901_0800);
+        }),
+        (value("window gpa", (1 << 39) - 0x1000), |s| {
+            s.windows[0].gpa = (1 << 39) - 0x1000;
+            s.windows[0].size = 0x1001;
+        }),
         (value("window hpa", u64::MAX - 0xfff), |s| {
             s.windows[0].hpa = u64::MAX - 0xfff;
             s.windows[0].size = 0x2000;
@@ -232,7 +282,9 @@ fn refuses_a_header_without_meaning() {
 
 #[test]
 fn takes_every_value_that_has_a_meaning() {
-    let changes: [Change; 9] = [
+    let changes: [Change; 11] = [
+        |s| s.regions[0].hpa = 0x8000_0000,
+        |s| (s.partitions[0].manages, s.partitions[0].manager_gpa) = (1, GUEST_END - 0x1000),
         |s| s.header.flags = system_flags::SCRUB_AT_BOOT | system_flags::LETTERS,
         |s| s.header.on_panic = 1,
         |s| s.header.uart_kind = 1,

@@ -235,3 +235,6 @@ fn range(gpa: u64, size: u64) -> Range {
     };
     Range::new(gpa, size).unwrap_or(PAGE_ZERO)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,11 @@
+mod foundation;
+
 use zerocopy::IntoBytes;
 
 use super::super::payload::samples::{Sample, name};
-use super::super::record::{InterruptRecord, Span, WindowRecord};
+use super::super::record::{
+    DeviceRecord, InterruptRecord, Span, Text, VcpuRecord, WindowRecord, system_flags,
+};
 use super::*;
 use crate::board::samples::{self, cells, text};
 use crate::uart::Model;
@@ -339,6 +343,67 @@ fn gives_an_interrupt_once_and_only_what_is_there() {
 }
 
 #[test]
+fn compares_each_device_with_its_own_node() {
+    // Two devices of one partition, and two interrupts, in an order that changes devices with each.
+    let change = |sample: &mut Sample| {
+        sample.text = "/pl031@9010000/timer@9020000";
+        let path = |offset, length| Text { offset, length };
+        sample.devices[0].path = path(0, 14);
+        sample.devices.push(DeviceRecord {
+            path: path(14, 14),
+            windows: Span { first: 1, count: 1 },
+        });
+        let (gpa, hpa, size) = (0x0902_0000, 0x0902_0000, 0x1000);
+        sample.windows.push(WindowRecord { gpa, hpa, size });
+        sample.partitions[0].devices.count = 2;
+        let edge = 0;
+        sample.interrupts.push(InterruptRecord { intid: 36, edge });
+        sample.partitions[0].interrupts.count = 2;
+    };
+    let timer = |tree: &mut samples::Sample| {
+        let path = "/timer@9020000";
+        tree.node(path, &["arm,sp804"], &[0, 0x902_0000, 0, 0x1000]);
+        tree.set(path, "interrupts", &cells(&[0, 4, 4]));
+    };
+    assert_eq!(mismatches(change, timer), [""; 0]);
+}
+
+#[test]
+fn two_partitions_may_have_different_interrupts() {
+    let change = |sample: &mut Sample| {
+        sample.text = "";
+        let mut second = sample.partitions[0];
+        second.name = name("loop");
+        second.interrupts = Span { first: 1, count: 1 };
+        second.devices = Span { first: 1, count: 1 };
+        sample.partitions.push(second);
+        let mut device = sample.devices[0];
+        device.windows = Span { first: 1, count: 1 };
+        sample.devices.push(device);
+        let (gpa, hpa, size) = (0x0902_0000, 0x0902_0000, 0x1000);
+        sample.windows.push(WindowRecord { gpa, hpa, size });
+        let edge = 0;
+        sample.interrupts.push(InterruptRecord { intid: 36, edge });
+    };
+    assert_eq!(mismatches(change, |_| {}), [""; 0]);
+}
+
+#[test]
+fn names_a_pcpu_only_where_the_board_has_one() {
+    let words = sample().build();
+    let payload = Payload::new(words.as_bytes()).unwrap();
+    let bytes = samples::Sample::virt().flatten();
+    let board = Board::read(Tree::new(&bytes).unwrap(), None).unwrap();
+    let vcpu = *payload.vcpus(&payload.partitions()[0]).first().unwrap();
+    let of = |pcpu| pcpu_of(&board, &VcpuRecord { pcpu, ..vcpu });
+    assert_eq!(
+        [of(0), of(1), of(2)],
+        [Some(PcpuId(0)), Some(PcpuId(1)), None]
+    );
+    assert_eq!(console_pcpu(&board, &payload), Some(PcpuId(0)));
+}
+
+#[test]
 fn gives_a_page_of_registers_to_one_partition() {
     let change = |sample: &mut Sample| {
         let mut second = sample.partitions[0];
@@ -358,114 +423,4 @@ fn gives_a_page_of_registers_to_one_partition() {
         messages.iter().any(|message| message == wanted),
         "{messages:?}"
     );
-}
-
-/// Lets a payload name the PL011 of the sample of a board.
-fn made_for_pl011(sample: &mut Sample) {
-    sample.header.uart_kind = Model::Pl011.code();
-    (sample.header.uart_hpa, sample.header.uart_intid) = (0x900_0000, 33);
-}
-
-#[test]
-fn wants_memory_that_holds_the_image() {
-    let elsewhere = |tree: &mut samples::Sample| {
-        tree.set(
-            "/memory@40000000",
-            "reg",
-            &cells(&[0, 0x8000_0000, 0, 0x800_0000]),
-        );
-    };
-    assert_eq!(
-        mismatches(|_| {}, elsewhere),
-        [
-            "the image with its payload at 0x40200000..=0x4023ffff is not all in memory that the device tree knows"
-        ]
-    );
-}
-
-#[test]
-fn wants_its_own_registers_outside_memory() {
-    let large = |tree: &mut samples::Sample| {
-        tree.set("/memory@40000000", "reg", &cells(&[0, 0, 0, 0x4800_0000]));
-    };
-    let found = mismatches(|_| {}, large);
-    assert_eq!(
-        found[0],
-        "the device tree has the console's UART at 0x9000000..=0x9000fff, in its memory at 0x0..=0x47ffffff"
-    );
-    assert_eq!(
-        found[1],
-        "the device tree has the interrupt controller at 0x8000000..=0x800ffff, in its memory at 0x0..=0x47ffffff"
-    );
-}
-
-#[test]
-fn wants_frames_where_they_can_be() {
-    let gic = |distributor: u32| {
-        move |tree: &mut samples::Sample| {
-            let reg = cells(&[0, distributor, 0, 0x1_0000, 0, 0x80a_0000, 0, 0xf6_0000]);
-            tree.set("/intc@8000000", "reg", &reg);
-        }
-    };
-    assert_eq!(
-        mismatches(|_| {}, gic(0x800_1000)),
-        [
-            "the device tree has registers of the GIC at 0x8001000, which is not on a multiple of 64 KiB"
-        ]
-    );
-    assert_eq!(
-        mismatches(|_| {}, gic(0x80b_0000)),
-        [
-            "the device tree has the GIC's distributor at 0x80b0000..=0x80bffff, among the redistributors at 0x80a0000..=0x8ffffff"
-        ]
-    );
-}
-
-#[test]
-fn wants_the_console_that_the_table_was_made_for() {
-    assert_eq!(mismatches(made_for_pl011, |_| {}), [""; 0]);
-    let foreign = |tree: &mut samples::Sample| {
-        tree.set("/pl011@9000000", "compatible", &text(&["acme,uart"]));
-    };
-    assert_eq!(mismatches(|_| {}, foreign), [""; 0]);
-    assert_eq!(
-        mismatches(made_for_pl011, foreign),
-        [
-            "the console is pl011@9000000, of a kind that bulkhead does not know (acme,uart), the table was made for a PL011 at 0x9000000"
-        ]
-    );
-    let none = |tree: &mut samples::Sample| {
-        foreign(tree);
-        tree.set("/chosen", "stdout-path", &text(&[""]));
-    };
-    assert_eq!(
-        mismatches(made_for_pl011, none),
-        ["the device tree has no console, the table was made for a PL011 at 0x9000000"]
-    );
-}
-
-#[test]
-fn wants_the_consoles_interrupt() {
-    let other = |tree: &mut samples::Sample| {
-        tree.set("/pl011@9000000", "interrupts", &cells(&[0, 8, 1]));
-    };
-    assert_eq!(
-        mismatches(made_for_pl011, other),
-        [
-            "the console has INTID 40 (SPI 8), edge-triggered in the device tree, INTID 33 (SPI 1), level-sensitive in the table"
-        ]
-    );
-    let none = |tree: &mut samples::Sample| tree.set("/pl011@9000000", "interrupts", &[]);
-    assert_eq!(
-        mismatches(made_for_pl011, none),
-        [
-            "the console has no interrupt in the device tree, INTID 33 (SPI 1), level-sensitive in the table"
-        ]
-    );
-    // Another UART has another interrupt.
-    let moved = |tree: &mut samples::Sample| {
-        other(tree);
-        tree.set("/pl011@9000000", "reg", &cells(&[0, 0x904_0000, 0, 0x1000]));
-    };
-    assert_eq!(mismatches(made_for_pl011, moved), [""; 0]);
 }
