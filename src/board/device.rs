@@ -35,14 +35,7 @@ pub struct Device<'a> {
 impl<'a> Device<'a> {
     /// Returns the `compatible` strings, the most specific first.
     pub fn compatible(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.compatible
-            .split(|byte| *byte == 0)
-            .filter(|entry| !entry.is_empty())
-    }
-
-    /// Says whether `compatible` lists the given text.
-    pub fn is_compatible(&self, with: &[u8]) -> bool {
-        strings(self.compatible).any(|entry| entry == with)
+        strings(self.compatible)
     }
 
     /// Gathers what a node says.

@@ -1,6 +1,7 @@
 mod damage;
 mod devices;
 mod messages;
+mod several;
 
 use std::vec::Vec;
 

@@ -25,6 +25,33 @@ fn refuses_foreign_and_short_bytes() {
     assert_eq!(header(&bytes), wanted);
 }
 
+/// Returns what is wrong with a tree whose structure starts with these words.
+fn with_structure(words: &[u32]) -> BoardError<'static> {
+    let mut bytes = Sample::virt().flatten();
+    for (chunk, word) in bytes[56..].as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *chunk = word.to_be_bytes();
+    }
+    match Board::read(Tree::new(&bytes).unwrap(), None) {
+        Err(BoardError::Tree(error)) => BoardError::Tree(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn refuses_trees_that_end_within_a_node_or_without_one() {
+    let (begin, finish) = (1, 9);
+    let wanted = BoardError::Tree(TreeError::Unbalanced);
+    assert_eq!(with_structure(&[finish]), wanted);
+    assert_eq!(with_structure(&[begin, 0, finish]), wanted);
+}
+
+#[test]
+fn says_where_a_tree_is_damaged() {
+    let token = |found, offset| BoardError::Tree(TreeError::Token { found, offset });
+    assert_eq!(with_structure(&[7]), token(7, 0));
+    assert_eq!(with_structure(&[1, 0, 8]), token(8, 8));
+}
+
 #[test]
 fn refuses_trees_that_nest_too_deep() {
     let change = |sample: &mut Sample| {
