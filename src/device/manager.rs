@@ -122,10 +122,7 @@ pub fn nth(mask: u64, n: u64) -> Option<u32> {
 /// there are, `most` at most. All positions are modulo 2^32.
 pub fn log_piece(end: u32, position: u32, most: u32) -> (u32, u32) {
     let kept = end.min(OUTPUT_BYTES as u32);
-    let behind = match end.wrapping_sub(position) {
-        behind if behind > kept => kept,
-        behind => behind,
-    };
+    let behind = end.wrapping_sub(position).min(kept);
     (end.wrapping_sub(behind), behind.min(most))
 }
 

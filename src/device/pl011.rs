@@ -30,7 +30,6 @@ pub enum Overflow {
 /// Register offsets.
 mod offset {
     pub const DR: u64 = 0x000;
-    pub const RSR: u64 = 0x004;
     pub const FR: u64 = 0x018;
     pub const ILPR: u64 = 0x020;
     pub const IBRD: u64 = 0x024;
@@ -333,7 +332,7 @@ impl Pl011 {
             offset::IMSC => self.mask = (value & INTERRUPTS) as u16,
             offset::ICR => self.clear(value as u16),
             offset::DMACR => self.dma_control = (value & 7) as u8,
-            offset::RSR => {}
+            // UARTECR, which is UARTRSR's: there is no error to clear.
             _ => {}
         }
     }

@@ -433,6 +433,27 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_more_than_half_while_half_is_free() {
+        let ring = TxRing::<64>::new();
+        (0..32).for_each(|n| _ = ring.push(n));
+        assert!(ring.wait_for_room(60), "nobody would tell of it");
+        ring.push(32);
+        assert!(!ring.wait_for_room(60));
+        assert!(ring.reader().advance(1, 0));
+    }
+
+    #[test]
+    fn a_consumer_is_known_to_look_or_not() {
+        let ring = TxRing::<64>::new();
+        let answers = [true, false].map(|known| {
+            ring.set_known(known);
+            ring.is_known()
+        });
+        assert_eq!(answers, [true, false]);
+        assert!(!TxRing::<64>::new().is_known());
+    }
+
+    #[test]
     fn two_threads_lose_nothing() {
         let ring = TxRing::<64>::new();
         let rounds = if cfg!(miri) { 200 } else { 200_000u32 };

@@ -1,3 +1,6 @@
+mod long;
+mod prompts;
+
 use super::*;
 use crate::device::ring::TxRing;
 use proptest::prelude::*;
@@ -7,8 +10,8 @@ const MS: u64 = 1_000_000;
 const RING: usize = 256;
 
 /// EL2 (source 0) and partitions `a`, `b`, `c`.
-struct Board {
-    rings: [TxRing<RING>; 4],
+struct Board<const N: usize = RING> {
+    rings: [TxRing<N>; 4],
     descheduled: [Cell<bool>; 4],
     focus: usize,
     speaking: Cell<u64>,
@@ -16,6 +19,13 @@ struct Board {
 
 impl Board {
     fn new() -> Self {
+        Self::of_size()
+    }
+}
+
+impl<const N: usize> Board<N> {
+    /// Each ring has `N` bytes.
+    fn of_size() -> Self {
         Self {
             rings: Default::default(),
             descheduled: Default::default(),
@@ -43,7 +53,7 @@ impl Board {
     }
 }
 
-impl Sources for Board {
+impl<const N: usize> Sources for Board<N> {
     fn speaking(&self) -> u64 {
         self.speaking.get()
     }
@@ -71,7 +81,11 @@ impl Sources for Board {
 }
 
 /// Sends until idle; returns what was sent and the deadline.
-fn drain(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> (String, Option<u64>) {
+fn drain<const N: usize>(
+    mux: &mut Multiplexer,
+    now_ns: u64,
+    board: &Board<N>,
+) -> (String, Option<u64>) {
     let mut wire = Vec::new();
     for _ in 0..100_000 {
         runs_as_steps(mux, now_ns, board, &mut wire);
@@ -85,7 +99,12 @@ fn drain(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> (String, Option<u
 }
 
 /// Sends a run, each byte of which single steps would have sent too.
-fn runs_as_steps(mux: &mut Multiplexer, now_ns: u64, board: &Board, wire: &mut Vec<u8>) {
+fn runs_as_steps<const N: usize>(
+    mux: &mut Multiplexer,
+    now_ns: u64,
+    board: &Board<N>,
+    wire: &mut Vec<u8>,
+) {
     let mut steps = mux.clone();
     let from = wire.len();
     let ran = mux.run(board, 5, |byte| {
@@ -100,7 +119,7 @@ fn runs_as_steps(mux: &mut Multiplexer, now_ns: u64, board: &Board, wire: &mut V
     assert_eq!(mux.begun, steps.begun);
 }
 
-fn sent(mux: &mut Multiplexer, now_ns: u64, board: &Board) -> String {
+fn sent<const N: usize>(mux: &mut Multiplexer, now_ns: u64, board: &Board<N>) -> String {
     drain(mux, now_ns, board).0
 }
 
@@ -114,6 +133,28 @@ fn complete_lines_go_out_whole_with_their_prefix() {
         ("a| one\r\nb| \r\na| two\r\n".into(), None)
     );
     assert!(!mux.is_mid_line());
+}
+
+#[test]
+fn runs_end_where_they_are_told_and_at_control_characters() {
+    let (mut mux, board) = (Multiplexer::new(), Board::new());
+    board.say(OWN, b"one two\x1b[0m\n");
+    let run = |mux: &mut Multiplexer, most| {
+        let mut wire = Vec::new();
+        let count = mux.run(&board, most, |byte| {
+            wire.push(byte);
+            true
+        });
+        assert_eq!(count, wire.len());
+        String::from_utf8(wire).unwrap()
+    };
+    assert_eq!(run(&mut mux, 100), "", "between lines");
+    assert_eq!(mux.next(0, &board), Step::Byte(b'b'));
+    assert_eq!(run(&mut mux, 3), "ulk");
+    assert_eq!(run(&mut mux, 100), "head| one two");
+    assert_eq!(run(&mut mux, 100), "");
+    assert_eq!(mux.next(0, &board), Step::Byte(0x1b));
+    assert_eq!(run(&mut mux, 2), "[0");
 }
 
 #[test]
@@ -165,41 +206,6 @@ fn stopped_in_the_middle_is_no_prompt() {
 }
 
 #[test]
-fn shown_prompt_gives_way_and_comes_again() {
-    let (mut mux, board) = (Multiplexer::new(), Board::new());
-    board.say(1, b"# ");
-    drain(&mut mux, 0, &board);
-    assert_eq!(sent(&mut mux, 20 * MS, &board), "a| # ");
-    board.say(2, b"period 1\n");
-    assert_eq!(
-        drain(&mut mux, 30 * MS, &board),
-        ("\0\r\nb| period 1\r\n".into(), Some(50 * MS))
-    );
-    assert_eq!(drain(&mut mux, 50 * MS, &board), ("a| # ".into(), None));
-    board.say(1, b"ls\n");
-    assert_eq!(sent(&mut mux, 51 * MS, &board), "ls\r\n");
-}
-
-#[test]
-fn two_prompts_do_not_push_each_other_away() {
-    let (mut mux, board) = (Multiplexer::new(), Board::new());
-    board.say(1, b"a> ");
-    board.say(2, b"b> \r");
-    drain(&mut mux, 0, &board);
-    let wire = sent(&mut mux, 20 * MS, &board);
-    assert_eq!(wire, "a| a> \0\r\nb| b> ", "each shown once");
-    for ms in 21..200 {
-        assert_eq!(drain(&mut mux, ms * MS, &board).0, "");
-    }
-    board.say(3, b"c\n");
-    let wire = sent(&mut mux, 200 * MS, &board);
-    assert_eq!(wire, "\0\r\nc| c\r\na| a> ", "the one with the keyboard");
-    board.say(2, b"!");
-    assert_eq!(drain(&mut mux, 221 * MS, &board).1, Some(241 * MS));
-    assert_eq!(sent(&mut mux, 241 * MS, &board), "\0\r\nb| b> \rb| !");
-}
-
-#[test]
 fn carriage_returns_never_uncover_the_prefix() {
     let (mut mux, board) = (Multiplexer::new(), Board::new());
     board.say(1, b"10%\r\r20%\rbulkhead| PANIC\r\r\n\r# \n");
@@ -220,14 +226,17 @@ fn line_end_in_two_halves_is_one() {
 }
 
 #[test]
-fn one_byte_is_a_prompt_and_a_return_is_none() {
+fn what_was_said_before_does_not_follow_a_return_at_the_end() {
     let (mut mux, board) = (Multiplexer::new(), Board::new());
-    board.say(1, b">");
-    board.say(2, b"\r");
+    // Fills the ring once: behind what comes next old text is left.
+    for bytes in [200, RING - 202] {
+        board.say(1, &vec![b'z'; bytes]);
+        board.say(1, b"\n");
+        sent(&mut mux, 0, &board);
+    }
+    board.say(1, b"x\r");
     drain(&mut mux, 0, &board);
-    assert_eq!(drain(&mut mux, 20 * MS, &board), ("a| >".into(), None));
-    board.say(2, b"x\n");
-    assert_eq!(sent(&mut mux, 21 * MS, &board), "\0\r\nb| x\r\n");
+    assert_eq!(sent(&mut mux, 20 * MS, &board), "a| x");
 }
 
 #[test]
@@ -235,50 +244,6 @@ fn guests_cannot_fake_a_cut() {
     let (mut mux, board) = (Multiplexer::new(), Board::new());
     board.say(1, b"se\0cret\0\n\0\n");
     assert_eq!(sent(&mut mux, 0, &board), "a| secret\r\na| \r\n");
-}
-
-#[test]
-fn line_longer_than_its_ring_is_broken_not_lost() {
-    let (mut mux, board) = (Multiplexer::new(), Board::new());
-    let text: Vec<u8> = (0..2000u32).map(|n| b'A' + (n % 26) as u8).collect();
-    let mut wire = String::new();
-    for byte in &text {
-        while !board.put(1, *byte) {
-            wire += &sent(&mut mux, 0, &board);
-        }
-    }
-    board.say(2, b"let me\n");
-    wire += &sent(&mut mux, 0, &board);
-    board.say(1, b"\n");
-    wire += &sent(&mut mux, 0, &board);
-    assert!(wire.contains("b| let me\r\n"));
-    assert!(!wire.contains('\0'));
-    let seen: String = wire
-        .split("\r\n")
-        .filter_map(|line| line.strip_prefix("a| "))
-        .collect();
-    assert_eq!(seen.as_bytes(), text);
-}
-
-#[test]
-fn endless_line_does_not_starve_the_others() {
-    let (mut mux, board) = (Multiplexer::new(), Board::new());
-    board.say(2, b"");
-    let mut wire = Vec::new();
-    let mut asked = None;
-    for step in 0..10_000 {
-        while board.put(1, b'x') {}
-        if step == 1000 {
-            board.say(2, b"me too\n");
-            asked = Some(wire.len());
-        }
-        if let Step::Byte(byte) = mux.next(0, &board) {
-            wire.push(byte);
-        }
-    }
-    let wire = String::from_utf8(wire).unwrap();
-    let at = wire.find("b| me too\r\n").unwrap();
-    assert!(at - asked.unwrap() < 2 * RING, "after {at}");
 }
 
 #[test]
@@ -418,13 +383,14 @@ proptest! {
 
 /// EL2 and sixty-four partitions, who all have the same to say.
 struct Crowd {
+    speaking: u64,
     ring: TxRing<RING>,
     readers: Cell<usize>,
 }
 
 impl Sources for Crowd {
     fn speaking(&self) -> u64 {
-        u64::MAX
+        self.speaking
     }
 
     fn fell_silent(&self, _: usize) {}
@@ -451,6 +417,7 @@ impl Sources for Crowd {
 fn steps_look_at_a_few_of_many_sources() {
     let mut mux = Multiplexer::new();
     let crowd = Crowd {
+        speaking: u64::MAX,
         ring: TxRing::new(),
         readers: Cell::new(0),
     };
@@ -468,4 +435,18 @@ fn steps_look_at_a_few_of_many_sources() {
         }
     }
     assert!(steps > 4 * MAX_SOURCES / LOOKS);
+}
+
+#[test]
+fn as_many_as_one_step_looks_at_need_no_second() {
+    let idle_at_once = |partitions: u32| {
+        let crowd = Crowd {
+            speaking: (1 << partitions) - 1,
+            ring: TxRing::new(),
+            readers: Cell::new(0),
+        };
+        Multiplexer::new().next(0, &crowd) == Step::Idle { deadline: None }
+    };
+    assert!(idle_at_once(LOOKS as u32));
+    assert!(!idle_at_once(LOOKS as u32 + 1));
 }

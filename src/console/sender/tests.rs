@@ -179,6 +179,7 @@ fn silence_is_announced_and_looked_for_once_more() {
     let (lines, state) = (Lines::new(1), AtomicU8::new(IDLE));
     let uart = Uart::new(usize::MAX, 0, usize::MAX);
     let mut sender = Sender::new();
+    assert!(!sender.is_mid_line());
     assert_eq!(
         sender.take_turn(0, &lines, &uart, &state, false),
         Rest::Until(None)
@@ -191,6 +192,97 @@ fn silence_is_announced_and_looked_for_once_more() {
     sender.take_turn(QUIET_NS, &lines, &uart, &state, false);
     assert!(sender.is_mid_line());
     assert_eq!((uart.sent.get(), state.load(Ordering::SeqCst)), (4, IDLE));
+}
+
+/// A partition that says something as soon as the state is [`IDLE`], and what the state was when its name was sent.
+struct Late<'s> {
+    lines: Lines,
+    state: &'s AtomicU8,
+    text: Cell<&'static [u8]>,
+    named_in: Cell<u8>,
+}
+
+impl<'s> Late<'s> {
+    fn new(state: &'s AtomicU8, text: &'static [u8]) -> Self {
+        Self {
+            lines: Lines::new(1),
+            state,
+            text: Cell::new(text),
+            named_in: Cell::new(u8::MAX),
+        }
+    }
+}
+
+impl Sources for Late<'_> {
+    fn name(&self, _: usize) -> &[u8] {
+        self.named_in.set(self.state.load(Ordering::SeqCst));
+        b"a"
+    }
+
+    fn reader(&self, source: usize) -> Option<Reader<'_>> {
+        self.lines.reader(source)
+    }
+
+    fn speaking(&self) -> u64 {
+        if self.state.load(Ordering::SeqCst) == IDLE {
+            self.lines.0[0].push_all(self.text.take());
+        }
+        1
+    }
+
+    fn fell_silent(&self, _: usize) {}
+
+    fn is_descheduled(&self, _: usize) -> bool {
+        false
+    }
+
+    fn focus(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn who_sends_says_so_from_the_first_byte_on() {
+    let state = AtomicU8::new(IDLE);
+    let late = Late::new(&state, b"");
+    late.lines.0[0].push_all(b"x\n");
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let rest = Sender::new().take_turn(0, &late, &uart, &state, false);
+    assert_eq!((rest, uart.sent.get()), (Rest::Until(None), 6));
+    assert_eq!(late.named_in.get(), SENDING);
+}
+
+#[test]
+fn what_comes_while_silence_is_announced_is_found() {
+    let state = AtomicU8::new(SENDING);
+    let late = Late::new(&state, b"x\n");
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let rest = Sender::new().take_turn(0, &late, &uart, &state, false);
+    assert_eq!((rest, uart.sent.get()), (Rest::Until(None), 6));
+    assert_eq!(state.load(Ordering::SeqCst), IDLE);
+    // More than a turn takes.
+    let late = Late::new(&state, &[b'x'; 60]);
+    let rest = Sender::new().take_turn(0, &late, &uart, &state, false);
+    assert_eq!(rest, Rest::More);
+    assert_eq!(state.load(Ordering::SeqCst), SENDING);
+}
+
+#[test]
+fn silence_stays_announced_while_the_last_pass_takes_several_turns() {
+    let (lines, state) = (Lines::new(60), AtomicU8::new(IDLE));
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let mut sender = Sender::new();
+    // A turn makes six looks, and a pass takes eight.
+    let turns = [0; 3].map(|now_ns| {
+        let rest = sender.take_turn(now_ns, &lines, &uart, &state, false);
+        (rest, state.load(Ordering::SeqCst))
+    });
+    let wanted = [
+        (Rest::More, SENDING),
+        (Rest::More, IDLE),
+        (Rest::Until(None), IDLE),
+    ];
+    assert_eq!(turns, wanted);
 }
 
 /// Returns how many bytes the first turn sends of some text, said by the source `a`.

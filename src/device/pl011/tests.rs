@@ -208,10 +208,42 @@ fn receiver_holds_thirty_two_or_one() {
 }
 
 #[test]
+fn switching_the_fifos_empties_the_receiver_alone() {
+    let mut uart = Uart::new(Overflow::Wait);
+    uart.write(DR, 0x41);
+    uart.device.push_received(b'x');
+    assert_eq!(uart.read(RIS), 0x70);
+    uart.write(LCR_H, 0x60);
+    assert_eq!(
+        (uart.read(RIS), uart.read(FR)),
+        (0x70, 0xc0),
+        "not switched"
+    );
+    uart.write(LCR_H, 0x70);
+    assert_eq!((uart.read(RIS), uart.read(FR)), (0x20, 0x90));
+    uart.device.push_received(b'y');
+    uart.write(LCR_H, 0x10);
+    assert_eq!(
+        (uart.read(RIS), uart.read(FR)),
+        (0x70, 0x80),
+        "not switched"
+    );
+}
+
+#[test]
+fn the_mask_hides_what_is_raised() {
+    let mut uart = Uart::new(Overflow::Wait);
+    uart.write(DR, 0x41);
+    uart.write(IMSC, 0x50);
+    assert_eq!((uart.read(RIS), uart.read(MIS)), (0x20, 0));
+}
+
+#[test]
 fn loop_back_stays_inside() {
     let mut uart = Uart::new(Overflow::Wait);
     uart.write(CR, 0x381);
     assert!(!uart.write(DR, 0x55));
+    assert_eq!(uart.read(RIS), 0x70);
     assert_eq!(uart.sent(), b"");
     assert_eq!(uart.read(DR), 0x55);
 }
@@ -354,6 +386,16 @@ fn a_quick_look_shows_what_the_flags_say() {
         ring.push(b'x');
     }
     assert_eq!(uart.look(&ring), None, "no room for a FIFO");
+}
+
+#[test]
+fn a_byte_that_raises_the_interrupt_is_no_quick_one() {
+    let mut uart = Uart::new(Overflow::Wait);
+    assert!(!uart.device.send(b'x', &uart.ring));
+    assert_eq!(uart.sent(), b"");
+    uart.write(DR, b'x'.into());
+    assert!(uart.device.send(b'y', &uart.ring));
+    assert_eq!(uart.sent(), b"xy");
 }
 
 #[test]
