@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_shown_by_their_ends() {
+        let range = Range::new(0x1000, 0x20).unwrap();
+        assert_eq!(
+            format!("{range} {range:?}"),
+            "0x1000..=0x101f 0x1000..=0x101f"
+        );
+        let address = GuestPhysAddr(0x4000);
+        assert_eq!(format!("{address} {address:?}"), "0x4000 0x4000");
+    }
+
+    #[test]
     fn aligns_out_to_whole_pages() {
         let range = Range::new(0x1234, 0x10).unwrap().align_out(PAGE_BYTES);
         assert_eq!((range.start(), range.last()), (0x1000, 0x1fff));

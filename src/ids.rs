@@ -96,6 +96,12 @@ mod tests {
     }
 
     #[test]
+    fn mpidr_is_shown_in_sixteens() {
+        let mpidr = Mpidr::from_raw(0x8100_0203);
+        assert_eq!(format!("{mpidr} {mpidr:?}"), "0x203 0x203");
+    }
+
+    #[test]
     fn vcpus_fill_clusters_of_sixteen() {
         assert_eq!(Mpidr::of_vcpu(VcpuId(15)).raw(), 15);
         assert_eq!(Mpidr::of_vcpu(VcpuId(16)).raw(), 0x100);

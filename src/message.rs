@@ -189,6 +189,10 @@ mod tests {
         }
         assert_eq!(said("", &[]), "");
         assert_eq!(said("{}{} {}", &[&"one", &2_u8, &3_usize]), "one2 3");
+        assert_eq!(
+            said("a {} d", &[&Filled("b {x} c", &[&16_u8])]),
+            "a b 0x10 c d"
+        );
     }
 
     #[test]

@@ -268,6 +268,15 @@ mod tests {
         crash.take(watchdog, &context(), |_| 0);
         assert_eq!((crash.word(0) >> 16 & 0xffff, crash.word(64)), (2, 0));
         assert_eq!((text(&crash, 104, 8), crash.count()), (String::new(), 2));
+        crash.take(fault(), &context(), |_| 2);
+        assert_eq!([67, 68, 95].map(|word| crash.word(word)), [9, 0, 0]);
+    }
+
+    #[test]
+    fn the_last_piece_of_output_may_be_a_whole_one() {
+        let mut crash = Crash::new();
+        assert!(crash.keep(0, CONSOLE_WORDS - 1, 512, |_| 7));
+        assert!(!crash.keep(CONSOLE_WORDS - 1, 1, 512, |_| 7));
     }
 
     #[test]

@@ -141,6 +141,11 @@ fn affinity_info_of_levels() {
     assert_eq!(guest.call(AFFINITY_INFO, [0x100, 1, 0]), error(-2));
     assert_eq!(guest.call(AFFINITY_INFO, [0x177, 2, 0]), Outcome::Return(0));
     assert_eq!(guest.call(AFFINITY_INFO, [0, 3, 0]), Outcome::Return(0));
+    assert_eq!(
+        guest.call(AFFINITY_INFO, [0x1_0177, 3, 0]),
+        Outcome::Return(0)
+    );
+    assert_eq!(guest.call(AFFINITY_INFO, [0x1_0177, 2, 0]), error(-2));
     assert_eq!(guest.call(AFFINITY_INFO, [0, 4, 0]), error(-2));
     assert_eq!(guest.call(AFFINITY_INFO, [1 << 24, 3, 0]), error(-2));
     guest.power.stop();
@@ -270,6 +275,8 @@ fn workarounds_follow_what_the_cpu_needs() {
     assert_eq!(features(&mut guest, 0x8000_8000), error(-1));
     assert_eq!(features(&mut guest, 0x8000_0001), SUCCESS);
     assert_eq!(features(&mut guest, 0x8000_0002), error(-1), "SOC_ID");
+    assert_eq!(features(&mut guest, 0x8000_7fff), error(-1));
+    assert_eq!(guest.call(0x8000_7fff, [0; 3]), error(-1));
     guest.mitigations = Mitigations {
         branch_predictor: Mitigation::NotNeeded,
         branch_history: Mitigation::Offered,
@@ -279,6 +286,7 @@ fn workarounds_follow_what_the_cpu_needs() {
     assert_eq!(features(&mut guest, 0x8000_7fff), Outcome::Return(1));
     assert_eq!(features(&mut guest, 0x8000_3fff), SUCCESS);
     assert_eq!(guest.call(0x8000_8000, [0; 3]), SUCCESS);
+    assert_eq!(guest.call(0x8000_7fff, [0; 3]), SUCCESS);
     assert_eq!(
         guest.call(0x8000_3fff, [0; 3]),
         Outcome::Mitigate(Workaround::BranchHistory)
@@ -303,6 +311,25 @@ fn a17_what_the_firmware_says_of_a_workaround_reaches_guests() {
     }
     assert_eq!(Workaround::BranchPredictor.function(), 0x8000_8000);
     assert_eq!(Workaround::BranchHistory.function(), 0x8000_3fff);
+}
+
+#[test]
+fn the_source_of_random_numbers_says_what_and_who_it_is() {
+    let mut guest = Guest::new(1);
+    for function in [
+        0x8400_0050,
+        0x8400_0051,
+        0x8400_0052,
+        0x8400_0053,
+        0xc400_0053,
+    ] {
+        assert_eq!(guest.call(0x8400_0051, [function, 0, 0]), SUCCESS);
+    }
+    for function in [0x8400_0054, 0xc400_0050, 0xc400_0052] {
+        assert_eq!(guest.call(0x8400_0051, [function, 0, 0]), error(-1));
+    }
+    let uuid = [0x2b61_44ad, 0x0143_29f1, 0xe834_5c9b, 0x17c1_1044];
+    assert_eq!(guest.call(0x8400_0052, [0; 3]), Outcome::Return4(uuid));
 }
 
 #[test]

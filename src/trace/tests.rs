@@ -227,6 +227,36 @@ fn a_full_ring_loses_its_oldest_records_and_says_how_many() {
 }
 
 #[test]
+fn words_that_no_record_has_count_as_lost() {
+    let words = memory(CAPACITY);
+    let mut writer = writer(&words);
+    for number in 0..3 {
+        put(&mut writer, numbered(number));
+    }
+    words[HEAD_WORDS + 3].store(0, Ordering::Relaxed);
+    let bytes = copy(&words);
+    let mut read = Ring::new(&bytes).unwrap().since(0, 3);
+    let numbers: Vec<_> = read.by_ref().map(|record| record.ticks).collect();
+    assert_eq!((numbers, read.lost), (vec![0, 2], 1));
+}
+
+#[test]
+fn why_bytes_are_no_ring_is_said_in_words() {
+    let (found, needed) = (8, 384);
+    let says = [
+        RingError::Short { found, needed }.to_string(),
+        RingError::Magic { found: 0x10 }.to_string(),
+        RingError::Shape { found: 7 << 32 }.to_string(),
+    ];
+    let wanted = [
+        "a ring of 384 bytes is cut off after 8",
+        "no ring begins with 0x10",
+        "no ring has the shape 0x700000000",
+    ];
+    assert_eq!(says, wanted);
+}
+
+#[test]
 fn turning_to_the_same_again_is_not_said_twice() {
     let words = memory(CAPACITY);
     let mut writer = writer(&words);
@@ -262,6 +292,8 @@ fn an_interrupt_is_new_when_its_guest_did_not_leave_it_pending() {
     // What is in no list register was not left pending, whatever it held before.
     writer.leave(Some(Slot(1)), 0b10, |_| active);
     assert_eq!(writer.newly_pending(Slot(1), 0, pending), Some(27));
+    writer.leave(Some(Slot(1)), 0b10, |_| pending);
+    assert_eq!(writer.newly_pending(Slot(1), 1, pending), None);
     assert_eq!(bits(0b1000_0000_0000_0101).collect::<Vec<_>>(), [0, 2, 15]);
     assert_eq!(bits(0).count(), 0);
 }

@@ -130,8 +130,20 @@ fn a_pl011_is_asked_for_interrupts_by_its_mask_alone() {
     uart.listen(true, false);
     uart.listen(false, true);
     assert_eq!(fake.written(), [(0x38, 0x50), (0x38, 0x20)]);
+    fake.set(0x3c, 0x50);
+    assert!(!uart.has_risen(), "other interrupts");
     fake.set(0x3c, 0x20);
     assert!(uart.has_risen());
+}
+
+#[test]
+fn a_pl011_without_fifos_gets_them() {
+    let fake = Fake::with(&[(0x2c, 0x60)]);
+    Uart::new(Model::Pl011, &fake).start();
+    assert_eq!(
+        fake.written(),
+        [(0x38, 0), (0x2c, 0x70), (0x30, 0x301), (0x44, 0x50)]
+    );
 }
 
 #[test]
@@ -155,6 +167,14 @@ fn an_imx_keeps_what_the_firmware_set() {
     assert!(!uart.has_risen());
     fake.set(0x94, 0x2000);
     assert!(uart.has_risen());
+}
+
+#[test]
+fn an_imx_that_is_off_is_turned_on() {
+    let fake = Fake::default();
+    Uart::new(Model::Imx, &fake).start();
+    let written = [(0x80, 1), (0x84, 0x4027), (0x88, 4), (0x90, 0x4001)];
+    assert_eq!(fake.written(), written);
 }
 
 #[test]
@@ -200,6 +220,32 @@ fn a_16550_starts_with_its_data_register_in_place() {
         fake.written(),
         [(0x0c, 0x03), (0x04, 0), (0x08, 1), (0x10, 0x0b)]
     );
+    uart.start();
+    let again = [(0x04, 0), (0x08, 1), (0x10, 0x0b)];
+    assert_eq!(fake.written(), again, "it is in place");
+}
+
+#[test]
+fn a_16550_calls_when_its_transmitter_is_empty() {
+    let (shift, wide) = (0, false);
+    let fake = Fake::with(&[(5, 0x41)]);
+    let uart = Uart::new(Model::Ns16550 { shift, wide }, &fake);
+    assert!(!uart.has_risen());
+    fake.set(5, 0x20);
+    assert!(uart.has_risen());
+}
+
+#[test]
+fn only_a_cadence_misses_interrupts() {
+    let fake = Fake::default();
+    let (shift, wide) = (0, false);
+    let others = [Model::Pl011, Model::Imx, Model::Ns16550 { shift, wide }];
+    assert!(
+        others
+            .iter()
+            .all(|model| !Uart::new(*model, &fake).may_miss())
+    );
+    assert!(Uart::new(Model::Cadence, &fake).may_miss());
 }
 
 #[test]
