@@ -189,8 +189,8 @@ impl Bank {
         }
         self.active = (self.active | self.forced & bit) & !(self.dropped & bit);
         if then & now & ACTIVE == 0 {
-            let marked = now & ACTIVE == 0 && self.forced & bit != 0;
-            set(&mut self.marked, bit, marked);
+            // By the guest's word alone, if at all.
+            set(&mut self.marked, bit, now & ACTIVE == 0);
         }
         self.marked &= self.active | !bit;
         let renewed = self.again & bit;
