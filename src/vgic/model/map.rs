@@ -276,6 +276,9 @@ impl Compared {
                 self.compare(0, frame, offset, 4);
             }
         }
+        for intid in OWNED_SPIS {
+            self.compare(0, None, 0x6000 + 8 * u64::from(intid), 8);
+        }
         for (intid, state) in &self.world.physical {
             let Some(fields) = self.file.fields(None, (*intid).into()) else {
                 continue;

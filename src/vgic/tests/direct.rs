@@ -52,7 +52,7 @@ fn what_came_last_comes_again_into_the_same_list_register() {
 
 #[test]
 fn what_came_last_is_not_delivered_anywhere_else() {
-    let mut world = ended(3, |_| ());
+    let mut world = ended(3, |world| world.bounce(0));
     let (before, written) = (all(&world), Cell::new(None));
     let vcpu = VcpuId(0);
     let elsewhere = world.vgic.deliver_anywhere(vcpu, 3, false, Free(&written));

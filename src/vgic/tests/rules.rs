@@ -201,6 +201,8 @@ fn b5_irouter_takes_64_bits_or_two_halves_and_drops_the_any_cpu_bit() {
     };
     assert_eq!(effects.route, Some(to_1));
     assert_eq!(world.vgic.distributor_read(router, 8), 1);
+    _ = world.vgic.distributor_write(router, 4, 1);
+    assert_eq!(world.vgic.distributor_read(router, 8), 1, "no Aff3");
     _ = world.vgic.distributor_write(router + 4, 4, 0xff);
     assert_eq!(world.vgic.distributor_read(router, 8), 0xff_0000_0001);
     assert_eq!(world.vgic.spi_target(41), None, "Aff3 names nobody");

@@ -1,6 +1,6 @@
 //! What is taken back from the list registers when a vCPU leaves the guest, and what is written before it enters again.
 
-use super::super::list_register::{ACTIVE, EOI, STATE};
+use super::super::list_register::{ACTIVE, EOI, GROUP1, STATE};
 use super::world::*;
 use crate::ids::VcpuId;
 
@@ -182,4 +182,86 @@ fn a_vcpu_comes_at_once_where_nothing_waits_or_is_to_be_compared() {
     world.exit(0);
     assert_eq!(comes(world), Some(1));
     assert_eq!(comes(to_compare(1)), None);
+}
+
+/// Returns which SPIs are active, and which of them by the guest's word alone, after vCPU 0 was out of the guest.
+fn active(world: &mut World) -> (u32, u32) {
+    world.prompt = true;
+    world.deliver_kicks();
+    world.bounce(0);
+    let bank = &world.vgic.spis[0].bank;
+    (bank.active, bank.marked)
+}
+
+/// Pends 33 and 35 for vCPU 0, lets it do things to 33, and vCPU 1 make both active before the model saw that.
+fn made_active(acts: impl FnOnce(&mut World)) -> World {
+    let mut world = World::ready(2, 4);
+    world.write(0, ISPENDR + 4, 1 << 1 | 1 << 3);
+    world.prompt = false;
+    acts(&mut world);
+    world.write(1, ISACTIVER + 4, 1 << 1 | 1 << 3);
+    world
+}
+
+#[test]
+fn who_made_an_interrupt_active_is_known_though_it_shows_late() {
+    let take = |world: &mut World| assert_eq!(world.acknowledge(0), Some(33));
+    let mut untouched = made_active(|_| ());
+    assert_eq!(active(&mut untouched), (0b1010, 0b1010), "nobody took them");
+    let mut taken = made_active(take);
+    assert_eq!(active(&mut taken), (0b1010, 0b1000), "33 was taken");
+    let mut ended = made_active(|world| {
+        take(world);
+        world.eoi(0, 33);
+    });
+    assert_eq!(active(&mut ended), (0b1010, 0b1010), "33 was ended");
+    let mut seen = made_active(|world| {
+        take(world);
+        world.bounce(0);
+    });
+    assert_eq!(active(&mut seen), (0b1010, 0b1000), "33 was known as taken");
+}
+
+#[test]
+fn what_the_guest_made_active_stays_so_until_it_says_else() {
+    let mut world = made_active(|_| ());
+    assert_eq!(active(&mut world), (0b1010, 0b1010));
+    // Something else to look at in the list registers, and one end.
+    world.prompt = false;
+    world.write(1, ISPENDR + 4, 1 << 3);
+    world.deactivate(0, 33);
+    assert_eq!(active(&mut world), (0b1000, 0b1000));
+    world.write(0, ICACTIVER + 4, 1 << 3);
+    assert_eq!(active(&mut world), (0, 0));
+}
+
+#[test]
+fn an_interrupt_that_gave_way_comes_back_before_its_equals() {
+    let mut world = World::ready(1, 1);
+    world.write(0, IPRIORITYR + 36, 0xa0a0_20a0);
+    world.write(0, ISPENDR + 4, 1 << 1);
+    world.write(0, ISPENDR + 4, 1 << 3);
+    assert_eq!(world.signalled(0), Some(33));
+    world.write(0, ISPENDR + 4, 1 << 5);
+    for intid in [37, 33, 35] {
+        world.settle();
+        assert_eq!(world.acknowledge(0), Some(intid));
+        world.eoi(0, intid);
+    }
+}
+
+#[test]
+fn an_interrupt_taken_in_group_0_comes_back_in_group_0() {
+    let mut world = World::ready(1, 1);
+    world.write(0, IGROUPR + 4, !(1 << 3));
+    world.write(0, IPRIORITYR + 36, 0xa0a0_20a0);
+    for intid in [35, 37] {
+        world.write(0, ISPENDR + 4, 1 << (intid - 32));
+        assert_eq!(world.acknowledge(0), Some(intid));
+    }
+    assert_eq!(world.lr(0, 35), None);
+    world.eoi(0, 37);
+    world.bounce(0);
+    let held = world.lr(0, 35).map(|lr| lr & (STATE | GROUP1));
+    assert_eq!(held, Some(ACTIVE));
 }
