@@ -2,8 +2,8 @@
 //! tests do not see. `tests/mutants.toml` has what was found, and why each survivor is none or is borne.
 //!
 //! A mutant counts as caught when a unit test of EL2's library fails or does not end. All that are in functions are tried in
-//! one build ([`together`]), with the tests that get to them. What does not compile there, what is in no function, and what
-//! survives and may be seen in constants alone is tried in a build of its own ([`alone`]). It works on copies of the sources
+//! one build (`together`), with the tests that get to them. What does not compile there, what is in no function, and what
+//! survives and may be seen in constants alone is tried in a build of its own (`alone`). It works on copies of the sources
 //! in `target/bulkhead/mutants`.
 
 mod alone;
