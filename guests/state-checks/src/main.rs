@@ -4,7 +4,7 @@
 //! of its own (drawn from a generator that starts from the counts at its first instruction), waits, and compares. New
 //! values are drawn for every round, so that a value that is merely old shows too.
 //!
-//! Names and lines are those of the guest `checks`.
+//! Names and lines are those of the guest `checks`. A partition with several vCPUs runs them on its last one.
 #![no_std]
 #![no_main]
 
@@ -15,7 +15,7 @@ mod registers;
 
 use guest_runtime::random::seed;
 use guest_runtime::suite::{self, Outcome, Test};
-use guest_runtime::{entry, gic, layout, mmu, tests, timer};
+use guest_runtime::{entry, gic, layout, mmu, smp, sysreg, tests, timer};
 
 /// Rounds of each test.
 const ROUNDS: u64 = 2_000;
@@ -38,8 +38,8 @@ const TESTS: &[Test] = tests![
     // Whoever has used the performance monitors or breakpoints is switched the long way from then on.
     a9_monitors_too_survive_waits,
     a9_monitors_too_survive_running,
-    a3_breakpoints_survive_waits,
-    a3_breakpoints_survive_running,
+    a3_breakpoints_and_watchpoints_survive_waits,
+    a3_breakpoints_and_watchpoints_survive_running,
 ];
 
 entry!(main);
@@ -48,6 +48,18 @@ fn main() -> ! {
     // Both counts: the virtual one may begin at zero with each partition.
     seed(timer::now().rotate_left(32) ^ timer::physical_now() | 1);
     mmu::enable();
+    let mut vcpus = [0; smp::MAX_VCPUS];
+    let count = smp::affinities(&mut vcpus);
+    if count > 1 && smp::start(1, vcpus[count - 1], check) == 0 {
+        loop {
+            sysreg::wfi();
+        }
+    }
+    check()
+}
+
+/// Runs the tests: on the last vCPU, so that two partitions can be told apart by its affinity too.
+fn check() -> ! {
     gic::init();
     // Its level ends a WFI; the interrupt itself stays masked for good.
     gic::enable(layout::VIRTUAL_TIMER_INTID, PRIORITY);
@@ -88,20 +100,25 @@ fn spin() {
     }
 }
 
+/// What the names of the performance monitors' registers begin with.
+const MONITORS: &str = "pm";
+/// Likewise the virtual timer's, which ends a wait.
+const VIRTUAL_TIMER: &str = "cntv";
+
 fn a9_system_registers_survive_waits() -> Outcome {
-    registers::survive(wait, false)
+    registers::survive(wait, &[MONITORS, VIRTUAL_TIMER])
 }
 
 fn a9_system_registers_survive_running() -> Outcome {
-    registers::survive(spin, false)
+    registers::survive(spin, &[MONITORS])
 }
 
 fn a9_monitors_too_survive_waits() -> Outcome {
-    registers::survive(wait, true)
+    registers::survive(wait, &[VIRTUAL_TIMER])
 }
 
 fn a9_monitors_too_survive_running() -> Outcome {
-    registers::survive(spin, true)
+    registers::survive(spin, &[])
 }
 
 fn a25_general_and_fp_registers_survive_waits() -> Outcome {
@@ -112,11 +129,11 @@ fn a25_general_and_fp_registers_survive_running() -> Outcome {
     live::survive(SPINS)
 }
 
-fn a3_breakpoints_survive_waits() -> Outcome {
+fn a3_breakpoints_and_watchpoints_survive_waits() -> Outcome {
     breakpoints::survive(wait)
 }
 
-fn a3_breakpoints_survive_running() -> Outcome {
+fn a3_breakpoints_and_watchpoints_survive_running() -> Outcome {
     breakpoints::survive(spin)
 }
 
