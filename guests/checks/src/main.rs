@@ -19,6 +19,7 @@ mod gic_order;
 mod gic_space;
 mod gic_state;
 mod gic_v2;
+mod holes;
 mod sysregs;
 mod timers;
 mod tree;
@@ -33,14 +34,20 @@ const NONE: &[suite::Test] = &[];
 
 fn main() -> ! {
     mmu::enable();
-    let (interface, space, accesses) = match gic::version() {
-        2 => (gic_v2::TESTS, NONE, NONE),
-        _ => (contract::V3_TESTS, gic_space::V3_TESTS, accesses::V3_TESTS),
+    let (interface, space, accesses, holes) = match gic::version() {
+        2 => (gic_v2::TESTS, NONE, NONE, NONE),
+        _ => (
+            contract::V3_TESTS,
+            gic_space::V3_TESTS,
+            accesses::V3_TESTS,
+            holes::V3_TESTS,
+        ),
     };
     suite::run(&[
         interface,
         space,
         accesses,
+        holes,
         contract::TESTS,
         features::TESTS,
         tree::TESTS,
@@ -52,6 +59,7 @@ fn main() -> ! {
         uart::TESTS,
         accesses::TESTS,
         faults::TESTS,
+        holes::TESTS,
         exclusives::TESTS,
         aarch32::TESTS,
         calls::TESTS,

@@ -70,6 +70,19 @@ pub const MASK_NONE: u64 = 0xff;
 // SAFETY: the distributor lies there in every layout that guests run in; without an ITS it writes no memory.
 pub const DISTRIBUTOR: Mmio = unsafe { Mmio::new(layout::GICD) };
 
+/// Says whether a GICv3 has no register in a word of one of its frames: 0 is the distributor, 1 a redistributor's first frame,
+/// 2 its second. Registers that always read as zero under affinity routing, such as GICD_SGIR, are holes too.
+pub const fn is_hole(frame: usize, offset: usize) -> bool {
+    match (frame, offset) {
+        (_, 0xffd0..) => false, // identification
+        (0, 0..=0xf | 0x80..=0x7ff | 0xc00..=0xdff | 0x6100..=0x7fdf) => false,
+        (1, 0..=0x1f | 0x70..=0x7f) => false,
+        (2, 0x400..=0x41f) => false,
+        (2, 0x80..=0x3ff | 0xc00..=0xd7f) => offset & 0x7f >= 8,
+        _ => true,
+    }
+}
+
 /// Returns the redistributor at `position` in the region, which must not lie beyond the last one.
 pub fn redistributor_at(position: usize) -> Mmio {
     // SAFETY: as for the distributor.

@@ -2,6 +2,7 @@
 
 use crate::team;
 use core::sync::atomic::{AtomicU32, Ordering};
+use guest_runtime::exception::catch;
 use guest_runtime::suite::{Outcome, Test};
 use guest_runtime::{expect, expect_eq, gic, layout, skip, smp, tests, timer};
 
@@ -18,6 +19,7 @@ pub const TESTS: &[Test] = tests![
 
 /// Those that need a GICv3.
 pub const V3_TESTS: &[Test] = tests![
+    a5_every_vcpu_reads_all_frames_at_once,
     b5_redistributor_of_another_pends_there,
     b5_redistributor_of_another_shows_its_state,
     b5_route_to_any_vcpu_reaches_one,
@@ -155,6 +157,47 @@ fn private_frame(index: usize) -> guest_runtime::mmio::Mmio {
     let base = gic::redistributor_at(position.unwrap_or(0)).base() + gic::SGI_FRAME;
     // SAFETY: the second frame of a redistributor that exists.
     unsafe { guest_runtime::mmio::Mmio::new(base) }
+}
+
+/// Words of the GIC's frames that were refused, and holes that did not read as zero.
+static WRONG: AtomicU32 = AtomicU32::new(0);
+
+/// Reads every word of the distributor and of all redistributors; writes to holes alone, for others use the rest meanwhile.
+fn read_all_frames() {
+    let redistributors = (0..team::size()).flat_map(|position| {
+        let base = gic::redistributor_at(position).base();
+        [(1, base), (2, base + gic::SGI_FRAME)]
+    });
+    for (number, base) in redistributors.chain([(0, layout::GICD)]) {
+        // SAFETY: a frame of the GIC.
+        let frame = unsafe { guest_runtime::mmio::Mmio::new(base) };
+        for offset in (0..gic::SGI_FRAME).step_by(4) {
+            let hole = gic::is_hole(number, offset);
+            let (value, fault) = catch(|| {
+                if hole {
+                    frame.write32(offset, u32::MAX);
+                }
+                frame.read32(offset)
+            });
+            if fault.is_some() || hole && value != 0 {
+                WRONG.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+fn a5_every_vcpu_reads_all_frames_at_once() -> Outcome {
+    if !team::is_hypervised() {
+        skip!("the machine's own GIC answers as it likes");
+    }
+    WRONG.store(0, Ordering::Release);
+    team::together(read_all_frames)?;
+    expect_eq!(
+        WRONG.load(Ordering::Acquire),
+        0,
+        "words that were refused, and holes that are not zero"
+    );
+    Ok(())
 }
 
 fn b5_redistributor_of_another_pends_there() -> Outcome {
