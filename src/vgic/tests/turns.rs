@@ -46,6 +46,19 @@ fn two_active_states_that_another_vcpu_sets_outlast_earlier_eois() {
 }
 
 #[test]
+fn two_active_states_that_another_vcpu_clears_before_they_show_are_gone() {
+    let mut world = World::ready(2, 4);
+    let both = 1 << 3 | 1 << 5;
+    world.write(0, ISPENDR + 4, both);
+    for intid in [35, 37] {
+        assert_eq!(world.acknowledge(0), Some(intid));
+        world.cpus[0].drop_priority();
+    }
+    world.write(1, ICACTIVER + 4, both);
+    assert_eq!(world.read(0, ISACTIVER + 4), 0);
+}
+
+#[test]
 fn an_sgi_sent_again_while_active_outlasts_the_first_ones_end() {
     let mut world = World::ready(1, 4);
     world.send(0, 3 << 24 | 1);
