@@ -84,6 +84,18 @@ fn an_sgi_sent_again_while_active_and_disabled_waits_for_the_enable() {
 }
 
 #[test]
+fn an_active_sgi_sent_again_does_not_hide_that_others_wait_outside() {
+    let mut world = World::ready(1, 2);
+    (2..6).for_each(|intid| world.send(0, intid << 24 | 1));
+    assert_eq!(world.acknowledge(0), Some(2));
+    world.send(0, 2 << 24 | 1);
+    world.bounce(0);
+    // Pending as well, it would be signalled for ever, and nobody be told that the other one was taken.
+    let shown = world.lr(0, 2).map(|register| register & (STATE | EOI));
+    assert_eq!(shown, Some(ACTIVE | EOI));
+}
+
+#[test]
 fn an_end_leaves_other_physical_interrupts_in_flight() {
     let mut world = World::ready(2, 4);
     for intid in [41, 43] {
