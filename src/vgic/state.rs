@@ -184,13 +184,18 @@ impl Vgic<'_> {
     }
 
     /// Takes an interrupt's latch back. A physical interrupt that had set it is deactivated, else it could never come
-    /// again.
+    /// again: at once where it came since the guest ended the one before, however the model has yet to see that end.
     pub(super) fn unpend(&mut self, irq: Irq, effects: &mut Effects) {
         let bit = irq.bit();
         let Some(bank) = self.bank_of(irq) else {
             return;
         };
         bank.latch &= !bit;
+        if bank.physical & bank.again & bit != 0 && !irq.is_private() {
+            // Nothing else pends an SPI that has hardware behind it, and it comes again only when it was ended.
+            bank.physical &= !bit;
+            effects.deactivate |= bit;
+        }
         bank.again &= !bit;
         if bank.physical & bit != 0 {
             self.release(irq, effects);

@@ -112,6 +112,29 @@ fn an_end_leaves_other_physical_interrupts_in_flight() {
     assert!(world.physical[&43].active);
 }
 
+#[test]
+fn a_physical_interrupt_that_came_since_the_end_and_is_taken_back_can_come_again() {
+    let mut world = World::ready(2, 4);
+    let pend = |world: &mut World| {
+        world.physical.get_mut(&41).unwrap().pending = true;
+        world.settle();
+    };
+    pend(&mut world);
+    assert_eq!(world.acknowledge(0), Some(41));
+    world.bounce(0); // the model knows that it is active, and not when it ends
+    world.prompt = false;
+    world.eoi(0, 41);
+    world.route(1, 41, 1);
+    world.physical.get_mut(&41).unwrap().pending = true;
+    world.take(41); // before the kick
+    assert!(world.physical[&41].active);
+    world.write(1, ICPENDR + 4, 1 << 9);
+    world.deliver_kicks();
+    assert!(!world.physical[&41].active);
+    pend(&mut world);
+    assert_eq!(world.signalled(1), Some(41));
+}
+
 /// Leaves SGI 2 in the first list register, and 34, whose line is high, in the second one.
 fn sgi_and_line() -> World {
     let mut world = World::ready(2, 4);
