@@ -8,6 +8,8 @@ use crate::ids::VcpuId;
 const PRIORITY_MASK: u8 = 0xf8;
 /// Interrupts that one piece of a write moves between list registers and lists.
 const AT_ONCE: usize = 4;
+/// The same where each may change places with one that waits.
+const FEW_AT_ONCE: usize = 3;
 
 /// What is left of a write to a register of many interrupts, or of an SGI to many vCPUs: [`Vgic::continue_write`] does the
 /// next piece. For the caller it has no parts.
@@ -169,7 +171,7 @@ impl Bank {
             BitRegister::Group => {
                 let changed = (self.group ^ value) & mask;
                 let placed = self.deliverable() | self.resident | self.active;
-                let moved = Moved::of(changed & placed);
+                let moved = Moved::after(FEW_AT_ONCE, changed & placed);
                 self.group ^= changed & !moved.later;
                 moved
             }
@@ -177,7 +179,7 @@ impl Bank {
                 let changed = (self.edge ^ value) & mask;
                 // The trigger says what a line that is up means, and nothing else. The physical trigger of each is a
                 // register of its own.
-                let moved = Moved::of(changed & (self.level | hardware));
+                let moved = Moved::after(FEW_AT_ONCE, changed & (self.level | hardware));
                 let changed = changed & !moved.later;
                 self.edge ^= changed;
                 effects.make_edge = changed & self.edge & hardware;
@@ -193,8 +195,12 @@ impl Bank {
                 effects.clear_pending = named & hardware & !moved.later;
                 moved
             }
-            BitRegister::SetActive => Moved::of(named & (!self.active | self.resident)),
-            BitRegister::ClearActive => Moved::of(named & (self.active | self.resident)),
+            BitRegister::SetActive => {
+                Moved::after(FEW_AT_ONCE, named & (!self.active | self.resident))
+            }
+            BitRegister::ClearActive => {
+                Moved::after(FEW_AT_ONCE, named & (self.active | self.resident))
+            }
         }
     }
 
