@@ -184,7 +184,7 @@ impl Vgic<'_> {
     }
 
     /// Takes an interrupt's latch back. A physical interrupt that had set it is deactivated, else it could never come
-    /// again: at once where it came since the guest ended the one before, however the model has yet to see that end.
+    /// again: at once where it came since the guest ended the one before, of which the model has yet to hear.
     pub(super) fn unpend(&mut self, irq: Irq, effects: &mut Effects) {
         let bit = irq.bit();
         let Some(bank) = self.bank_of(irq) else {

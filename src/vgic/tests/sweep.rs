@@ -162,6 +162,16 @@ fn the_waker_handshake_ends_at_once() {
 }
 
 #[test]
+fn what_software_pended_is_taken_back_without_the_hardware() {
+    let mut world = World::ready(1, 4);
+    world.physical.get_mut(&41).unwrap().pending = true;
+    world.settle();
+    world.write(0, ISPENDR + 4, 1 << 2);
+    let taken_back = world.vgic.distributor_write(ICPENDR + 4, 4, 1 << 2);
+    assert_eq!((taken_back.deactivate, taken_back.clear_pending), (0, 0));
+}
+
+#[test]
 fn physical_effects_name_the_hardware_interrupts_of_the_register() {
     let mut world = World::new(1, 4);
     let mut write = |offset, value| world.vgic.distributor_write(offset, 4, value);
