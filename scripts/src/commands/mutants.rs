@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: changes EL2's pure modules one place at a time by cargo-mutants, and says which changes their own
-//! tests do not see. `tests/mutants.toml` has what was found, and why each survivor is none or is borne.
+//! `cargo xtask mutants`: changes EL2's pure modules one place at a time by cargo-mutants, and says which changes
+//! unit tests do not see. `tests/mutants.toml` has what was found, and why each survivor is none or is borne.
 //!
 //! A mutant counts as caught when a unit test of EL2's library fails or does not end. All that are in functions are tried in
 //! one build (`together`), with the tests that get to them. What does not compile there, what is in no function, and what
@@ -56,6 +56,7 @@ const PROPERTIES: [(&str, &str); 4] = [
     ("PROPTEST_MAX_SHRINK_ITERS", "0"),
     ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"),
 ];
+
 /// `tests/mutants.toml`, as far as it is read.
 #[derive(Debug, Default, Deserialize)]
 struct Known {
@@ -174,12 +175,12 @@ pub fn measure(
     consent: args::Consent,
 ) -> Outcome<Tally> {
     let tree = copy()?;
-    let tool = Tool::new(tree.clone(), known()?, consent)?;
+    let known = known()?;
+    let tool = Tool::new(tree.clone(), known.left_out.clone(), consent)?;
     let listed = tool.list(modules)?;
     let drawn = draw(listed.clone(), sample);
     let ledger = Ledger::open(&products(&["mutants", "results.txt"]), goes_on);
     let ledger = try_all(&tool, &tree, &drawn, ledger)?;
-    let known = known()?;
     let mut all = Tally {
         needless: needless(&known, modules, &listed, &ledger),
         ..Tally::default()

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::draw::{Mutant, mutants};
 use super::ledger::Fate;
-use super::{Known, PROPERTIES, quick_build};
+use super::{LeftOut, PROPERTIES, quick_build};
 use crate::args::Consent;
 use crate::failure::{Failure, Outcome};
 use crate::setup;
@@ -23,12 +23,12 @@ const NOT_EL2: [&str; 5] = [
 /// Longest test of a mutant, in seconds: what takes longer hangs, and is caught.
 const TEST_SECONDS: &str = "60";
 
-/// cargo-mutants, the sources it works on, and what is known of mutants.
+/// cargo-mutants, the sources it works on, and what it leaves out.
 #[derive(Debug)]
 pub struct Tool {
     path: PathBuf,
     tree: PathBuf,
-    known: Known,
+    left_out: Vec<LeftOut>,
 }
 
 impl Tool {
@@ -36,9 +36,13 @@ impl Tool {
     ///
     /// # Errors
     /// It cannot be had.
-    pub fn new(tree: PathBuf, known: Known, consent: Consent) -> Outcome<Self> {
+    pub fn new(tree: PathBuf, left_out: Vec<LeftOut>, consent: Consent) -> Outcome<Self> {
         let path = found(consent)?;
-        Ok(Self { path, tree, known })
+        Ok(Self {
+            path,
+            tree,
+            left_out,
+        })
     }
 
     /// Lists the mutants of modules.
@@ -107,7 +111,7 @@ impl Tool {
     fn call(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.args(["mutants", "--package", "bulkhead", "--colors", "never"]);
-        for kind in &self.known.left_out {
+        for kind in &self.left_out {
             command.arg("--exclude-re").arg(&kind.matches);
         }
         command.current_dir(&self.tree);

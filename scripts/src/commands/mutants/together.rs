@@ -25,6 +25,8 @@ use crate::workspace::{capture, cargo, make_folder, products, read, write};
 const ROUNDS: usize = 20;
 /// Longest run of one mutant: what takes longer waits for something that does not come.
 const WAIT: Duration = Duration::from_secs(60);
+/// The number of no mutant.
+const NONE: u32 = 0;
 /// Tests that take less are run first.
 const MOMENT: Duration = Duration::from_millis(30);
 /// Signals that end a run that takes too long: signal(7).
@@ -84,6 +86,7 @@ pub fn try_all(
     for number in &alone {
         note(numbered[number], Found::Alone)?;
     }
+    program.sees_nothing_without_a_mutant()?;
     eprintln!("xtask: {} mutants in one build", within.len());
     let try_one = |number: &u32| {
         let fate = program.try_one(*number)?;
@@ -359,6 +362,17 @@ impl Program {
             }
         }
         Ok(Fate::Missed)
+    }
+
+    /// Runs all tests as with a mutant, and without one: what stops them then would count every mutant as caught.
+    fn sees_nothing_without_a_mutant(&self) -> Outcome {
+        let all: Vec<&Test> = self.tests.iter().collect();
+        match self.run(NONE, &all)? {
+            Fate::Missed => Ok(()),
+            fate => Err(Failure::failed(format!(
+                "the tests fail with no mutant chosen: {fate:?}"
+            ))),
+        }
     }
 
     /// Runs tests with a mutant.
