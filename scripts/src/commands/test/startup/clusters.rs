@@ -3,8 +3,8 @@
 use bulkhead::board::{Board, Tree};
 
 use super::places::{TREE_AT, with_tree};
-use super::{Boot, found};
-use crate::args::{Machine, Target, Test};
+use super::{Boot, found, machine, target};
+use crate::args::{Machine, Test};
 use crate::commands::test::Found;
 use crate::failure::{Failure, Outcome};
 use crate::session::Ending;
@@ -31,15 +31,10 @@ const SECONDS: u64 = 120;
 pub fn two(args: &Test) -> Outcome<Found> {
     let name = "start-two-clusters";
     let table = root().join("tests/systems/smp-4.toml");
-    let target = Target {
-        partitions: Some(table.to_string_lossy().into_owned()),
-        consent: args.consent,
-        ..Target::default()
-    };
+    let target = target(args, &table.to_string_lossy());
     let machine = Machine {
-        qemu: args.qemu.clone(),
         cpus: Some(CPUS),
-        ..Machine::default()
+        ..machine(args)
     };
     let built = build_for(&target, &machine, &|tree| {
         leave_out(tree);

@@ -4,8 +4,8 @@ use super::super::gates::sum;
 use super::places::{TREE_AT, kept, with_tree};
 use super::silent::estrange;
 use super::trees::move_registers;
-use super::{Boot, found, load};
-use crate::args::{Machine, Target, Test};
+use super::{Boot, found, load, machine, target};
+use crate::args::{Machine, Test};
 use crate::commands::test::Found;
 use crate::failure::Outcome;
 use crate::qemu::ICOUNT;
@@ -94,15 +94,10 @@ fn run(args: &Test, systems: &[Shown]) -> Outcome<Found> {
     for shown in systems {
         let name = shown.name;
         let table = root().join(format!("tests/systems/{}.toml", shown.table));
-        let target = Target {
-            partitions: Some(table.to_string_lossy().into_owned()),
-            consent: args.consent,
-            ..Target::default()
-        };
+        let target = target(args, &table.to_string_lossy());
         let machine = Machine {
-            qemu: args.qemu.clone(),
             cpus: Some(1),
-            ..Machine::default()
+            ..machine(args)
         };
         let built = build_for(&target, &machine, &|tree| (shown.change)(tree))?;
         let mut tree = built.qemu_board()?.device_tree()?;

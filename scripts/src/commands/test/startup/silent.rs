@@ -9,8 +9,8 @@ use bulkhead::console::steps::Step;
 use serde_json::json;
 
 use super::places::{IMAGE_AT, TREE_AT, with_tree};
-use super::{SECONDS, found};
-use crate::args::{Machine, Target, Test};
+use super::{SECONDS, found, machine, target};
+use crate::args::Test;
 use crate::commands::test::Found;
 use crate::console::screen::Style;
 use crate::console::script::Script;
@@ -34,15 +34,8 @@ const LINES: [&str; 4] = [
 /// tells of it.
 pub fn logs(args: &Test) -> Outcome<Found> {
     let name = "start-silent";
-    let target = Target {
-        partitions: Some("hello".to_owned()),
-        consent: args.consent,
-        ..Target::default()
-    };
-    let machine = Machine {
-        qemu: args.qemu.clone(),
-        ..Machine::default()
-    };
+    let target = target(args, "hello");
+    let machine = machine(args);
     let built = build_for(&target, &machine, &|tree| estrange(tree))?;
     let mut tree = built.qemu_board()?.device_tree()?;
     estrange(&mut tree);
