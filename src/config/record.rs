@@ -452,6 +452,20 @@ mod tests {
         assert_eq!(size_of::<ChannelRecord>(), 88);
     }
 
+    /// The format, as numbers: by their names both sides would agree on other ones too.
+    #[test]
+    fn bits_and_limits_have_fixed_values() {
+        assert_eq!(pcpu_flags::ALLOW_OVERLOAD, 1);
+        use system_flags::{GICV2, LETTERS, SCRUB_AT_BOOT};
+        assert_eq!((SCRUB_AT_BOOT, GICV2, LETTERS), (1, 2, 4));
+        assert_eq!(system_flags::KNOWN, 7);
+        use partition_flags::{AUTOSTART, COUNTS_EL2, WATCHDOG_RESTARTS};
+        assert_eq!((AUTOSTART, WATCHDOG_RESTARTS, COUNTS_EL2), (1, 2, 4));
+        assert_eq!(partition_flags::KNOWN, 7);
+        assert_eq!((access::READ, access::WRITE, access::EXECUTE), (1, 2, 4));
+        assert_eq!(MAX_WATCHDOG_NS, 86_400_000_000_000);
+    }
+
     #[test]
     fn checksum_sees_every_byte_and_the_length() {
         let bytes: Vec<u8> = (0..=40).collect();
