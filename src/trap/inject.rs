@@ -10,14 +10,10 @@ pub mod pstate {
     pub const TCO: u64 = 1 << 25;
     /// Data-independent timing.
     pub const DIT: u64 = 1 << 24;
-    /// User access override.
-    pub const UAO: u64 = 1 << 23;
     /// Privileged access never.
     pub const PAN: u64 = 1 << 22;
     /// Software step.
     pub const SS: u64 = 1 << 21;
-    /// Illegal execution state.
-    pub const IL: u64 = 1 << 20;
     /// Speculative store bypass safe.
     pub const SSBS: u64 = 1 << 12;
     /// Branch type.
@@ -36,8 +32,6 @@ pub mod pstate {
     pub const EL1H: u64 = 0b00101;
     /// AArch32 DIT, at another place than AArch64's.
     pub const AARCH32_DIT: u64 = 1 << 21;
-    /// AArch32 SSBS, likewise.
-    pub const AARCH32_SSBS: u64 = 1 << 23;
 }
 
 /// What the CPU has that changes how an exception is taken.
