@@ -131,6 +131,9 @@ fn a_physical_interrupt_that_came_since_the_end_and_is_taken_back_can_come_again
     world.write(1, ICPENDR + 4, 1 << 9);
     world.deliver_kicks();
     assert!(!world.physical[&41].active);
+    world.write(1, ISPENDR + 4, 1 << 2);
+    let of_software = world.vgic.distributor_write(ICPENDR + 4, 4, 1 << 2);
+    assert_eq!(of_software.deactivate, 0);
     pend(&mut world);
     assert_eq!(world.signalled(1), Some(41));
 }
