@@ -333,10 +333,10 @@ impl Pcpu {
         };
         let mut state = partition.state.lock();
         state.uart.transmit_room();
-        let line = state.uart.take_line_change();
+        let changed = state.uart.take_line_change().is_some();
         drop(state);
-        if let Some(level) = line {
-            self.drive_uart(partition, level);
+        if changed {
+            self.drive_uart(partition);
         }
     }
 }

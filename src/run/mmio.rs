@@ -67,10 +67,10 @@ impl Pcpu {
             let sent = state
                 .uart
                 .write(offset, access.width, value, partition.output);
-            let line = state.uart.take_line_change();
+            let changed = state.uart.take_line_change().is_some();
             drop(state);
-            if let Some(level) = line {
-                self.drive_uart(partition, level);
+            if changed {
+                self.drive_uart(partition);
             }
             if sent {
                 self.output_arrived(partition, value as u8 == b'\n');
@@ -78,10 +78,10 @@ impl Pcpu {
             self.input_taken(); // the FIFO may have been emptied by its controls
         } else {
             let raw = state.uart.read(offset, access.width, partition.output);
-            let line = state.uart.take_line_change();
+            let changed = state.uart.take_line_change().is_some();
             drop(state);
-            if let Some(level) = line {
-                self.drive_uart(partition, level);
+            if changed {
+                self.drive_uart(partition);
             }
             self.finish_load(access, raw);
             self.input_taken();
@@ -92,8 +92,9 @@ impl Pcpu {
         }
     }
 
-    /// Sets the level of a partition's emulated UART at its vGIC.
-    pub fn drive_uart(&mut self, partition: &'static Partition, level: bool) {
+    /// Sets the level of a partition's emulated UART, which has changed, at its vGIC: as it is by now, since another pCPU may
+    /// have changed it again and been here first.
+    pub fn drive_uart(&mut self, partition: &'static Partition) {
         let intid = partition.record.console_intid as u16;
         if self
             .current_identity()
@@ -101,7 +102,10 @@ impl Pcpu {
         {
             self.fold();
         }
-        let effects = partition.state.lock().vgic.set_line(intid, None, level);
+        let mut state = partition.state.lock();
+        let level = state.uart.line();
+        let effects = state.vgic.set_line(intid, None, level);
+        drop(state);
         self.apply(partition, effects);
     }
 

@@ -88,10 +88,10 @@ impl Pcpu {
             return true;
         }
         let taken = state.uart.push_received(byte);
-        let line = state.uart.take_line_change();
+        let changed = state.uart.take_line_change().is_some();
         drop(state);
-        if let Some(level) = line {
-            self.drive_uart(partition, level);
+        if changed {
+            self.drive_uart(partition);
         }
         taken
     }

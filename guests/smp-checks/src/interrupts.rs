@@ -4,7 +4,7 @@ use crate::team;
 use core::sync::atomic::{AtomicU32, Ordering};
 use guest_runtime::exception::catch;
 use guest_runtime::suite::{Outcome, Test};
-use guest_runtime::{expect, expect_eq, gic, layout, skip, smp, tests, timer};
+use guest_runtime::{console, expect, expect_eq, gic, layout, skip, smp, tests, timer};
 
 /// The tests of this module.
 pub const TESTS: &[Test] = tests![
@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = tests![
     a7_target_lists_past_the_last_vcpu_reach_the_others_once,
     b5_route_moves_an_spi,
     b5_route_moves_an_spi_that_is_pending,
+    b10_a_line_that_two_vcpus_move_is_as_the_uart_shows,
 ];
 
 /// Those that need a GICv3.
@@ -296,6 +297,57 @@ fn b5_route_moves_an_spi_that_is_pending() -> Outcome {
         expect_eq!(all_received(), all + 1, "times that anyone took it");
     }
     gic::route(UART, team::affinity(0));
+    Ok(())
+}
+
+/// Times that two vCPUs move a line at the same time.
+const MEETINGS: u32 = 5_000;
+
+static MET: AtomicU32 = AtomicU32::new(0);
+
+/// Waits until the first two vCPUs have come here `times` times.
+fn meet(times: u32) -> bool {
+    MET.fetch_add(1, Ordering::AcqRel);
+    let all = || MET.load(Ordering::Acquire) >= 2 * times;
+    (0..1000).any(|_| all()) || team::wait(all)
+}
+
+/// Raises or lowers the UART's line while the other vCPU does the opposite, then lets the first one look.
+fn move_line() {
+    let own = smp::index() as u32;
+    for round in 0..MEETINGS {
+        let raised = (round + own).is_multiple_of(2);
+        let met = meet(3 * round + 1);
+        console::UART.write32(console::IMSC, console::INT_TX * u32::from(raised));
+        if !met || !meet(3 * round + 2) {
+            WRONG.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        if own == 0 {
+            let shown = console::UART.read32(console::MIS) != 0;
+            if gic::read_bit(gic::ISPENDR, UART) != shown {
+                WRONG.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        meet(3 * round + 3);
+    }
+}
+
+fn b10_a_line_that_two_vcpus_move_is_as_the_uart_shows() -> Outcome {
+    team::needs(2)?;
+    console::flush();
+    gic::disable(UART);
+    WRONG.store(0, Ordering::Release);
+    MET.store(0, Ordering::Release);
+    team::give(1, move_line);
+    move_line();
+    team::finish()?;
+    console::UART.write32(console::IMSC, 0);
+    expect_eq!(
+        WRONG.load(Ordering::Acquire),
+        0,
+        "times that the distributor showed another level than the UART"
+    );
     Ok(())
 }
 
