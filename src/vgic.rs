@@ -93,9 +93,10 @@ pub struct Effects {
     pub first: u16,
     /// Whose interrupts when `first` is 0.
     pub vcpu: u8,
-    /// Write to GICD_ISENABLER.
+    /// Write to GICD_ISENABLER, as far as they are among [`Vgic::enabled_spis`] when that is done, with the lock held; else to
+    /// GICD_ICENABLER.
     pub enable: u32,
-    /// Write to GICD_ICENABLER.
+    /// Write to GICD_ICENABLER, unless they are enabled again by then: as for `enable`.
     pub disable: u32,
     /// Write to GICD_ISPENDR.
     pub set_pending: u32,
@@ -252,6 +253,12 @@ impl<'m> Vgic<'m> {
     pub fn hardware_spis(&self, bank: usize) -> Option<u32> {
         let bank = &self.spis.get(bank)?.bank;
         Some(bank.owned & bank.hardware)
+    }
+
+    /// Returns the SPIs of a bank that the guest has enabled; `number` counts banks as registers do, the private one first.
+    pub fn enabled_spis(&self, number: u32) -> u32 {
+        let index = (number as usize).wrapping_sub(1);
+        self.spis.get(index).map_or(0, |spis| spis.bank.enabled)
     }
 
     /// Returns the vCPU that takes an SPI, or `None` when the guest routed it to a CPU that does not exist.

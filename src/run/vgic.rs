@@ -167,8 +167,8 @@ impl Pcpu {
         if let Some(route) = effects.route {
             self.route(partition, route.intid);
         }
-        if effects.disable != 0 {
-            gic.disable(bank, effects.disable);
+        if effects.enable | effects.disable != 0 {
+            self.switch_shared(partition, bank, effects.enable | effects.disable);
         }
         if effects.clear_pending != 0 {
             gic.clear_pending(bank, effects.clear_pending);
@@ -179,8 +179,20 @@ impl Pcpu {
         if effects.set_pending != 0 {
             gic.set_pending(bank, effects.set_pending);
         }
-        if effects.enable != 0 {
-            gic.enable(bank, effects.enable);
+    }
+
+    /// Turns the SPIs of a bank that a mask names on or off as the model has it by now: another vCPU may have changed it
+    /// again. Under the lock, so that what is written last is what the model says.
+    #[inline(never)]
+    fn switch_shared(&self, partition: &Partition, bank: u32, mask: u32) {
+        let gic = self.system.distributor;
+        let state = partition.state.lock();
+        let enabled = state.vgic.enabled_spis(bank) & mask;
+        if enabled != 0 {
+            gic.enable(bank, enabled);
+        }
+        if enabled != mask {
+            gic.disable(bank, mask & !enabled);
         }
     }
 

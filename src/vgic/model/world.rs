@@ -240,6 +240,7 @@ impl World {
     /// Does what a call returned.
     pub fn apply(&mut self, effects: Effects) {
         self.kicks |= effects.kick;
+        let enabled = self.vgic.enabled_spis((effects.first / 32).into());
         for bit in 0..32u16 {
             let set = |mask: u32| mask & 1 << bit != 0;
             if effects.first == 0 {
@@ -251,7 +252,8 @@ impl World {
             let Some(state) = self.physical.get_mut(&(effects.first + bit)) else {
                 continue;
             };
-            state.enabled = (state.enabled || set(effects.enable)) && !set(effects.disable);
+            let switched = set(effects.enable | effects.disable);
+            state.enabled ^= switched && state.enabled != set(enabled);
             state.pending =
                 (state.pending || set(effects.set_pending)) && !set(effects.clear_pending);
             state.active &= !set(effects.deactivate);

@@ -138,6 +138,22 @@ fn a_physical_interrupt_that_came_since_the_end_and_is_taken_back_can_come_again
     assert_eq!(world.signalled(1), Some(41));
 }
 
+#[test]
+fn a_physical_interrupt_is_on_or_off_as_its_register_says_whoever_comes_first() {
+    for (first, second, on) in [(ICENABLER, ISENABLER, true), (ISENABLER, ICENABLER, false)] {
+        let mut world = World::ready(2, 4);
+        let before = if on { ISENABLER } else { ICENABLER };
+        world.write(0, before + 4, 1 << 9);
+        let mut write = |offset| world.vgic.distributor_write(offset + 4, 4, 1 << 9);
+        // What the first write asks for reaches the physical GIC last.
+        let (late, early) = (write(first), write(second));
+        world.apply(early);
+        world.apply(late);
+        assert_eq!(world.read(0, ISENABLER + 4) >> 9 & 1 != 0, on);
+        assert_eq!(world.physical[&41].enabled, on);
+    }
+}
+
 /// Leaves SGI 2 in the first list register, and 34, whose line is high, in the second one.
 fn sgi_and_line() -> World {
     let mut world = World::ready(2, 4);
