@@ -8,6 +8,8 @@
 )]
 
 pub(super) mod interface;
+#[cfg(test)]
+pub(super) mod machine;
 pub(super) mod map;
 pub(super) mod reference;
 pub(super) mod run;

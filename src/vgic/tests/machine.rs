@@ -1,0 +1,79 @@
+//! Random events on a machine with several pCPUs, by [`super::machines::Machine`].
+
+use super::machines::{Event, KINDS, MOST_VCPUS, Machine, Shape};
+use proptest::prelude::*;
+
+/// One or two partitions, with up to as many vCPUs on a pCPU as there may be.
+fn wide() -> impl Strategy<Value = Shape> {
+    let parts = prop::collection::vec((1..=MOST_VCPUS, any::<bool>()), 1..=2);
+    let shape = (2..=3usize, parts, 1..=4usize, any::<bool>());
+    shape.prop_map(|(pcpus, parts, list_registers, v2)| {
+        let (vcpus, split) = parts.into_iter().unzip();
+        Shape {
+            pcpus,
+            vcpus,
+            split,
+            list_registers,
+            v2,
+            narrow: false,
+        }
+    })
+}
+
+/// One partition, with a vCPU on each pCPU.
+fn narrow() -> impl Strategy<Value = Shape> {
+    let shape = (2..=3usize, 1..=2usize, any::<(bool, bool)>());
+    shape.prop_map(|(pcpus, list_registers, (split, v2))| Shape {
+        pcpus,
+        vcpus: vec![pcpus],
+        split: vec![split],
+        list_registers,
+        v2,
+        narrow: true,
+    })
+}
+
+fn events(length: usize) -> impl Strategy<Value = Vec<Event>> {
+    let event =
+        (0..KINDS, 0..3u8, any::<u8>(), any::<u8>()).prop_map(|(kind, pcpu, which, value)| Event {
+            kind,
+            pcpu,
+            which,
+            value,
+        });
+    prop::collection::vec(event, 1..length)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a8_no_interrupt_is_lost_among_several_pcpus(
+        shape in wide(),
+        events in events(400),
+        turn in any::<u8>(),
+    ) {
+        run(&shape, &events, turn);
+    }
+
+    #[test]
+    fn a8_no_interrupt_is_lost_that_goes_elsewhere_and_is_taken_back(
+        shape in narrow(),
+        events in events(400),
+        turn in any::<u8>(),
+    ) {
+        run(&shape, &events, turn);
+    }
+}
+
+/// Lets events happen, and all that comes of them; at last each interrupt is to come once more.
+fn run(shape: &Shape, events: &[Event], turn: u8) {
+    let mut machine = Machine::new(shape);
+    for &event in events {
+        machine.step(event);
+        machine.check();
+    }
+    machine.check_settled();
+    machine.drain();
+    machine.revive(turn);
+}
