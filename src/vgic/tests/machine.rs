@@ -55,6 +55,20 @@ proptest! {
     ) {
         run(&shape, &events, turn);
     }
+}
+
+/// The narrow runs are short, and what they look for is rare: more of them.
+fn more() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig {
+        failure_persistence: None,
+        cases: usual.cases.saturating_mul(4),
+        ..usual
+    }
+}
+
+proptest! {
+    #![proptest_config(more())]
 
     #[test]
     fn a8_no_interrupt_is_lost_that_goes_elsewhere_and_is_taken_back(
