@@ -170,6 +170,11 @@ mod tests {
     }
 
     #[test]
+    fn the_bit_for_a_watchdog_is_where_the_table_says() {
+        assert_eq!(WATCHED, 0x1_0000);
+    }
+
+    #[test]
     fn registers_are_where_the_table_says() {
         for (offset, register) in [
             (0x000, Register::Nothing),

@@ -475,6 +475,19 @@ fn a_constant_answer_is_what_the_general_way_gives() {
 }
 
 #[test]
+fn what_startup_probes_with_needs_no_caller() {
+    for function in [
+        0x8400_0000,
+        0x8400_0006,
+        0x8400_000a,
+        0x8000_0000,
+        0x8600_0000,
+    ] {
+        assert!(constant(function, 0).is_some(), "{function:#x}");
+    }
+}
+
+#[test]
 fn an_errand_is_what_the_general_way_gives() {
     let mut caller = Guest::new(1);
     let mut given = 0;

@@ -112,6 +112,18 @@ fn maps_device_registers_as_device_memory_never_executable() {
 }
 
 #[test]
+fn shares_memory_never_executable_and_uncached_unless_asked() {
+    let shared = |cached| {
+        let attributes = Attributes::shared(RWX, cached);
+        let (pages, stage2) = mapped(0x20_0000, 0x20_0000, 0x20_0000, attributes);
+        let at = stage2.translate(&pages, GuestPhysAddr(0x20_0000)).unwrap();
+        (pages.tables[1][1], at.attributes.is_device())
+    };
+    assert_eq!(shared(true), (0x0040_0000_0020_07fd, false));
+    assert_eq!(shared(false), (0x0040_0000_0020_07d5, true));
+}
+
+#[test]
 fn uses_pages_up_to_the_first_block_and_behind_the_last() {
     let (pages, stage2) = mapped(0x401f_f000, 0x901f_f000, 0x20_2000, Attributes::memory(RWX));
     assert_eq!(pages.tables.len(), 4);

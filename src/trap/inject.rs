@@ -365,6 +365,28 @@ mod tests {
     }
 
     #[test]
+    fn aborts_keep_what_the_guest_needs_of_their_syndrome() {
+        let reported = |esr| {
+            let exception = answer(decode(esr), 0).unwrap();
+            take(&context(5), exception).esr_el1
+        };
+        // Translation faults, level 1; FnV, CM and WnR of a load or store, FnV of a fetch.
+        assert_eq!(reported(0x9200_0005), 0x9600_0010);
+        assert_eq!(reported(0x9200_0405), 0x9600_0410);
+        assert_eq!(reported(0x9200_0105), 0x9600_0110);
+        assert_eq!(reported(0x9200_0045), 0x9600_0050);
+        assert_eq!(reported(0x8200_0405), 0x8600_0410);
+    }
+
+    #[test]
+    fn an_serror_keeps_its_syndrome_and_nothing_else() {
+        let reported = |iss| take(&context(5), Exception::SError { iss }).esr_el1;
+        assert_eq!(reported(0), 0xbe00_0000);
+        assert_eq!(reported(0x0100_0011), 0xbf00_0011);
+        assert_eq!(reported(u32::MAX), 0xbfff_ffff);
+    }
+
+    #[test]
     fn failing_vector_is_found_hopeless() {
         let mut guest = context(5);
         guest.pc = VBAR + 0x200;

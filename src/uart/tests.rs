@@ -170,6 +170,13 @@ fn an_imx_keeps_what_the_firmware_set() {
 }
 
 #[test]
+fn an_imx_has_all_interrupts_off_that_nobody_takes() {
+    let fake = Fake::with(&[(0x80, 0xffff), (0x84, 0xffff)]);
+    Uart::new(Model::Imx, &fake).start();
+    assert_eq!(fake.written()[..2], [(0x80, 0xcd9f), (0x84, 0x7fe7)]);
+}
+
+#[test]
 fn an_imx_that_is_off_is_turned_on() {
     let fake = Fake::default();
     Uart::new(Model::Imx, &fake).start();

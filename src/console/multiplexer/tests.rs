@@ -438,6 +438,20 @@ fn steps_look_at_a_few_of_many_sources() {
 }
 
 #[test]
+fn the_last_of_as_many_partitions_as_there_can_be_is_heard() {
+    let mut mux = Multiplexer::new();
+    let crowd = Crowd {
+        speaking: 1 << 63,
+        ring: TxRing::new(),
+        readers: Cell::new(0),
+    };
+    crowd.ring.push(b'>');
+    crowd.ring.push(b'\n');
+    let mut steps = (0..200).map(|_| mux.next(0, &crowd));
+    assert!(steps.any(|step| step == Step::Byte(b'o')));
+}
+
+#[test]
 fn as_many_as_one_step_looks_at_need_no_second() {
     let idle_at_once = |partitions: u32| {
         let crowd = Crowd {

@@ -1,6 +1,7 @@
 //! The shortest way: what it does, and that it changes nothing where it declines.
 
 use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
+use super::super::queue::flag;
 use super::super::{Direct, Present};
 use super::world::*;
 use crate::ids::VcpuId;
@@ -90,6 +91,23 @@ fn what_the_guest_closed_to_an_interrupt_since_does_not_come_again() {
         let mut world = ended(intid, |world| world.write(0, GICD_CTLR, groups));
         assert!(world.deliver(0, intid, false), "{intid}");
         assert_eq!(world.acknowledge(0), Some(intid));
+    }
+}
+
+#[test]
+fn where_something_waits_it_is_weighed_first() {
+    use flag::{PULL, RESTAGE, SPILLING, UNLINKED, WAITING};
+    let set = |world: &mut World, flag| world.vgic.cpus[0].stage.flags |= flag;
+    for flag in [RESTAGE, PULL, SPILLING, WAITING, UNLINKED] {
+        let mut world = ended(3, |_| ());
+        set(&mut world, flag);
+        declines(&mut world, 3, false, "into the same list register");
+        declines(&mut world, 4, false, "into a free one");
+    }
+    for flag in [RESTAGE, PULL, SPILLING, WAITING] {
+        let mut world = World::ready_of_version(1, 4, true);
+        set(&mut world, flag);
+        declines(&mut world, 41, true, "with a GICv2");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Registers against a file of plain fields, and those that say who the controller is.
 
 use super::super::Effects;
-use super::super::Route;
+use super::super::{CpuInterface, Route, SpiBank, Vgic};
 use super::map::Compared;
 use super::world::*;
 use crate::ids::VcpuId;
@@ -32,6 +32,18 @@ fn every_register_of_a_gicv3_reads_what_was_written_and_no_other_does() {
         }
     }
     file.compare_all();
+}
+
+#[test]
+fn the_last_spi_has_a_route() {
+    let (mut cpus, mut spis) = (vec![CpuInterface::new(); 2], vec![SpiBank::new(); 31]);
+    let mut vgic = Vgic::new(&mut cpus, &mut spis, 4);
+    assert!(vgic.own_spi(1019, true, false) && !vgic.own_spi(1020, true, false));
+    let last = 0x7fd8;
+    let _ = vgic.distributor_write(last, 8, 1);
+    let read = |offset, width| vgic.distributor_read(offset, width);
+    assert_eq!((read(last, 8), read(last, 4)), (1, 1));
+    assert_eq!(vgic.spi_target(1019), Some(VcpuId(1)));
 }
 
 #[test]
