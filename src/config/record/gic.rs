@@ -30,3 +30,17 @@ pub const fn alignment(flags: u32) -> u64 {
         _ => PAGE_BYTES,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_those_of_the_version() {
+        let both = [0, system_flags::SCRUB_AT_BOOT, system_flags::GICV2];
+        assert_eq!(both.map(distributor_bytes), [0x1_0000, 0x1_0000, 0x1000]);
+        let interfaces = both.map(|flags| interface_bytes(flags, 3));
+        assert_eq!(interfaces, [0x6_0000, 0x6_0000, 0x2000]);
+        assert_eq!(both.map(alignment), [0x1_0000, 0x1_0000, 0x1000]);
+    }
+}
