@@ -226,25 +226,26 @@ impl Queue {
         }
     }
 
-    /// Adds an event, or counts it as lost. `window` changes once a second.
-    pub fn push(&mut self, event: Event, window: u64) {
+    /// Adds an event, or counts it as lost. `window` changes once a second. Says whether there is something to show for it
+    /// now: who floods shall not call the console each time.
+    pub fn push(&mut self, event: Event, window: u64) -> bool {
         if window != self.window {
             self.window = window;
             self.counts = [0; bulkhead::ids::MAX_PARTITIONS];
         }
+        let mut many = false;
         if let Some(count) = event
             .partition()
             .and_then(|id| self.counts.get_mut(usize::from(id.0)))
         {
             *count = count.saturating_add(1);
-            if *count > PER_WINDOW {
-                self.lost = self.lost.saturating_add(1);
-                return;
-            }
+            many = *count > PER_WINDOW;
         }
-        if self.waiting.push_back(event).is_err() {
-            self.lost = self.lost.saturating_add(1);
+        if !many && self.waiting.push_back(event).is_ok() {
+            return true;
         }
+        self.lost = self.lost.saturating_add(1);
+        self.told != window
     }
 
     /// Takes the oldest event.

@@ -75,11 +75,11 @@ impl Shared {
     /// Records an event, and says whether the server should be called for it.
     pub fn record(&self, event: Event) -> bool {
         let mut events = self.events.lock_by_call();
-        events.push(event, window());
+        let shows = events.push(event, window());
         self.eventful.store(true, Ordering::Relaxed);
         drop(events);
         fence(Ordering::SeqCst);
-        self.state.load(Ordering::SeqCst) != SENDING
+        shows && self.state.load(Ordering::SeqCst) != SENDING
     }
 
     /// Says whether the server is to be called for a byte that went into a partition's ring: otherwise it finds it by
