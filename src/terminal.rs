@@ -20,6 +20,7 @@ use bulkhead::console::keyboard::Keyboard;
 use bulkhead::console::multiplexer::QUIET_NS;
 use bulkhead::console::sender::{IDLE, Rest, SENDING, Sender, WAITING, Wire};
 use bulkhead::ids::PartitionId;
+use bulkhead::partition::Phase;
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::uart::Driver;
 use core::cell::Cell;
@@ -325,13 +326,16 @@ impl Pcpu {
         }
     }
 
-    /// Raises the transmit interrupt of a partition whose ring has room again.
+    /// Raises the transmit interrupt of a partition whose ring has room again, unless it has stopped since it asked.
     fn tell_of_room(&mut self, source: usize) {
         let index = source.wrapping_sub(1);
         let Some(partition) = self.system.partitions.get(index) else {
             return;
         };
         let mut state = partition.state.lock();
+        if state.life.phase() != Phase::Running {
+            return;
+        }
         state.uart.transmit_room();
         let changed = state.uart.take_line_change().is_some();
         drop(state);

@@ -157,8 +157,10 @@ impl<const N: usize> TxRing<N> {
         self.push(b'\n')
     }
 
-    /// Ends an unfinished line, as when its partition stops, even when there is no room. Producer.
+    /// Ends an unfinished line, as when its partition stops, even when there is no room, and with it the wait for room: the
+    /// partition's next life has not asked to be told. Producer.
     pub fn finish_line(&self) {
+        self.indices.waiting.store(false, Ordering::Relaxed);
         // The place that `room` keeps is free in the middle of a line: only here is it taken, by an end.
         if !self.ends_in(b'\n') {
             self.store(b'\n', self.indices.head.load(Ordering::Relaxed));
@@ -382,6 +384,15 @@ mod tests {
         assert!(ring.reader().has_line() && !ring.push(b'b'));
         ring.reader().advance(64, 1);
         assert_eq!(ring.room(), 63);
+    }
+
+    #[test]
+    fn whoever_stopped_waits_for_no_room() {
+        let ring = TxRing::<64>::new();
+        while ring.push(b'a') {}
+        assert!(!ring.wait_for_room(32));
+        ring.finish_line();
+        assert!(!ring.reader().advance(64, 1), "there is nobody to be told");
     }
 
     #[test]
