@@ -78,7 +78,7 @@ impl Lifecycle {
         self.phase
     }
 
-    /// Returns how often it was started.
+    /// Returns how often it was started. Behind `u32::MAX` comes 2: 1 is the first time, before which nobody left anything.
     pub const fn starts(&self) -> u32 {
         self.starts
     }
@@ -88,7 +88,10 @@ impl Lifecycle {
         let stopped = matches!(self.phase, Phase::Stopped);
         if stopped {
             self.phase = Phase::Loading;
-            self.starts = self.starts.wrapping_add(1);
+            self.starts = match self.starts {
+                u32::MAX => 2,
+                starts => starts + 1,
+            };
         }
         stopped
     }
@@ -294,6 +297,18 @@ mod tests {
         assert_eq!(life.word(), 0x1_0000_0204);
         life.leave(After::Stop, 0);
         assert_eq!(life.word(), 0x1_0000_0203);
+    }
+
+    #[test]
+    fn no_later_start_is_ever_taken_for_the_first() {
+        let mut life = Lifecycle::new(1);
+        life.starts = u32::MAX - 1;
+        for _ in 0..4 {
+            assert!(life.start());
+            assert!(life.starts() > 1, "what is left of a life would stay");
+            life.leave(After::Restart, 1);
+            life.ended();
+        }
     }
 
     #[test]
