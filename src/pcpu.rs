@@ -14,8 +14,8 @@ use bulkhead::sched::{Deadlines, Gate, Levels, Limits, RunQueue, Slot};
 use bulkhead::smccc::arch::Mitigations;
 use bulkhead::trace::Writer;
 use bulkhead::trap::debug::DebugState;
-use bulkhead::trap::inject;
 use bulkhead::trap::timer::PhysicalTimer;
+use bulkhead::trap::{inject, serror};
 use bulkhead::vcpu::Context;
 use bulkhead::vgic::Unfinished;
 use core::cell::UnsafeCell;
@@ -270,8 +270,8 @@ pub struct Pcpu {
     pub deaf_until: u64,
     /// When the current time slice began, in ticks.
     pub slice_start: u64,
-    /// Who left while a physical SError was pending, which is thus its own.
-    pub serror_of: Option<Slot>,
+    /// Whose the physical SError is that is pending.
+    pub serror: serror::Owner,
     /// Whose FP registers are in the hardware.
     pub fp_owner: Holder,
     /// By partition: which vCPU of it ran here last, so that siblings do not see each other's translations.

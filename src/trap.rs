@@ -5,7 +5,7 @@
 //! * [`policy`] lists every trap that EL2 takes, with what is done and why; [`controls`] is the same as register values;
 //!   [`sysreg`] goes on for every trapped system register.
 //! * [`id_registers`] is the CPU as a guest sees it; [`debug`] and [`timer`] are the registers kept in software.
-//! * [`inject`] makes the guest take an exception.
+//! * [`inject`] makes the guest take an exception; [`serror`] knows whose one is that comes late.
 //! * [`quick`] recognises the plain cases, for the short ways through a trap.
 //!
 //! Pure: register values come in, values go out. Nothing here touches hardware.
@@ -28,6 +28,7 @@ pub mod id_registers;
 pub mod inject;
 pub mod policy;
 pub mod quick;
+pub mod serror;
 pub mod syndrome;
 pub mod sysreg;
 pub mod timer;

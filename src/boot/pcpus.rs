@@ -27,8 +27,8 @@ use bulkhead::sched::{Deadlines, Gate, Heard, Levels, MAX_SLOTS, RunQueue, Slot,
 use bulkhead::smccc::arch::Mitigations;
 use bulkhead::trap::controls;
 use bulkhead::trap::debug::DebugState;
-use bulkhead::trap::inject;
 use bulkhead::trap::timer::PhysicalTimer;
+use bulkhead::trap::{inject, serror};
 use bulkhead::vcpu::Context;
 use core::sync::atomic::Ordering;
 
@@ -253,7 +253,7 @@ fn pcpu(
         deaf_to: 0,
         deaf_until: 0,
         slice_start: 0,
-        serror_of: None,
+        serror: serror::Owner::default(),
         fp_owner: Holder::NOBODY,
         last_ran: [NOBODY; MAX_PARTITIONS],
         homes,

@@ -164,9 +164,7 @@ impl Pcpu {
         if self.fp_owner.is(slot) {
             self.fp_owner = Holder::NOBODY;
         }
-        if self.serror_of == Some(slot) {
-            self.serror_of = Some(NO_SLOT); // of a former life: nobody's
-        }
+        self.serror.ends(slot);
         let Some(vcpu) = self.vcpu(slot) else { return };
         reset(vcpu, entry, stack_top);
         let (partition, id) = (vcpu.partition, vcpu.id);
@@ -184,9 +182,6 @@ impl Pcpu {
         }
     }
 }
-
-/// A slot that no vCPU has.
-const NO_SLOT: bulkhead::sched::Slot = bulkhead::sched::Slot(u8::MAX);
 
 /// Returns a vCPU to its state at a start.
 fn reset(vcpu: &mut Vcpu, entry: Entry, stack_top: u64) {

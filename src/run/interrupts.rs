@@ -188,13 +188,10 @@ impl Pcpu {
     /// An SError came while a guest ran. It is that guest's, or of the one that left while it was on its way: that one
     /// gets a virtual one.
     pub fn take_serror(&mut self) {
-        match self.serror_of.take() {
-            Some(slot) if self.current != Some(slot) => self.keep_serror(slot),
-            _ => {
-                if let Some(slot) = self.current {
-                    self.give_serror(slot);
-                }
-            }
+        match self.serror.take(self.current) {
+            Some(slot) if self.current == Some(slot) => self.give_serror(slot),
+            Some(slot) => self.keep_serror(slot),
+            None => {}
         }
     }
 

@@ -90,7 +90,7 @@ impl Pcpu {
         cpu::dsb_sy();
         cpu::isb(); // the register is not read before
         if read::isr_el1() & ISR_A != 0 {
-            self.serror_of = Some(slot);
+            self.serror.leaves(slot);
         }
         // The banked active state of the timer's interrupt must not meet the next vCPU. Its line is low by now, or it would
         // become pending again. It is cleared whatever the model says: a sibling may have ended the interrupt meanwhile.
