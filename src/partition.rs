@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_does_not_undo_a_stop_nor_a_second_one_make_it() {
+        for (first, second) in [
+            (After::Stop, After::Restart),
+            (After::Restart, After::Restart),
+        ] {
+            let mut life = running();
+            life.leave(first, 0);
+            assert_eq!(life.leave(second, 0), None);
+            assert!(!life.left(VcpuId(0)) && life.left(VcpuId(1)));
+            assert_eq!(life.ended(), Some(first));
+        }
+    }
+
+    #[test]
     fn stop_wins_over_restart() {
         let mut life = running();
         life.leave(After::Restart, 0);

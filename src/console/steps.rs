@@ -33,3 +33,17 @@ impl Step {
         self as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_follow_the_alphabet() {
+        let steps = [Step::Entered, Step::OwnMap, Step::Mapped, Step::Tree];
+        assert_eq!(steps.map(Step::letter), *b"ABCD");
+        let steps = [Step::Payload, Step::Planned, Step::Built, Step::Audited];
+        assert_eq!(steps.map(Step::letter), *b"EFGH");
+        assert_eq!(Step::Started.letter(), b'I');
+    }
+}

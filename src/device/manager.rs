@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn the_words_about_a_partition_are_put_together_as_the_table_says() {
+        assert_eq!(info(0), 0x00b0_0001);
+        assert_eq!(info(63), 0x00b0_3f01);
+        assert_eq!(log(0), 0x800_0000_0000);
+        assert_eq!(log(u32::MAX), 0x800_ffff_ffff);
+    }
+
+    #[test]
     fn registers_are_where_the_table_says() {
         for (offset, register) in [
             (0x000, Register::Nothing),

@@ -383,6 +383,17 @@ mod tests {
     }
 
     #[test]
+    fn a_fetch_that_failed_says_where_as_far_as_it_is_known() {
+        let of = |iss: u64| {
+            let abort = InstructionAbort::from_esr(0x8200_0000 | iss);
+            (abort.fnv(), abort.s1ptw())
+        };
+        assert_eq!(of(0x005), (false, false));
+        assert_eq!(of(0x405), (true, false));
+        assert_eq!(of(0x085), (false, true));
+    }
+
+    #[test]
     fn waits_are_told_apart() {
         // EC 0x01, IL, CV, COND 0b1110.
         assert_eq!(decode(0x07e0_0000), Trap::Wait(Wait::Interrupt));

@@ -292,6 +292,26 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_of_the_cpu_interface_is_served() {
+        use InterfaceRegister::{Control, PriorityMask, RunningPriority};
+        for (register, read, written) in [
+            (ICC_CTLR_EL1, Some(Control), Some(Control)),
+            (ICC_PMR_EL1, Some(PriorityMask), Some(PriorityMask)),
+            (ICC_RPR_EL1, Some(RunningPriority), None),
+        ] {
+            let served = [(read, false), (written, true)];
+            for (to, write) in served {
+                let wanted = to.map_or(SysRegAction::Undefined, SysRegAction::Interface);
+                assert_eq!(
+                    interrupt_controller(register, write),
+                    wanted,
+                    "{register:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn sgi_registers_are_write_only() {
         for (register, group) in [
             (ICC_SGI1R_EL1, SgiGroup::Group1),

@@ -243,6 +243,33 @@ fn a_16550_calls_when_its_transmitter_is_empty() {
 }
 
 #[test]
+fn each_model_has_its_bytes_and_its_status_where_its_manual_says() {
+    let of_16550 = |shift, wide| Model::Ns16550 { shift, wide };
+    for (model, transmit, status) in [
+        (Model::Pl011, 0x00, 0x18),
+        (Model::Imx, 0x40, 0xb4),
+        (Model::Cadence, 0x30, 0x2c),
+        (of_16550(0, false), 0, 4),
+        (of_16550(2, true), 0, 0x1c),
+    ] {
+        let found = (model.transmit_register(), model.status_register());
+        assert_eq!(found, (transmit, status), "{model:?}");
+    }
+}
+
+#[test]
+fn a_pl011_is_known_by_its_part_and_designer() {
+    let id = 0xb105_f00d_0014_1011;
+    assert!(pl011::is_identified(id) && pl011::is_identified(id | 0xfff0_0000));
+    assert!(
+        [1 << 4, 1 << 12, 1 << 40]
+            .iter()
+            .all(|bit| !pl011::is_identified(id ^ bit))
+    );
+    assert!(!pl011::is_identified(0));
+}
+
+#[test]
 fn only_a_cadence_misses_interrupts() {
     let fake = Fake::default();
     let (shift, wide) = (0, false);

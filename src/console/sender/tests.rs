@@ -268,6 +268,21 @@ fn what_comes_while_silence_is_announced_is_found() {
 }
 
 #[test]
+fn news_makes_a_pass_under_way_begin_anew() {
+    let (lines, state) = (Lines::new(60), AtomicU8::new(IDLE));
+    let uart = Uart::new(usize::MAX, 0, usize::MAX);
+    let mut sender = Sender::new();
+    for now_ns in [0, 1] {
+        let rest = sender.take_turn(now_ns, &lines, &uart, &state, false);
+        assert_eq!(rest, Rest::More);
+    }
+    assert_eq!(state.load(Ordering::SeqCst), IDLE);
+    sender.hear();
+    let rest = sender.take_turn(2, &lines, &uart, &state, false);
+    assert_ne!(rest, Rest::Until(None));
+}
+
+#[test]
 fn silence_stays_announced_while_the_last_pass_takes_several_turns() {
     let (lines, state) = (Lines::new(60), AtomicU8::new(IDLE));
     let uart = Uart::new(usize::MAX, 0, usize::MAX);

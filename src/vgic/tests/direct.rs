@@ -2,7 +2,7 @@
 
 use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
 use super::super::queue::flag;
-use super::super::{Direct, Present};
+use super::super::{Direct, Effects, Present, Vgic};
 use super::world::*;
 use crate::ids::VcpuId;
 use std::cell::Cell;
@@ -108,6 +108,68 @@ fn where_something_waits_it_is_weighed_first() {
         let mut world = World::ready_of_version(1, 4, true);
         set(&mut world, flag);
         declines(&mut world, 41, true, "with a GICv2");
+    }
+}
+
+#[test]
+fn there_is_something_to_do_while_any_of_it_is_left() {
+    assert!(Effects::NONE.is_nothing() && !Effects::NONE.is_physical());
+    let (irq, nothing) = (1 << 3, Effects::NONE);
+    for hardware in [
+        Effects {
+            enable: irq,
+            ..nothing
+        },
+        Effects {
+            disable: irq,
+            ..nothing
+        },
+        Effects {
+            set_pending: irq,
+            ..nothing
+        },
+        Effects {
+            clear_pending: irq,
+            ..nothing
+        },
+        Effects {
+            deactivate: irq,
+            ..nothing
+        },
+        Effects {
+            make_edge: irq,
+            ..nothing
+        },
+        Effects {
+            make_level: irq,
+            ..nothing
+        },
+    ] {
+        assert!(
+            hardware.is_physical() && !hardware.is_nothing(),
+            "{hardware:?}"
+        );
+    }
+    let kick = Effects { kick: 1, ..nothing };
+    assert!(!kick.is_physical() && !kick.is_nothing());
+}
+
+#[test]
+fn pending_and_active_bits_are_looked_for_in_list_registers() {
+    for (offset, v3, v2) in [
+        (0x1fc, false, false),
+        (0x200, true, true),
+        (0x3ff, true, true),
+        (0x400, false, false),
+        (0x1_0200, true, true),
+        (0x1_0400, false, false),
+        (0xf00, false, false),
+        (0xf10, false, true),
+        (0xf2f, false, true),
+        (0xf30, false, false),
+    ] {
+        let found = (Vgic::wants_fold(offset), Vgic::banked_wants_fold(offset));
+        assert_eq!(found, (v3, v2), "{offset:#x}");
     }
 }
 

@@ -33,6 +33,10 @@ fn identifies_itself_as_a_gicv2_with_its_vcpus() {
         assert_eq!(read(&world, 4, 4), typer, "two banks of SPIs");
         assert_eq!(read(&world, 8, 4), 0x4200_043b, "GICD_IIDR");
         assert_eq!(read(&world, 0xfe8, 4) >> 4 & 0xf, 2, "ICPIDR2.ArchRev");
+        let peripheral = [0xfd0, 0xfe0, 0xfe4, 0xfe8].map(|at| read(&world, at, 4));
+        assert_eq!(peripheral, [0x04, 0x90, 0xb4, 0x2b]);
+        let component = [0xff0, 0xff4, 0xff8, 0xffc].map(|at| read(&world, at, 4));
+        assert_eq!(component, [0x0d, 0xf0, 0x05, 0xb1]);
     }
 }
 
