@@ -73,6 +73,16 @@ mod tests {
     }
 
     #[test]
+    fn another_ones_end_leaves_it_where_it_is() {
+        let mut owner = Owner::default();
+        owner.leaves(FIRST);
+        owner.ends(SECOND);
+        assert_eq!(owner.take(None), Some(FIRST));
+        owner.ends(FIRST);
+        assert_eq!(owner.take(Some(SECOND)), Some(SECOND), "nobody left");
+    }
+
+    #[test]
     fn the_next_life_does_not_have_the_former_ones() {
         let mut owner = Owner::default();
         owner.leaves(FIRST);
