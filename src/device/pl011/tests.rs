@@ -181,7 +181,7 @@ fn clearing_others_leaves_room_that_nobody_saw() {
 }
 
 #[test]
-fn a_reset_forgets_all_but_what_a_full_ring_means() {
+fn a_reset_lowers_the_line_and_masks_all() {
     let mut uart = Uart::new(Overflow::Wait);
     uart.write(IMSC, 0x20);
     uart.write(DR, 0x41);

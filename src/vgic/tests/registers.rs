@@ -1,7 +1,6 @@
 //! Registers against a file of plain fields, and those that say who the controller is.
 
-use super::super::Effects;
-use super::super::{CpuInterface, Route, SpiBank, Vgic};
+use super::super::{CpuInterface, Effects, Route, SpiBank, Vgic};
 use super::map::Compared;
 use super::world::*;
 use crate::ids::VcpuId;
