@@ -68,5 +68,8 @@
 //!
 //! EL2's own shape is tested from outside: `start-own-map` (nothing writable is executable, no guest is mapped),
 //! `secrets` (nothing of a guest's registers, memory or seeds is in log or trace), `sections` (no writable table of functions), `start-stack-overflow` (a hole below every stack), `start-crash` (last words, all pCPUs stop), `start-bad-tree`,
-//! `start-other-board` and `start-flipped-bits` (what is refused, and how), `same-bytes` (one image for all tables).
+//! `start-other-board` and `start-flipped-bits` (what is refused, and how), `same-bytes` (one image for all tables). Faults of
+//! the board end as written in `start-deaf-console` (a UART that never drains), `start-spurious-storm` (interrupts that nobody
+//! owns are turned off as they come), `start-missing-cpu` (a CPU that does not come up), `start-bad-payload` and
+//! `start-flipped-payload` (a payload that arrived damaged).
 #![forbid(unsafe_code)]

@@ -17,6 +17,7 @@ mod payloads;
 mod places;
 mod serror;
 mod silent;
+mod spurious;
 mod trees;
 mod uboot;
 
@@ -98,6 +99,11 @@ pub fn all() -> Vec<Case> {
             "start-other-uart",
             "a board with two UARTs talks over the one that its tree names",
             other_uart::talks,
+        ),
+        case(
+            "start-spurious-storm",
+            "interrupts that nobody owns, a level that never falls among them, are turned off and hold up nobody",
+            spurious::borne,
         ),
         case(
             "start-missing-cpu",
