@@ -11,3 +11,4 @@ pub mod judge;
 pub mod rows;
 pub mod scenario;
 pub mod skips;
+pub mod witnesses;

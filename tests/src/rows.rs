@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::claims;
 use crate::scenario::Scenario;
+use crate::witnesses;
 
 /// A kind of fault, or a promise.
 #[derive(Clone, Debug, Deserialize)]
@@ -97,7 +98,36 @@ impl Row {
             })
             .collect()
     }
+
+    /// Says whether it is about what a hostile guest may do, and has to be answered by one that witnesses watch.
+    fn is_hostile(&self) -> bool {
+        let (kind, number) = self.id.split_at(self.id.len().min(1));
+        let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        matches!(kind, "a" | "b") && numbered && self.needs.contains(&Kind::Guest)
+    }
+
+    /// Says that none of its guests runs beside witnesses.
+    fn unwatched(&self, tests: &[Test], watched: &BTreeSet<String>) -> Option<String> {
+        let is_watched = |test: &Test| {
+            let by = if test.place == SCENARIO {
+                &test.name
+            } else {
+                &test.place
+            };
+            test.kind == Kind::Guest && watched.contains(by)
+        };
+        let wrong = self.is_hostile() && !tests.iter().any(is_watched);
+        wrong.then(|| {
+            format!(
+                "row {} has no guest that runs beside witnesses, on its pCPU and on another: {}",
+                self.id, self.title
+            )
+        })
+    }
 }
+
+/// The place of a test that is a scenario as a whole.
+const SCENARIO: &str = "scenario";
 
 /// Collects the evidence of a source tree: `scenarios` are all that there are, `gates` the names of the other tests of
 /// `cargo xtask test`.
@@ -110,6 +140,7 @@ pub fn collect(root: &Path, scenarios: &[Scenario], gates: &[String]) -> Result<
     let rows: File =
         toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let played = played(root, scenarios)?;
+    let watched = watched(root, scenarios)?;
     let mut tests = tests_of_guests(root, &played)?;
     tests.extend(tests_of_host(root)?);
     let mut failures = unknown_rows(&rows.row, scenarios);
@@ -130,6 +161,7 @@ pub fn collect(root: &Path, scenarios: &[Scenario], gates: &[String]) -> Result<
             own.extend(whole_scenarios(&row, scenarios));
             own.extend(named_gates(&row, gates));
             failures.extend(row.missing(&own));
+            failures.extend(row.unwatched(&own, &watched));
             (row, own)
         })
         .collect();
@@ -153,7 +185,7 @@ fn whole_scenarios(row: &Row, scenarios: &[Scenario]) -> Vec<Test> {
     let answers = |scenario: &&Scenario| !scenario.long && scenario.rows.contains(&row.id);
     let test = |scenario: &Scenario| Test {
         kind: Kind::Guest,
-        place: "scenario".to_owned(),
+        place: SCENARIO.to_owned(),
         name: scenario.name.clone(),
     };
     scenarios.iter().filter(answers).map(test).collect()
@@ -171,32 +203,46 @@ fn named_gates(row: &Row, gates: &[String]) -> Vec<Test> {
     .collect()
 }
 
+/// Returns the guests that are played beside witnesses, and the scenarios in which one is.
+fn watched(root: &Path, scenarios: &[Scenario]) -> Result<BTreeSet<String>, String> {
+    let mut watched = BTreeSet::new();
+    for scenario in scenarios.iter().filter(|scenario| !scenario.long) {
+        let guests = witnesses::watched(&table_of(root, scenario)?);
+        if !guests.is_empty() {
+            watched.insert(scenario.name.clone());
+        }
+        watched.extend(guests);
+    }
+    Ok(watched)
+}
+
 /// Returns the guests that are played, and in which scenarios.
 fn played(root: &Path, scenarios: &[Scenario]) -> Result<BTreeMap<String, Vec<String>>, String> {
     let mut played: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for scenario in scenarios.iter().filter(|scenario| !scenario.long) {
-        let platform = scenario.platform.as_deref().unwrap_or("qemu-virt");
-        let table = match scenario.table.contains('/') {
-            true => PathBuf::from(&scenario.table),
-            false => root.join(format!("platforms/{platform}/{}.toml", scenario.table)),
-        };
-        for guest in guests_of(&table)? {
+        for guest in guests_of(&table_of(root, scenario)?) {
             played.entry(guest).or_default().push(scenario.name.clone());
         }
     }
     Ok(played)
 }
 
-/// Returns the guest crates of a table.
-fn guests_of(table: &Path) -> Result<BTreeSet<String>, String> {
-    let value: toml::Table =
-        toml::from_str(&read(table)?).map_err(|error| format!("{}: {error}", table.display()))?;
-    let partitions = value.get("partition").and_then(toml::Value::as_array);
-    let guest = |partition: &toml::Value| {
-        let name = partition.get("image")?.get("guest")?.as_str()?;
-        Some(name.to_owned())
+/// Reads the table of a scenario.
+fn table_of(root: &Path, scenario: &Scenario) -> Result<toml::Table, String> {
+    let platform = scenario.platform.as_deref().unwrap_or("qemu-virt");
+    let table = match scenario.table.contains('/') {
+        true => PathBuf::from(&scenario.table),
+        false => root.join(format!("platforms/{platform}/{}.toml", scenario.table)),
     };
-    Ok(partitions.into_iter().flatten().filter_map(guest).collect())
+    toml::from_str(&read(&table)?).map_err(|error| format!("{}: {error}", table.display()))
+}
+
+/// Returns the guest crates of a table.
+fn guests_of(table: &toml::Table) -> BTreeSet<String> {
+    let partitions = table.get("partition").and_then(toml::Value::as_array);
+    let guests = partitions.into_iter().flatten();
+    let guests = guests.filter_map(witnesses::guest);
+    guests.map(str::to_owned).collect()
 }
 
 /// Finds the tests inside guests that are played.
@@ -318,6 +364,32 @@ mod tests {
         let any = row("id = 'a17'\ntitle = ''\nneeds = ['check']");
         assert_eq!(any.missing(&[]).len(), 1);
         assert!(any.missing(&[guest]).is_empty());
+    }
+
+    #[test]
+    fn a_hostile_row_needs_a_guest_that_is_watched() {
+        let watched = ["p".to_owned(), "whole".to_owned()].into();
+        let hostile = row("id = 'a1'\ntitle = ''");
+        let guest = [test(Kind::Guest, "a1_x")];
+        assert_eq!(hostile.unwatched(&guest, &watched), None);
+        assert!(hostile.unwatched(&guest, &BTreeSet::new()).is_some());
+        assert!(
+            hostile
+                .unwatched(&[test(Kind::Model, "a1_x")], &watched)
+                .is_some()
+        );
+        let scenario = |name: &str| Test {
+            place: SCENARIO.to_owned(),
+            ..test(Kind::Guest, name)
+        };
+        assert_eq!(hostile.unwatched(&[scenario("whole")], &watched), None);
+        assert!(hostile.unwatched(&[scenario("other")], &watched).is_some());
+        for other in [
+            "id = 'c-x'\ntitle = ''",
+            "id = 'a17'\ntitle = ''\nneeds = ['check']",
+        ] {
+            assert_eq!(row(other).unwatched(&[], &watched), None);
+        }
     }
 
     #[test]
