@@ -7,6 +7,7 @@
 
 pub mod budgets;
 pub mod claims;
+pub mod figures;
 pub mod judge;
 pub mod rows;
 pub mod scenario;

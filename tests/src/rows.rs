@@ -303,6 +303,12 @@ fn read(file: &Path) -> Result<String, String> {
 }
 
 impl Evidence {
+    /// Returns how many tests there are: one that answers several rows counts once.
+    pub fn answers(&self) -> usize {
+        let tests = self.rows.iter().flat_map(|(_, tests)| tests);
+        tests.collect::<BTreeSet<_>>().len()
+    }
+
     /// Returns the matrix as a table in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::from("| row | what | tests |\n| --- | --- | --- |\n");

@@ -243,7 +243,8 @@ fn others(args: &Test) -> Outcome<Vec<Case>> {
 fn selected(args: &Test) -> Outcome<Vec<Case>> {
     let mut cases = others(args)?;
     let names = cases.iter().map(|case| case.name.clone()).collect();
-    cases.insert(0, rows::case(names));
+    let long = cases.iter().filter(|case| case.long).count();
+    cases.insert(0, rows::case(names, long));
     let wanted = |case: &Case| {
         let named = args
             .only

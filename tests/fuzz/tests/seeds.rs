@@ -54,3 +54,17 @@ fn changed_seeds_are_borne() {
         }
     }
 }
+
+#[test]
+fn the_readme_counts_the_seeds() {
+    let readme = include_str!("../../../README.md");
+    let before = readme.split(" seeds, as they are and changed").next();
+    let said = before.and_then(|text| text.rsplit(' ').next());
+    let said: usize = said.and_then(|word| word.parse().ok()).expect("a number");
+    let seeds: usize = TARGETS.iter().map(|target| target.seeds().len()).sum();
+    // No more than there are, and little less.
+    assert!(
+        said <= seeds && seeds - said <= seeds / 20,
+        "the README says {said} seeds, there are {seeds}"
+    );
+}
