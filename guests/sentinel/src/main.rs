@@ -2,8 +2,8 @@
 //! anybody changed any of it.
 //!
 //! It beats a thousand times a second, by its virtual timer and WFI. In each beat it looks whether the interrupt was its
-//! own, whether all registers came back as they went into the wait, and whether a piece of its memory still is as it was
-//! written, and runs [`round::INSTRUCTIONS`] instructions that ask nothing of EL2. Every [`SPAN`] beats it prints
+//! own, whether all registers came back as they went into the wait, whether a piece of its memory still is as it was
+//! written, and whether its EL0 is kept from the performance monitors, and runs [`round::INSTRUCTIONS`] instructions that ask nothing of EL2. Every [`SPAN`] beats it prints
 //!
 //! ```text
 //! span N beats N missed N worst_ns N ticks MIN MAX entries N
@@ -17,6 +17,7 @@
 #![no_main]
 
 mod memory;
+mod monitors;
 mod registers;
 
 use guest_runtime::stats::Summary;
@@ -76,6 +77,7 @@ fn main() -> ! {
     suite::run(&[tests![
         witness_memory_is_as_it_was,
         witness_registers_are_as_they_were,
+        witness_el0_traps_to_el1_from_monitors,
         witness_interrupts_are_its_own,
         witness_beats_all_came,
     ]])
@@ -100,6 +102,7 @@ fn beat(deadline: u64) -> u64 {
     sysreg::isb();
     BEATS.fetch_add(1, Ordering::Relaxed);
     memory::check_piece();
+    monitors::check();
     late
 }
 
@@ -122,6 +125,15 @@ fn witness_memory_is_as_it_was() -> Outcome {
 
 fn witness_registers_are_as_they_were() -> Outcome {
     expect_eq!(registers::changed(), 0, "bits that changed over waits");
+    Ok(())
+}
+
+fn witness_el0_traps_to_el1_from_monitors() -> Outcome {
+    let served = monitors::served();
+    expect!(
+        served == 0,
+        "{served} times EL0 read the cycle counter, which nobody opened to it"
+    );
     Ok(())
 }
 
