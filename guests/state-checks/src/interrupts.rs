@@ -162,6 +162,75 @@ pub fn active_state_is_own() -> Outcome {
     Ok(())
 }
 
+/// SGIs that are sent: twice as many as most CPUs have list registers.
+const SGIS: u32 = 8;
+
+/// Leaves SGIs active and pending, now and then more than there are list registers, while the neighbour, who does the same, runs:
+/// those that are so are this vCPU's, they come by their priorities, and no others do.
+pub fn pending_and_active_are_own() -> Outcome {
+    let set_priority = |sgi| gic::enable(sgi, crate::PRIORITY + 0x10 + 8 * sgi as u8);
+    (0..SGIS).for_each(set_priority);
+    for round in 0..ROUNDS / 2 {
+        let active = one_or_two() & one_or_two();
+        // The less urgent one first: the other one comes all the same.
+        for sgi in bits(active).rev() {
+            gic::send_sgi(sgi, sysreg::affinity());
+            take(round, sgi)?;
+        }
+        let pending = match below(3) {
+            0 => 0,
+            1 => one_or_two(),
+            _ => random() as u32 & ((1 << SGIS) - 1),
+        };
+        bits(pending).for_each(|sgi| gic::send_sgi(sgi, sysreg::affinity()));
+        match pending == 0 && below(2) == 0 {
+            true => wait(),
+            false => let_others_run(),
+        }
+        // Reading them has EL2 look at all list registers: the guest comes first in every second round.
+        if below(2) == 0 {
+            let states = [gic::ISPENDR, gic::ISACTIVER].map(|at| gic::bank(0).read32(at) & 0xffff);
+            expect!(
+                states == [pending, active],
+                "round {round}: pending and active are {states:x?}, were {pending:#x} and {active:#x}"
+            );
+        }
+        bits(active).for_each(gic::end);
+        for sgi in bits(pending) {
+            take(round, sgi)?;
+            gic::end(sgi);
+        }
+        expect_eq!(
+            gic::acknowledge(),
+            gic::SPURIOUS,
+            "INTID after the last one"
+        );
+    }
+    (0..SGIS).for_each(gic::disable);
+    Ok(())
+}
+
+/// Draws a mask of one SGI or of two.
+fn one_or_two() -> u32 {
+    1 << below(SGIS.into()) | 1 << below(SGIS.into())
+}
+
+/// Returns the numbers of a mask's bits.
+fn bits(mask: u32) -> impl DoubleEndedIterator<Item = u32> {
+    (0..SGIS).filter(move |bit| mask & 1 << bit != 0)
+}
+
+/// Acknowledges an SGI, which must be the most urgent that is pending.
+fn take(round: u64, sgi: u32) -> Outcome {
+    sysreg::isb();
+    let intid = gic::acknowledge();
+    expect!(
+        intid == sgi,
+        "round {round}: acknowledged is {intid}, was to be {sgi}"
+    );
+    Ok(())
+}
+
 /// Sets a deadline that passes about when the neighbour runs, or when the switch to it is under way: its interrupt comes,
 /// once, and not before.
 pub fn deadlines_come_once() -> Outcome {

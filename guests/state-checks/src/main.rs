@@ -30,6 +30,7 @@ const PRIORITY: u8 = 0x40;
 const TESTS: &[Test] = tests![
     b14_gic_settings_survive_waits,
     b12_an_active_timer_interrupt_stays_this_vcpus_own,
+    b3_pending_and_active_interrupts_stay_this_vcpus_own,
     b8_deadlines_that_pass_while_others_run_come_once,
     a25_general_and_fp_registers_survive_waits,
     a25_general_and_fp_registers_survive_running,
@@ -143,6 +144,10 @@ fn b14_gic_settings_survive_waits() -> Outcome {
 
 fn b12_an_active_timer_interrupt_stays_this_vcpus_own() -> Outcome {
     interrupts::active_state_is_own()
+}
+
+fn b3_pending_and_active_interrupts_stay_this_vcpus_own() -> Outcome {
+    interrupts::pending_and_active_are_own()
 }
 
 fn b8_deadlines_that_pass_while_others_run_come_once() -> Outcome {
