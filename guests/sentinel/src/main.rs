@@ -132,7 +132,7 @@ fn witness_el0_traps_to_el1_from_monitors() -> Outcome {
     let served = monitors::served();
     expect!(
         served == 0,
-        "{served} times EL0 read the cycle counter, which nobody opened to it"
+        "{served} times EL0 was not refused the cycle counter, which nobody opened to it"
     );
     Ok(())
 }

@@ -38,8 +38,6 @@ const WATCHPOINT: u64 = 0x35;
 /// Sets breakpoints and watchpoints at places drawn by lot, lets time pass, and goes to every place. In every third round there
 /// are none: whoever has debug exceptions on, and none set, would stop at those of a neighbour that were left in place.
 pub fn survive(pass: fn()) -> Outcome {
-    // SAFETY: a lock that is open locks nothing.
-    unsafe { write_sysreg!("oslar_el1", 0u64) };
     let mut outcome = Ok(());
     for round in 0..ROUNDS / 10 {
         let (fetches, accesses) = match below(3) {

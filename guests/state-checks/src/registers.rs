@@ -79,7 +79,7 @@ static REGISTERS: [Register; COUNT] = registers![
     "cntv_ctl_el0" 2;
     "cntp_cval_el0" ALL;
     "cntp_ctl_el0" 2;
-    "mdscr_el1" 1 << 12;
+    "mdscr_el1" 1 << 12 | 1; // a step comes at EL0 alone, where this guest never is
     "dbgbvr0_el1" 0xffff_ffff_fffc;
     "dbgbcr0_el1" 0x1e0;
     "dbgwvr0_el1" 0xffff_ffff_fffc;
