@@ -20,6 +20,7 @@ mod silent;
 mod spurious;
 mod trees;
 mod uboot;
+mod uboot_guest;
 
 use std::path::Path;
 use std::process::Command;
@@ -154,6 +155,11 @@ pub fn all() -> Vec<Case> {
             "start-u-boot-disk",
             "U-Boot boots a flashed disk by itself, and Linux comes up: nothing is typed, nothing is preloaded",
             uboot::disk,
+        ),
+        case(
+            "u-boot-guest",
+            "Debian's U-Boot for QEMU's board runs as a guest: its own EFI self-test, a restart, a power-off",
+            uboot_guest::tested,
         ),
     ]
 }

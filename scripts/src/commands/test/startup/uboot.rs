@@ -88,7 +88,7 @@ pub fn disk(args: &Test) -> Outcome<Found> {
 }
 
 /// Returns U-Boot, fetched at the first time. `None`: this machine has no apt to fetch it with.
-fn firmware() -> Outcome<Option<PathBuf>> {
+pub fn firmware() -> Outcome<Option<PathBuf>> {
     static FETCHING: Mutex<()> = Mutex::new(());
     let _alone = alone(&FETCHING);
     let kept = products(&["cache", "u-boot", "u-boot.bin"]);
