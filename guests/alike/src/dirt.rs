@@ -114,9 +114,10 @@ pub fn registers(all: bool) {
             catch(|| unsafe { WRITES.run(number, value) });
         }
     }
-    // Keys of pointer authentication, where the CPU has them.
-    for number in encoding(3, 0, 2, 1, 0)..=encoding(3, 0, 2, 3, 1) {
-        // SAFETY: nothing of this guest is signed.
+    // Keys of pointer authentication and TPIDR2_EL0, where the CPU has them.
+    let keys = encoding(3, 0, 2, 1, 0)..=encoding(3, 0, 2, 3, 1);
+    for number in keys.chain([encoding(3, 3, 13, 0, 5)]) {
+        // SAFETY: nothing of this guest is signed, and it has no SME state.
         catch(|| unsafe { WRITES.run(number, PATTERN) });
     }
     // SAFETY: none of these is used by this guest from here on.

@@ -5,6 +5,7 @@
 //! | what | why |
 //! | --- | --- |
 //! | the counts and the timers' TVAL ([`is_time`]) | time goes on |
+//! | RNDR and RNDRRS ([`is_random`]) | drawn anew for each read |
 //! | `rng-seed` and `kaslr-seed` in the tree ([`seeds`]) | drawn anew for each start |
 //! | the channel's memory | it is both sides', and outlasts a restart on purpose |
 //! | the doorbell's registers | they say which life it is, and how the partner is |
@@ -121,6 +122,11 @@ fn is_time(number: u32) -> bool {
     COUNTS.contains(&number)
 }
 
+/// Says whether a register is a random number, where the CPU has those.
+fn is_random(number: u32) -> bool {
+    (encoding(3, 3, 2, 4, 0)..=encoding(3, 3, 2, 4, 1)).contains(&number)
+}
+
 /// Every system register that can be read.
 fn system(dump: Dump, class: Class) {
     if class == Class::System {
@@ -131,7 +137,7 @@ fn system(dump: Dump, class: Class) {
         if number.is_multiple_of(KICK as u32) {
             manage::kick();
         }
-        if is_time(number) || number == TPIDRRO_EL0 {
+        if is_time(number) || is_random(number) || number == TPIDRRO_EL0 {
             continue;
         }
         // SAFETY: a read changes x0 alone.
