@@ -36,8 +36,10 @@ impl Vgic<'_> {
             };
             let then = stage.list_register(slot);
             let now = then & !STATE | now & STATE;
-            if restage || now != then && !self.fold_plainly(vcpu.0, slot, now) {
-                self.fold_one(vcpu.0, slot, now, &mut kick, &mut deactivate);
+            if (restage || now != then && !self.fold_plainly(vcpu.0, slot, now))
+                && let Some(intid) = self.fold_one(vcpu.0, slot, now, &mut kick)
+            {
+                deactivate(intid);
             }
         }
         if restage {
@@ -90,25 +92,17 @@ impl Vgic<'_> {
         Some((bank, &mut cpu.stage))
     }
 
-    /// Takes one list register back; `now` is `then` with the hardware's state.
+    /// Takes one list register back; `now` is `then` with the hardware's state. Returns the physical interrupt that is to be
+    /// deactivated.
     #[inline(never)]
-    fn fold_one(
-        &mut self,
-        vcpu: u8,
-        slot: usize,
-        now: u64,
-        kick: &mut u16,
-        deactivate: &mut impl FnMut(u16),
-    ) {
+    fn fold_one(&mut self, vcpu: u8, slot: usize, now: u64, kick: &mut u16) -> Option<u16> {
         if now & SENT != 0
             && let Some(stage) = self.stage(vcpu)
         {
             let then = stage.list_register(slot);
             self.take_sent(vcpu, then, now);
         }
-        let Some((bank, stage)) = self.at_home(vcpu, slot) else {
-            return;
-        };
+        let (bank, stage) = self.at_home(vcpu, slot)?;
         let then = stage.list_register(slot);
         let free = now & STATE == 0;
         stage.accept(slot, if free { 0 } else { now });
@@ -127,7 +121,7 @@ impl Vgic<'_> {
             bank.physical &= !bit | renewed;
         } else if bank.physical & !(bank.latch | bank.active) & bit != 0 {
             bank.physical &= !bit;
-            deactivate(irq.intid);
+            loose = true;
         }
         if free {
             bank.resident &= !bit;
@@ -152,6 +146,7 @@ impl Vgic<'_> {
     fn retire_spilled(
         &mut self,
         vcpu: u8,
+        let mut loose = false;
         count: u32,
         deactivate: &mut impl FnMut(u16),
         kick: &mut u16,
@@ -165,6 +160,7 @@ impl Vgic<'_> {
             let bit = irq.bit();
             let Some(bank) = self.bank_of(irq).filter(|bank| bank.marked & bit == 0) else {
                 return;
+        loose.then_some(irq.intid)
             };
             bank.active &= !bit;
             if bank.physical & !bank.latch & bit != 0 {
