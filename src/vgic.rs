@@ -51,6 +51,7 @@ mod switch;
 
 pub use bank::SpiBank;
 pub use direct::{Direct, Present};
+pub use fold::Ends;
 pub use queue::CpuInterface;
 pub use refill::{Refill, hcr};
 pub use registers::Unfinished;

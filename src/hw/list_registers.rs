@@ -164,16 +164,14 @@ impl Interface {
     /// that they are in the hardware, of a shape.
     #[inline(always)]
     pub fn as_signals(&self, live: Option<Shape>) -> (u32, u32, u32) {
-        let (vmcr, active0, active1) = match live {
-            Some(shape) if shape.is_memory_mapped() => (gich::vmcr(), gich::active(), 0),
-            Some(_) => (
-                read::ich_vmcr_el2(),
-                read::ich_ap0r0_el2(),
-                read::ich_ap1r0_el2(),
+        match live {
+            Some(shape) => signals(shape.is_memory_mapped()),
+            None => (
+                self.vmcr as u32,
+                self.active_group0[0] as u32,
+                self.active_group1[0] as u32,
             ),
-            None => (self.vmcr, self.active_group0[0], self.active_group1[0]),
-        };
-        (vmcr as u32, active0 as u32, active1 as u32)
+        }
     }
 
     /// Writes the interface into the hardware.
@@ -193,6 +191,20 @@ impl Interface {
             write::ich_ap1r3_el2(self.active_group1[3]);
         }
     }
+}
+
+/// Reads the guest's controls and the active priorities of both groups, as far as they decide what is signalled.
+#[inline(always)]
+pub fn signals(memory_mapped: bool) -> (u32, u32, u32) {
+    let (vmcr, active0, active1) = match memory_mapped {
+        true => (gich::vmcr(), gich::active(), 0),
+        false => (
+            read::ich_vmcr_el2(),
+            read::ich_ap0r0_el2(),
+            read::ich_ap1r0_el2(),
+        ),
+    };
+    (vmcr as u32, active0 as u32, active1 as u32)
 }
 
 /// `ICH_LR<n>_EL2.State`.

@@ -10,7 +10,7 @@ use crate::pcpu::Pcpu;
 use crate::system::Partition;
 use bulkhead::ids::VcpuId;
 use bulkhead::sched::Slot;
-use bulkhead::vgic::{Effects, Unfinished, Vgic, hcr};
+use bulkhead::vgic::{Effects, Ends, Unfinished, Vgic, hcr};
 
 /// `ICH_HCR_EL2.EOIcount`.
 const EOI_COUNT_SHIFT: u32 = 27;
@@ -38,15 +38,15 @@ impl Pcpu {
             return 0;
         }
         self.held = vgic.used_list_registers(id);
-        let eois = ends_of_spilled(self.shape);
+        let ends = ends_of_spilled(self.shape);
         match self.shape.is_memory_mapped() {
             false => vgic.fold(
                 id,
-                eois,
+                ends,
                 |index| list_registers::read_list_register(index as u8),
                 |intid| gic::deactivate(intid.into()),
             ),
-            true => fold_memory(vgic, id, eois),
+            true => fold_memory(vgic, id, ends),
         }
     }
 
@@ -207,10 +207,10 @@ impl Pcpu {
 /// Takes GICv2's list registers into the model, which wants to know their states alone.
 #[cold]
 #[inline(never)]
-fn fold_memory(vgic: &mut Vgic<'static>, id: VcpuId, eois: u32) -> u16 {
+fn fold_memory(vgic: &mut Vgic<'static>, id: VcpuId, ends: Ends) -> u16 {
     let read = |index| gich::read_state(index as u8);
     let deactivate = |intid: u16| gic::deactivate(intid.into());
-    vgic.fold(id, eois, read, deactivate)
+    vgic.fold(id, ends, read, deactivate)
 }
 
 /// Returns `ICH_HCR_EL2` for what the model asks for.
@@ -232,11 +232,21 @@ pub const fn interface_control(shape: Shape, wanted: u32) -> u64 {
 /// Returns how many interrupts outside of the list registers the guest has ended. With the guest's EOImode at 1 an end
 /// only drops the priority, though some implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
 #[inline(always)]
-pub fn ends_of_spilled(shape: Shape) -> u32 {
-    let count = (shape.control() as u32) >> EOI_COUNT_SHIFT;
-    if count != 0 && shape.vmcr() & VEOIM != 0 {
-        0
-    } else {
-        count
+pub fn ends_of_spilled(shape: Shape) -> Ends {
+    match (shape.control() as u32) >> EOI_COUNT_SHIFT {
+        0 => Ends::NONE,
+        count => counted_ends(count),
+    }
+}
+
+/// [`ends_of_spilled`] when there are some. With the guest's EOImode at 1 an end only drops the priority, though some
+/// implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
+#[cold]
+#[inline(never)]
+fn counted_ends(count: u32) -> Ends {
+    let (vmcr, active0, active1) = list_registers::signals(gic::is_memory_mapped());
+    match u64::from(vmcr) & VEOIM {
+        0 => Ends::new(count, active0 | active1),
+        _ => Ends::NONE,
     }
 }

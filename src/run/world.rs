@@ -20,7 +20,7 @@ use bulkhead::partition::Phase;
 use bulkhead::sched::Slot;
 use bulkhead::trap::{controls, policy};
 use bulkhead::vcpu::Context;
-use bulkhead::vgic::{Coming, Leaving, MAX_LIST_REGISTERS, Vgic};
+use bulkhead::vgic::{Coming, Ends, Leaving, MAX_LIST_REGISTERS, Vgic};
 
 /// `HCR_EL2.TWI`: WFI traps.
 const HCR_TWI: u64 = policy::HCR_EL2.mask("TWI");
@@ -163,16 +163,16 @@ fn leave(partition: &Partition, id: VcpuId, folded: bool, shape: Shape) -> Leavi
             ..Leaving::default()
         };
     }
-    let eois = ends_of_spilled(shape);
+    let ends = ends_of_spilled(shape);
     match shape.is_memory_mapped() {
         false => vgic.leave(
             id,
             VIRTUAL_TIMER,
-            eois,
+            ends,
             |index| list_registers::read_list_register(index as u8),
             |intid| gic::deactivate(intid.into()),
         ),
-        true => leave_memory(vgic, id, eois),
+        true => leave_memory(vgic, id, ends),
     }
 }
 
@@ -184,16 +184,16 @@ pub fn leave_as_is(vcpu: &Vcpu) -> Leaving {
     let deactivate = |intid: u16| gicv3::deactivate(intid.into());
     state
         .vgic
-        .leave(vcpu.id, VIRTUAL_TIMER, 0, read, deactivate)
+        .leave(vcpu.id, VIRTUAL_TIMER, Ends::NONE, read, deactivate)
 }
 
 /// [`leave`] with GICv2's list registers.
 #[cold]
 #[inline(never)]
-fn leave_memory(vgic: &mut Vgic, id: VcpuId, eois: u32) -> Leaving {
+fn leave_memory(vgic: &mut Vgic, id: VcpuId, ends: Ends) -> Leaving {
     let read = |index| gich::read_state(index as u8);
     let deactivate = |intid: u16| gic::deactivate(intid.into());
-    vgic.leave(id, VIRTUAL_TIMER, eois, read, deactivate)
+    vgic.leave(id, VIRTUAL_TIMER, ends, read, deactivate)
 }
 
 /// [`leave_as_is`] of one whose list registers are in the model: says whether its timer's interrupt is in flight.

@@ -2,19 +2,42 @@
 
 use super::Vgic;
 use super::bank::{Bank, Irq, bits, set};
-use super::list_register::{ACTIVE, EOI, HW, PENDING, SENT, STATE, intid};
+use super::list_register::{ACTIVE, EOI, HW, PENDING, SENT, STATE, intid, priority};
 use super::queue::{Kind, Stage, flag};
 use crate::ids::VcpuId;
+
+/// What a guest ended, since its vCPU was live, that was in no list register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends(u64);
+
+impl Ends {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// Returns what `ICH_HCR_EL2.EOIcount` counts, 0..=31, and the priorities that are still active: `ICH_AP0R0_EL2` and
+    /// `ICH_AP1R0_EL2`, a bit for each of 32 levels.
+    pub const fn new(count: u32, active: u32) -> Self {
+        match count {
+            0 => Self::NONE,
+            _ => Self((count as u64) << 32 | active as u64),
+        }
+    }
+
+    const fn count(self) -> u32 {
+        (self.0 >> 32) as u32 & 31
+    }
+}
 
 impl Vgic<'_> {
     /// Takes the list registers of a vCPU back into the model after the guest ran; nothing when that was done already.
     ///
-    /// `read` returns `ICH_LR<n>_EL2`, or its `State` alone (n is in `used_list_registers`), `eoi_count` is `ICH_HCR_EL2.EOIcount`, and
-    /// `deactivate` deactivates a physical interrupt (`ICC_DIR_EL1`) on this pCPU. Returns a mask of vCPUs to kick.
+    /// `read` returns `ICH_LR<n>_EL2`, or its `State` alone (n is in `used_list_registers`), `ends` is what the guest ended
+    /// outside of them, and `deactivate` deactivates a physical interrupt (`ICC_DIR_EL1`) on this pCPU. Returns a mask of
+    /// vCPUs to kick.
     pub fn fold(
         &mut self,
         vcpu: VcpuId,
-        eoi_count: u32,
+        ends: Ends,
         mut read: impl FnMut(usize) -> u64,
         mut deactivate: impl FnMut(u16),
     ) -> u16 {
@@ -45,8 +68,15 @@ impl Vgic<'_> {
         if restage {
             self.release_private(vcpu.0, &mut deactivate);
         }
-        if eoi_count != 0 {
-            self.retire_spilled(vcpu.0, eoi_count, &mut deactivate, &mut kick);
+        if ends != Ends::NONE {
+            let running = self.running_elsewhere(vcpu.0, ends.0 as u32);
+            for _ in 0..ends.count() {
+                match self.retire_spilled(vcpu.0, running, &mut kick) {
+                    None => break,
+                    Some(Some(intid)) => deactivate(intid),
+                    Some(None) => {}
+                }
+            }
         }
         kick
     }
@@ -116,6 +146,7 @@ impl Vgic<'_> {
         };
         let bit = irq.bit();
         let renewed = bank.take_state(bit, then, now);
+        let mut loose = false;
         if then & HW != 0 && free {
             // The hardware deactivated the physical one too, but for one that came anew since.
             bank.physical &= !bit | renewed;
@@ -129,6 +160,7 @@ impl Vgic<'_> {
         } else {
             self.restage(vcpu, slot, kick);
         }
+        loose.then_some(irq.intid)
     }
 
     /// Deactivates physical PPIs whose virtual ones lost their state while the vCPU was live.
@@ -141,35 +173,51 @@ impl Vgic<'_> {
         }
     }
 
-    /// Deactivates as many spilled interrupts as the guest wrote EOIs that met no list register. An EOI drops the highest
-    /// active priority, so it meant the most urgent one of those that the guest took.
-    fn retire_spilled(
-        &mut self,
-        vcpu: u8,
-        let mut loose = false;
-        count: u32,
-        deactivate: &mut impl FnMut(u16),
-        kick: &mut u16,
-    ) {
-        for _ in 0..count.min(31) {
-            let first = self.cpus.get(vcpu as usize);
-            let Some(intid) = first.and_then(|cpu| cpu.stage.first(Kind::Spilled)) else {
-                return;
-            };
-            let irq = Irq { vcpu, intid };
-            let bit = irq.bit();
-            let Some(bank) = self.bank_of(irq).filter(|bank| bank.marked & bit == 0) else {
-                return;
-        loose.then_some(irq.intid)
-            };
-            bank.active &= !bit;
-            if bank.physical & !bank.latch & bit != 0 {
-                bank.physical &= !bit;
-                deactivate(intid);
-            }
-            self.unlink(irq);
-            self.place(irq, kick);
+    /// Deactivates the spilled interrupt that the guest ended by an EOI that met no list register, if it meant one; `running` is
+    /// the most urgent level that another one still has. Returns the physical interrupt that is to be deactivated.
+    ///
+    /// An EOI drops the highest active priority, so it meant the most urgent one of those that the guest took; or one that had
+    /// been made inactive in its hand.
+    #[inline(never)]
+    fn retire_spilled(&mut self, vcpu: u8, running: u32, kick: &mut u16) -> Option<Option<u16>> {
+        let stage = &self.cpus.get(vcpu as usize)?.stage;
+        if stage.waiting(Kind::Spilled).trailing_zeros() >= running {
+            return None;
         }
+        let intid = stage.first(Kind::Spilled)?;
+        let irq = Irq { vcpu, intid };
+        let bit = irq.bit();
+        let bank = self.bank_of(irq).filter(|bank| bank.marked & bit == 0)?;
+        bank.active &= !bit;
+        let physical = bank.physical & !bank.latch & bit != 0;
+        if physical {
+            bank.physical &= !bit;
+        }
+        self.unlink(irq);
+        self.place(irq, kick);
+        Some(physical.then_some(intid))
+    }
+
+    /// Returns the most urgent of a vCPU's `active` levels that is not the one of an interrupt in a list register, or 32.
+    #[inline(never)]
+    fn running_elsewhere(&self, vcpu: u8, active: u32) -> u32 {
+        let mut left = active;
+        let Some(stage) = self.cpus.get(vcpu as usize).map(|cpu| &cpu.stage) else {
+            return 0;
+        };
+        for slot in bits(stage.used.into()) {
+            let register = stage.list_register(slot as usize);
+            let intid = intid(register);
+            let irq = Irq { vcpu, intid };
+            let bank = self.bank_at(irq);
+            let taken = bank.is_some_and(|bank| bank.active & !bank.marked & irq.bit() != 0);
+            if taken {
+                // The level is that of the priority's group: the last one up to the priority.
+                let own = left & u32::MAX >> (31 - (priority(register) >> 3));
+                left &= !own.checked_ilog2().map_or(0, |last| 1 << last);
+            }
+        }
+        left.trailing_zeros()
     }
 }
 

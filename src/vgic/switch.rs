@@ -6,7 +6,7 @@
 use super::bank::{Bank, Irq, at, put};
 use super::list_register::{Link, ListRegister};
 use super::queue::{Stage, flag};
-use super::{CpuInterface, MAX_LIST_REGISTERS, Vgic};
+use super::{CpuInterface, Ends, MAX_LIST_REGISTERS, Vgic};
 use crate::ids::VcpuId;
 use core::hint::cold_path;
 
@@ -45,16 +45,16 @@ impl Vgic<'_> {
         &mut self,
         vcpu: VcpuId,
         intid: u16,
-        eoi_count: u32,
+        ends: Ends,
         read: impl FnMut(usize) -> u64,
         deactivate: impl FnMut(u16),
     ) -> Leaving {
         let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else {
             return Leaving::default();
         };
-        if cpu.stage.used != 0 || eoi_count != 0 || cpu.stage.is(flag::RESTAGE) {
+        if cpu.stage.used != 0 || ends != Ends::NONE || cpu.stage.is(flag::RESTAGE) {
             cold_path();
-            let (both, in_flight) = self.leave_by_fold(vcpu, intid, eoi_count, read, deactivate);
+            let (both, in_flight) = self.leave_by_fold(vcpu, intid, ends, read, deactivate);
             return Leaving {
                 held: both as u16,
                 in_flight,
@@ -76,12 +76,12 @@ impl Vgic<'_> {
         &mut self,
         vcpu: VcpuId,
         intid: u16,
-        eoi_count: u32,
+        ends: Ends,
         read: impl FnMut(usize) -> u64,
         deactivate: impl FnMut(u16),
     ) -> (u32, bool) {
         let held = self.used_list_registers(vcpu);
-        let kick = self.fold(vcpu, eoi_count, read, deactivate);
+        let kick = self.fold(vcpu, ends, read, deactivate);
         let both = u32::from(kick) << 16 | u32::from(held);
         (both, self.hardware_in_flight(vcpu, intid))
     }

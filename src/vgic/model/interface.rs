@@ -1,7 +1,7 @@
 //! A small model of the hardware's virtual CPU interface.
 
-use super::super::hcr;
 use super::super::list_register::{ACTIVE, EOI, GROUP1, HW, PENDING, STATE};
+use super::super::{Ends, hcr};
 
 /// `ICH_VMCR_EL2`: VPMR = 0xf8, VBPR0 = 2, VBPR1 = 3, both groups enabled.
 pub const OPEN: u32 = 0xf8 << 24 | 2 << 21 | 3 << 18 | 3;
@@ -92,6 +92,12 @@ impl Cpu {
             Some(lr) if other(lr) => Deactivation::Nothing,
             _ => self.deactivate(intid),
         }
+    }
+
+    /// Returns what was ended outside of the list registers, as a fold is to know it.
+    pub fn ends(&mut self) -> Ends {
+        let count = std::mem::take(&mut self.eoi_count);
+        Ends::new(count, self.active[0] | self.active[1])
     }
 
     /// Returns the list register in which an interrupt is active.

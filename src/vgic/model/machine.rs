@@ -19,7 +19,6 @@
 //! * A pCPU that acknowledged an interrupt takes it to its model before the partition has been torn down and loaded anew:
 //!   the one is some hundred instructions, the other some hundred thousand.
 //! * Two vCPUs that write the trigger of one interrupt at once: which one the physical GIC gets is not known.
-//! * A guest that clears what it has in hand by ICACTIVER and then ends it in one act all the same.
 
 mod checks;
 mod el2;

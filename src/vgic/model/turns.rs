@@ -29,8 +29,7 @@ impl World {
         }
         cpu.inside = false;
         let used = self.vgic.used_list_registers(VcpuId(vcpu));
-        let (lrs, eois) = (cpu.lr.clone(), cpu.eoi_count);
-        cpu.eoi_count = 0;
+        let (lrs, eois) = (cpu.lr.clone(), cpu.ends());
         let mut gone = Vec::new();
         let read = |slot: usize| {
             assert!(used & 1 << slot != 0);

@@ -1,7 +1,7 @@
 //! What one vCPU does to an interrupt that is in another's list register, while that one is in the guest.
 
 use super::super::list_register::{ACTIVE, EOI, HW, PENDING, STATE};
-use super::super::{Coming, Effects, Vgic, hcr};
+use super::super::{Coming, Effects, Ends, Vgic, hcr};
 use super::world::*;
 use crate::ids::VcpuId;
 
@@ -22,6 +22,28 @@ fn an_active_state_that_another_vcpu_clears_before_the_model_saw_it_is_gone() {
     assert_eq!(world.lr(0, 41), None);
     assert!(!world.physical[&41].active);
     assert_eq!(world.read(0, ISACTIVER + 4) | world.read(0, ISPENDR + 4), 0);
+}
+
+#[test]
+fn b13_the_end_of_what_was_cleared_in_hand_ends_no_other() {
+    // Each preempts the one before, and has the list register.
+    let mut world = World::ready(1, 1);
+    world.write(0, IPRIORITYR + 32, 0x4000_8000);
+    world.write(0, IPRIORITYR + 36, 0x0000_2000);
+    for intid in [33, 35, 37] {
+        if intid == 37 {
+            world.write(0, ICACTIVER + 4, 1 << 3);
+        }
+        world.write(0, ISPENDR + 4, 1 << (intid - 32));
+        world.settle();
+        assert_eq!(world.acknowledge(0), Some(intid));
+    }
+    assert_eq!(world.lr(0, 33), None, "spilled");
+    world.eoi(0, 37);
+    world.eoi(0, 35);
+    assert_eq!(world.read(0, ISACTIVER + 4), 1 << 1, "33 is still in hand");
+    world.eoi(0, 33);
+    assert_eq!(world.read(0, ISACTIVER + 4), 0);
 }
 
 #[test]
@@ -304,7 +326,9 @@ fn a_change_between_the_halves_of_a_coming_is_left_for_later() {
     assert_eq!(come.held, 0b1111, "nothing was looked at again");
     assert_eq!(come.kick, 1, "but it is to be");
     let held = *world.vgic.list_registers(VcpuId(0));
-    let _ = world.vgic.fold(VcpuId(0), 0, |slot| held[slot], |_| ());
+    let _ = world
+        .vgic
+        .fold(VcpuId(0), Ends::NONE, |slot| held[slot], |_| ());
     assert_eq!(world.vgic.used_list_registers(VcpuId(0)), 0);
 }
 
@@ -353,7 +377,9 @@ fn a_coming_ends_though_something_more_urgent_comes_in_between() {
     assert_eq!(shown(&world), [33, 34, 36, 37]);
     assert_eq!(come.kick, 1, "35 is left for later");
     let held = *world.vgic.list_registers(VcpuId(0));
-    let _ = world.vgic.fold(VcpuId(0), 0, |slot| held[slot], |_| ());
+    let _ = world
+        .vgic
+        .fold(VcpuId(0), Ends::NONE, |slot| held[slot], |_| ());
     assert!(!come_once(&mut world).0.unfinished);
     assert_eq!(shown(&world), [34, 35, 36, 37]);
 }

@@ -309,7 +309,6 @@ impl Machine {
             }
             return self.pcpus[p].first(steps);
         }
-        let access = self.spare_hands(who, access);
         let effects = self.write_now(who, access);
         self.written(who, access);
         self.finish(p, who, access, &effects);
@@ -326,7 +325,6 @@ impl Machine {
         let Some((access, rest)) = self.vcpu(who).unfinished.take() else {
             return;
         };
-        let rest = self.spare_hands_of_rest(who, access, rest);
         let effects = self.parts[who.part].vgic.continue_write(rest);
         self.written_on(who, access);
         self.finish(p, who, access, &effects);

@@ -1,7 +1,6 @@
 //! What guests do: in their list registers, where EL2 sees nothing of it, and by traps.
 
-use super::super::super::list_register::PENDING;
-use super::super::super::{Effects, Unfinished, hcr};
+use super::super::super::{Effects, hcr};
 use super::super::interface::Deactivation;
 use super::super::world::*;
 use super::ledger::{Line, line};
@@ -290,47 +289,6 @@ impl Machine {
             for it in taken.filter(|it| it.intid == intid && owner.is_none_or(|it| it == number)) {
                 it.cleared = true;
             }
-        }
-    }
-
-    /// Leaves out of a write to ICACTIVER what a vCPU has in hand, or may take before it hears of it, where guests end it in
-    /// one act: an end of an interrupt that is not active any more may mean another one of the same vCPU.
-    pub fn spare_hands(&self, who: Who, access: Access) -> Access {
-        let mut spared = access;
-        if access.offset & !0x7f == ICACTIVER && !self.parts[who.part].split {
-            let named = self.named(who, access).into_iter();
-            let held = named.filter(|line| {
-                let held = self.parts[who.part].ledger.holder(*line).is_some();
-                held || self.may_be_taken(who.part, *line)
-            });
-            let held: Vec<_> = held.collect();
-            for (_, intid) in held {
-                spared.value &= !(1 << (intid & 31));
-            }
-        }
-        spared
-    }
-
-    /// Says whether a guest may take an interrupt before EL2 gets there.
-    fn may_be_taken(&self, part: usize, line: Line) -> bool {
-        let here = self.pcpus.iter().filter(|pcpu| !pcpu.folded);
-        let mut here = here.filter(|pcpu| {
-            let whose = pcpu.current.filter(|who| who.part == part);
-            whose.is_some_and(|who| line.0.is_none_or(|owner| owner == who.vcpu))
-        });
-        let pending = |lr: &u64| lr & PENDING != 0 && *lr as u16 == line.1;
-        here.any(|pcpu| pcpu.hw.lr.iter().any(pending))
-    }
-
-    /// The same for what is left of a write.
-    pub fn spare_hands_of_rest(&self, who: Who, access: Access, rest: Unfinished) -> Unfinished {
-        let spared = self.spare_hands(who, access).value;
-        match rest {
-            Unfinished::Bits(mut rest) => {
-                rest.mask &= !(access.value & !spared);
-                Unfinished::Bits(rest)
-            }
-            rest => rest,
         }
     }
 

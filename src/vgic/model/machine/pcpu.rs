@@ -1,6 +1,6 @@
 //! What a pCPU and a vCPU keep, and what EL2 has yet to do.
 
-use super::super::super::{Effects, Unfinished};
+use super::super::super::{Effects, Ends, Unfinished};
 use super::super::interface::{Cpu, OPEN};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -225,11 +225,11 @@ pub fn steps_of(part: usize, effects: &Effects) -> Vec<Step> {
     steps
 }
 
-/// Returns how many interrupts outside of the list registers the guest ended, as a fold is to know it.
-pub fn ends_of_spilled(hw: &mut Cpu) -> u32 {
-    let count = std::mem::take(&mut hw.eoi_count);
+/// Returns what the guest ended outside of the list registers, as a fold is to know it.
+pub fn ends_of_spilled(hw: &mut Cpu) -> Ends {
+    let ends = hw.ends();
     match hw.vmcr & VEOIM {
-        0 => count,
-        _ => 0,
+        0 => ends,
+        _ => Ends::NONE,
     }
 }
