@@ -112,7 +112,8 @@
 //! | `terminal::Shared::events` | health events that wait to be shown | one event |
 //! | `terminal::Shared::waiting` | the console's server, until the pCPU that serves takes it | one look |
 //!
-//! There is no order among them because **nobody holds two**. All are taken with interrupts masked, for EL2 always runs so,
+//! **Nobody holds two**, so there is no order among them, but for `triggers`: it is taken with a partition's lock held, for each
+//! of three interrupts at most, and nothing is taken with it held. All are taken with interrupts masked, for EL2 always runs so,
 //! and none is held while a guest runs.
 //!
 //! # EL2's addresses

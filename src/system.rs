@@ -2,8 +2,8 @@
 //!
 //! # Locks
 //! Each partition has one [`Lock`] ([`Partition::state`]); beside them there are [`System::random`],
-//! [`System::triggers`] and the console's queue of events. No pCPU holds two at a time, so there is no order among them,
-//! and none is held while a guest runs. The longest hold is a refill of the list registers.
+//! [`System::triggers`] and the console's queue of events. No pCPU holds two at a time, but for the triggers' inside of a
+//! partition's, and none is held while a guest runs. The longest hold is a refill of the list registers.
 
 use crate::hw::gic::{self, Address, Distributor};
 use crate::run::channels::Shared;

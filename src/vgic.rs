@@ -96,19 +96,16 @@ pub struct Effects {
     pub vcpu: u8,
     /// Write to GICD_ISENABLER, as far as they are among [`Vgic::enabled_spis`] when that is done, with the lock held; else to
     /// GICD_ICENABLER.
-    pub enable: u32,
-    /// Write to GICD_ICENABLER, unless they are enabled again by then: as for `enable`.
-    pub disable: u32,
+    pub switch: u32,
     /// Write to GICD_ISPENDR.
     pub set_pending: u32,
     /// Write to GICD_ICPENDR.
     pub clear_pending: u32,
     /// Write to GICD_ICACTIVER (GICR_ICACTIVER0 when `first` is 0).
     pub deactivate: u32,
-    /// Make edge-triggered.
-    pub make_edge: u32,
-    /// Make level-sensitive.
-    pub make_level: u32,
+    /// Make edge-triggered, as far as they are among [`Vgic::edge_spis`] when that is done, with the lock held; else
+    /// level-sensitive.
+    pub trigger: u32,
     /// Route to another vCPU's pCPU, with its priority.
     pub route: Option<Route>,
     /// What is left of a write: the caller does all of it by [`Vgic::continue_write`], and looks after other things in
@@ -122,13 +119,11 @@ impl Effects {
         kick: 0,
         first: 0,
         vcpu: 0,
-        enable: 0,
-        disable: 0,
+        switch: 0,
         set_pending: 0,
         clear_pending: 0,
         deactivate: 0,
-        make_edge: 0,
-        make_level: 0,
+        trigger: 0,
         route: None,
         rest: None,
     };
@@ -140,8 +135,8 @@ impl Effects {
 
     /// Says whether the physical GIC must be touched.
     pub const fn is_physical(&self) -> bool {
-        let masks = self.enable | self.disable | self.set_pending | self.clear_pending;
-        masks | self.deactivate | self.make_edge | self.make_level != 0 || self.route.is_some()
+        let masks = self.switch | self.set_pending | self.clear_pending;
+        masks | self.deactivate | self.trigger != 0 || self.route.is_some()
     }
 }
 
@@ -260,6 +255,12 @@ impl<'m> Vgic<'m> {
     pub fn enabled_spis(&self, number: u32) -> u32 {
         let index = (number as usize).wrapping_sub(1);
         self.spis.get(index).map_or(0, |spis| spis.bank.enabled)
+    }
+
+    /// Returns the SPIs of a bank that are edge-triggered; `number` as for [`Vgic::enabled_spis`].
+    pub fn edge_spis(&self, number: u32) -> u32 {
+        let index = (number as usize).wrapping_sub(1);
+        self.spis.get(index).map_or(0, |spis| spis.bank.edge)
     }
 
     /// Returns the vCPU that takes an SPI, or `None` when the guest routed it to a CPU that does not exist.

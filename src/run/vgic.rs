@@ -157,18 +157,14 @@ impl Pcpu {
             }
             return;
         }
-        for bit in 0..32 {
-            let mask = 1 << bit;
-            if (effects.make_edge | effects.make_level) & mask != 0 {
-                self.system
-                    .set_trigger(bank * 32 + bit, effects.make_edge & mask != 0);
-            }
+        if effects.trigger != 0 {
+            self.trigger_shared(partition, bank, effects.trigger);
         }
         if let Some(route) = effects.route {
             self.route(partition, route.intid);
         }
-        if effects.enable | effects.disable != 0 {
-            self.switch_shared(partition, bank, effects.enable | effects.disable);
+        if effects.switch != 0 {
+            self.switch_shared(partition, bank, effects.switch);
         }
         if effects.clear_pending != 0 {
             gic.clear_pending(bank, effects.clear_pending);
@@ -193,6 +189,17 @@ impl Pcpu {
         }
         if enabled != mask {
             gic.disable(bank, mask & !enabled);
+        }
+    }
+
+    /// The same for the triggers: the one lock that is taken with another one held, which is always the partition's.
+    #[inline(never)]
+    fn trigger_shared(&self, partition: &Partition, bank: u32, mask: u32) {
+        let state = partition.state.lock();
+        let edge = state.vgic.edge_spis(bank);
+        for bit in (0..32).filter(|bit| mask & 1 << bit != 0) {
+            self.system
+                .set_trigger(bank * 32 + bit, edge & 1 << bit != 0);
         }
     }
 
@@ -229,8 +236,7 @@ pub const fn interface_control(shape: Shape, wanted: u32) -> u64 {
     }
 }
 
-/// Returns how many interrupts outside of the list registers the guest has ended. With the guest's EOImode at 1 an end
-/// only drops the priority, though some implementations (QEMU 7.2) count it; `ICC_DIR_EL1` traps then.
+/// Returns what the guest has ended outside of the list registers.
 #[inline(always)]
 pub fn ends_of_spilled(shape: Shape) -> Ends {
     match (shape.control() as u32) >> EOI_COUNT_SHIFT {

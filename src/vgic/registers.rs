@@ -158,14 +158,14 @@ impl Bank {
                 let new = named & !self.enabled;
                 let moved = Moved::of(new & self.deliverable());
                 self.enabled |= new & !moved.later;
-                effects.enable = new & hardware & !moved.later;
+                effects.switch = new & hardware & !moved.later;
                 moved
             }
             BitRegister::ClearEnable => {
                 let gone = named & self.enabled;
                 let moved = Moved::of(gone & self.deliverable());
                 self.enabled &= !gone | moved.later;
-                effects.disable = gone & hardware & !moved.later;
+                effects.switch = gone & hardware & !moved.later;
                 moved
             }
             BitRegister::Group => {
@@ -182,8 +182,7 @@ impl Bank {
                 let moved = Moved::after(FEW_AT_ONCE, changed & (self.level | hardware));
                 let changed = changed & !moved.later;
                 self.edge ^= changed;
-                effects.make_edge = changed & self.edge & hardware;
-                effects.make_level = changed & !self.edge & hardware;
+                effects.trigger = changed & hardware;
                 moved
             }
             BitRegister::SetPending => {

@@ -18,7 +18,6 @@
 //! * Priorities of the physical GIC: each interrupt that is routed to a pCPU is heard there.
 //! * A pCPU that acknowledged an interrupt takes it to its model before the partition has been torn down and loaded anew:
 //!   the one is some hundred instructions, the other some hundred thousand.
-//! * Two vCPUs that write the trigger of one interrupt at once: which one the physical GIC gets is not known.
 
 mod checks;
 mod el2;

@@ -240,7 +240,8 @@ impl World {
     /// Does what a call returned.
     pub fn apply(&mut self, effects: Effects) {
         self.kicks |= effects.kick;
-        let enabled = self.vgic.enabled_spis((effects.first / 32).into());
+        let bank = (effects.first / 32).into();
+        let (enabled, edge) = (self.vgic.enabled_spis(bank), self.vgic.edge_spis(bank));
         for bit in 0..32u16 {
             let set = |mask: u32| mask & 1 << bit != 0;
             if effects.first == 0 {
@@ -252,12 +253,11 @@ impl World {
             let Some(state) = self.physical.get_mut(&(effects.first + bit)) else {
                 continue;
             };
-            let switched = set(effects.enable | effects.disable);
-            state.enabled ^= switched && state.enabled != set(enabled);
+            state.enabled ^= set(effects.switch) && state.enabled != set(enabled);
             state.pending =
                 (state.pending || set(effects.set_pending)) && !set(effects.clear_pending);
             state.active &= !set(effects.deactivate);
-            state.edge = (state.edge || set(effects.make_edge)) && !set(effects.make_level);
+            state.edge ^= set(effects.trigger) && state.edge != set(edge);
         }
         if self.prompt {
             self.deliver_kicks();

@@ -117,11 +117,7 @@ fn there_is_something_to_do_while_any_of_it_is_left() {
     let (irq, nothing) = (1 << 3, Effects::NONE);
     for hardware in [
         Effects {
-            enable: irq,
-            ..nothing
-        },
-        Effects {
-            disable: irq,
+            switch: irq,
             ..nothing
         },
         Effects {
@@ -137,11 +133,7 @@ fn there_is_something_to_do_while_any_of_it_is_left() {
             ..nothing
         },
         Effects {
-            make_edge: irq,
-            ..nothing
-        },
-        Effects {
-            make_level: irq,
+            trigger: irq,
             ..nothing
         },
     ] {

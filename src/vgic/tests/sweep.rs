@@ -178,20 +178,23 @@ fn physical_effects_name_the_hardware_interrupts_of_the_register() {
     let all = 0xffff_ffff;
     assert_eq!(
         (
-            write(ISENABLER + 4, all).enable,
-            write(ISENABLER + 4, all).enable
+            write(ISENABLER + 4, all).switch,
+            write(ISENABLER + 4, all).switch
         ),
         (0xff00, 0)
     );
-    assert_eq!(write(ICENABLER + 4, all).disable, 0xff00);
+    assert_eq!(write(ICENABLER + 4, all).switch, 0xff00);
     assert_eq!(write(ISPENDR + 4, all).set_pending, 0xff00);
     assert_eq!(write(ICPENDR + 4, all).clear_pending, 0xff00);
     // 41 and 43 are edge-triggered, 40 and 42 level-sensitive: swap them. The others become level-sensitive.
     let swapped = write(ICFGR + 8, 0x0022_0000);
-    assert_eq!((swapped.make_edge, swapped.make_level), (0x0500, 0x0200));
+    assert_eq!(swapped.trigger, 0x0700);
     assert_eq!(swapped.first, 32);
     let rest = swapped.rest.expect("six triggers change, three at once");
+    assert_eq!(world.vgic.edge_spis(1), 0xad00, "three are to come");
     let swapped = world.vgic.continue_write(rest);
-    assert_eq!((swapped.make_edge, swapped.make_level), (0, 0xa800));
+    assert_eq!(swapped.trigger, 0xa800);
+    assert_eq!(world.vgic.edge_spis(1) & 0xff00, 0x0500);
+    assert_eq!([0, 2, 3].map(|bank| world.vgic.edge_spis(bank)), [0; 3]);
     assert_eq!((swapped.first, swapped.rest), (32, None));
 }

@@ -110,7 +110,11 @@ impl Machine {
 
     pub fn touch(&mut self, p: usize, part: usize, touch: Touch) {
         match touch {
-            Touch::Edge(intid, edge) => self.gic.own(part, intid).edge = edge,
+            Touch::Trigger(first, mask) => {
+                let edge = self.parts[part].vgic.edge_spis((first / 32).into());
+                self.each(part, first, mask & !edge, |spi| spi.edge = false);
+                self.each(part, first, mask & edge, |spi| spi.edge = true);
+            }
             Touch::Route(intid) => {
                 let target = self.parts[part].vgic.spi_target(intid);
                 let home = |vcpu: VcpuId| self.parts[part].vcpus[vcpu.0 as usize].home;

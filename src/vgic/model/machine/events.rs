@@ -1,6 +1,5 @@
 //! What may happen, one thing at a time.
 
-use super::super::super::Unfinished;
 use super::super::interface::OPEN;
 use super::super::world::*;
 use super::ledger::{self, line};
@@ -100,13 +99,13 @@ const WIDE: [Kind; KINDS as usize] = [
     Guest(Switch), Guest(Switch), Guest(Hand), Guest(Masks), Guest(Line), Guest(Rarely),
 ];
 
-/// The same where one interrupt comes, goes elsewhere and is taken back.
+/// The same where one interrupt comes, goes elsewhere and is taken back, and its trigger changes.
 #[rustfmt::skip]
 const NARROW: [Kind; KINDS as usize] = [
     Device, Device, Device, Device, Device, Device, Device, Device,
     Interrupt, Interrupt, Interrupt, Interrupt, Interrupt, Interrupt, Advance,
     Guest(Acknowledge), Guest(Acknowledge), Guest(Acknowledge), Guest(Acknowledge), Guest(Acknowledge), Guest(Acknowledge),
-    Guest(Acknowledge), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End),
+    Guest(PriorityOrTrigger), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End), Guest(End),
     Guest(FinishLoose), Guest(Bounce), Guest(Bounce), Guest(Bit), Guest(Bit), Guest(Bit), Guest(Bit),
     Guest(Route), Guest(Route), Guest(Route), Guest(Route),
 ];
@@ -263,27 +262,7 @@ impl Machine {
                 }
             }
         };
-        // Two that change one trigger at once are left out.
-        let of_triggers = |access: &Access| access.offset & !0xff == ICFGR;
-        if of_triggers(&write) && self.is_writing(who.part, of_triggers) {
-            return;
-        }
         self.pcpus[p].first([Step::Access(write)]);
-    }
-
-    /// Says whether such a write of a partition is under way.
-    fn is_writing(&self, part: usize, such: impl Fn(&Access) -> bool) -> bool {
-        let unfinished = self.parts[part].vcpus.iter();
-        let mut unfinished = unfinished.filter_map(|vcpu| vcpu.unfinished.as_ref());
-        let of_it = |(access, rest): &(Access, Unfinished)| {
-            such(access) && matches!(rest, Unfinished::Bits(_))
-        };
-        let under_way = |step: &Step| match step {
-            Step::Access(access) => such(access),
-            Step::Touch(of, super::pcpu::Touch::Edge(..)) => *of == part,
-            _ => false,
-        };
-        unfinished.any(of_it) || self.pcpus.iter().any(|it| it.steps.iter().any(under_way))
     }
 
     /// A guest routes an SPI.

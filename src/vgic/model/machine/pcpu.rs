@@ -37,7 +37,8 @@ pub struct Access {
 /// One write to the physical GIC: bits of the bank from INTID `first` on.
 #[derive(Clone, Copy, Debug)]
 pub enum Touch {
-    Edge(u16, bool),
+    /// Trigger by edge or by level, as the model has it.
+    Trigger(u16, u32),
     Route(u16),
     /// Turn off.
     Off(u16, u32),
@@ -198,19 +199,12 @@ pub fn steps_of(part: usize, effects: &Effects) -> Vec<Step> {
             Touch::Banked(effects.vcpu, effects.deactivate),
         ));
     } else {
-        for bit in 0..32 {
-            let intid = first + bit;
-            touches.push((effects.make_edge & 1 << bit, Touch::Edge(intid, true)));
-            touches.push((effects.make_level & 1 << bit, Touch::Edge(intid, false)));
-        }
+        touches.push((effects.trigger, Touch::Trigger(first, effects.trigger)));
         if let Some(route) = effects.route {
             touches.push((1, Touch::Route(route.intid)));
         }
         let masks = [
-            (
-                effects.enable | effects.disable,
-                Touch::Switch as fn(u16, u32) -> Touch,
-            ),
+            (effects.switch, Touch::Switch as fn(u16, u32) -> Touch),
             (effects.clear_pending, Touch::ClearPending),
             (effects.deactivate, Touch::Deactivate),
             (effects.set_pending, Touch::SetPending),
