@@ -52,6 +52,36 @@ pub enum Refusal {
     Stops,
 }
 
+/// How often a partition was restarted because of a fault or of its silence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restarts {
+    /// When the current window began, in ticks.
+    since: u64,
+    /// Restarts since then.
+    count: u32,
+    /// The life that was counted last, by [`Lifecycle::starts`].
+    life: u32,
+}
+
+impl Restarts {
+    /// Counts the end of a life, once: two of its vCPUs may fault at the same time. Says what follows: a stop when there are more
+    /// than `limit` `within` a number of ticks.
+    pub const fn count(&mut self, life: u32, now: u64, within: u64, limit: u32) -> After {
+        if self.life != life {
+            self.life = life;
+            if now.wrapping_sub(self.since) > within {
+                self.since = now;
+                self.count = 0;
+            }
+            self.count = self.count.saturating_add(1);
+        }
+        match self.count > limit {
+            true => After::Stop,
+            false => After::Restart,
+        }
+    }
+}
+
 /// The state machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifecycle {
@@ -323,6 +353,28 @@ mod tests {
             life.leave(After::Restart, 1);
             life.ended();
         }
+    }
+
+    #[test]
+    fn restarts_are_counted_within_their_window() {
+        let mut restarts = Restarts::default();
+        let mut at = |life, now| restarts.count(life, now, 100, 2);
+        assert_eq!([at(1, 1000), at(2, 1050)], [After::Restart; 2]);
+        assert_eq!(at(3, 1100), After::Stop);
+        assert_eq!([at(4, 1101), at(5, 1201)], [After::Restart; 2]);
+        assert_eq!(at(6, 1201), After::Stop);
+    }
+
+    #[test]
+    fn two_vcpus_that_fault_at_once_are_one_restart() {
+        let mut restarts = Restarts::default();
+        for life in 1..=2 {
+            assert_eq!(restarts.count(life, 1000, 100, 2), After::Restart);
+            assert_eq!(restarts.count(life, 1001, 100, 2), After::Restart);
+        }
+        assert_eq!(restarts.count(3, 1002, 100, 2), After::Stop);
+        // The other one comes when the window has ended.
+        assert_eq!(restarts.count(3, 1200, 100, 2), After::Stop);
     }
 
     #[test]

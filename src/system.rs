@@ -12,8 +12,8 @@ use bulkhead::config::payload::Payload;
 use bulkhead::config::record::{PartitionRecord, system_flags};
 use bulkhead::device::pl011::{Pl011, UartRing};
 use bulkhead::ids::{Mpidr, PartitionId, PcpuId, VcpuId, Vmid};
-use bulkhead::partition::Lifecycle;
 use bulkhead::partition::crash::Crash;
+use bulkhead::partition::{Lifecycle, Restarts};
 use bulkhead::sched::{Levels, Mail, Slot};
 use bulkhead::smccc::psci::PowerStates;
 use bulkhead::sync::Lock;
@@ -163,15 +163,6 @@ impl State {
     pub fn is_heard(&self, vcpu: VcpuId) -> bool {
         self.unheard.checked_shr(vcpu.0.into()).unwrap_or(0) & 1 == 0
     }
-}
-
-/// How often a partition was restarted because of a fault.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Restarts {
-    /// When the current window began, in ticks.
-    pub since: u64,
-    /// Restarts since then.
-    pub count: u32,
 }
 
 /// A piece of a partition's memory, placed.

@@ -20,8 +20,8 @@ use crate::pcpu::Home;
 use crate::random::Random;
 use crate::run::channels::Shared;
 use crate::system::{
-    ChannelEnd, MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, OwnMemory, Partition, Place, Restarts,
-    State, System,
+    ChannelEnd, MAX_INTERRUPTS, Mailbox, Memory, NO_OWNER, OwnMemory, Partition, Place, State,
+    System,
 };
 use crate::{panic, terminal};
 use bulkhead::addr::{GuestPhysAddr, HostPhysAddr, PAGE_BYTES, Range};
@@ -36,8 +36,8 @@ use bulkhead::console::steps::Step;
 use bulkhead::device::pl011::{Overflow, Pl011, UartRing};
 use bulkhead::ids::{Mpidr, PartitionId, PcpuId, Vmid};
 use bulkhead::message::Show;
-use bulkhead::partition::Lifecycle;
 use bulkhead::partition::crash::Crash;
+use bulkhead::partition::{Lifecycle, Restarts};
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Levels, MAX_SLOTS, Slot, levels};
 use bulkhead::smccc::psci::PowerStates;

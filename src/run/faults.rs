@@ -43,16 +43,10 @@ impl Pcpu {
 #[inline(never)]
 fn counted_restart(partition: &'static Partition) -> After {
     let record = partition.record;
-    let now = timer::now();
-    let mut state = partition.state.lock();
-    let restarts = &mut state.restarts;
-    if now.wrapping_sub(restarts.since) > timer::ticks(record.restart_within_ns) {
-        restarts.since = now;
-        restarts.count = 0;
-    }
-    restarts.count = restarts.count.saturating_add(1);
-    match restarts.count > record.restart_limit {
-        true => After::Stop,
-        false => After::Restart,
-    }
+    let (now, within) = (timer::now(), timer::ticks(record.restart_within_ns));
+    let state = &mut *partition.state.lock();
+    let life = state.life.starts();
+    state
+        .restarts
+        .count(life, now, within, record.restart_limit)
 }
