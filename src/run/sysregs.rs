@@ -214,7 +214,8 @@ impl Pcpu {
         let Some(vcpu) = self.current_vcpu() else {
             return false;
         };
-        let wanted = access.write && vcpu.context.register(access.rt) != 0 && has_pmu;
+        let value = vcpu.context.register(access.rt);
+        let wanted = has_pmu && sysreg::begins_monitoring(access.write, value, vcpu.uses_pmu);
         if wanted {
             start_monitors(vcpu, counters);
         }

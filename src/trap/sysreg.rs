@@ -142,8 +142,7 @@ pub enum SysRegAction {
     Debug(DebugRegister),
     /// `PMCR_EL0`, always trapped: [`pmcr_seen`] and [`pmcr_written`].
     PmuControl,
-    /// Any other PMU register of a vCPU that has not used the PMU yet: a read gives 0, a write of 0 is ignored,
-    /// any other write makes the caller switch the PMU with this vCPU and run the instruction again.
+    /// Any other PMU register: a read gives 0, a write is ignored, unless it [`begins_monitoring`].
     Pmu,
     /// `PMCEID0_EL0` or `PMCEID1_EL0`, read-only: a read gives the hardware's value.
     PmuEvents,
@@ -271,6 +270,18 @@ pub const fn pmcr_seen(hardware: u64, stored: u64) -> u64 {
 /// Returns what reaches `PMCR_EL0` when a guest writes `value`.
 pub const fn pmcr_written(value: u64) -> u64 {
     value & PMCR_WRITABLE
+}
+
+/// Says whether a trapped access to a PMU register other than `PMCR_EL0` makes the caller switch the PMU with this vCPU and run
+/// the instruction again: a write of anything but 0 by one that has not used the PMU.
+///
+/// Where one that `uses_pmu` still traps, `PMSELR_EL0` names a counter that `MDCR_EL2.HPMN` keeps from guests, on a CPU with
+/// `FEAT_FGT`. A guest sees no such feature, and without it the access may read as zero and write nothing.
+///
+/// # Source
+/// Arm DDI 0487, register pages `PMXEVCNTR_EL0`, `PMXEVTYPER_EL0`.
+pub const fn begins_monitoring(write: bool, value: u64, uses_pmu: bool) -> bool {
+    write && value != 0 && !uses_pmu
 }
 
 #[cfg(test)]
@@ -420,5 +431,12 @@ mod tests {
         assert_eq!(pmcr_seen(0x4103_3000, 0), 0x4103_0800);
         assert_eq!(pmcr_seen(0x4103_0001, 0x47), 0x4103_0041);
         assert_eq!(pmcr_written(u64::MAX), 0x7f);
+    }
+
+    #[test]
+    fn an_access_to_the_pmu_runs_again_once_at_most() {
+        assert!(begins_monitoring(true, 1, false));
+        assert!(!begins_monitoring(true, 1, true), "it would trap for ever");
+        assert!(!begins_monitoring(true, 0, false) && !begins_monitoring(false, 1, false));
     }
 }
