@@ -55,8 +55,8 @@ impl Pcpu {
     pub fn claim_interrupts(&self) {
         let (distributor, address) = (self.system.distributor, &self.mailbox.address);
         for partition in self.system.partitions {
-            let state = partition.state.lock();
             for bank in 0.. {
+                let state = partition.state.lock();
                 let Some(spis) = state.vgic.hardware_spis(bank) else {
                     break;
                 };
