@@ -202,19 +202,20 @@ impl<'m> Vgic<'m> {
         }
     }
 
-    /// Does one step of [`Vgic::reset`], a vCPU or a bank of SPIs, so that the caller can yield in between: `step` counts
-    /// from 0. Returns whether there are more. No other call may come before the last step.
+    /// Does one step of [`Vgic::reset`], a bank of SPIs or a vCPU, so that the caller can yield in between: `step` counts
+    /// from 0. Returns whether there are more. Before the last step only [`Vgic::set_line`] of an SPI's line that falls may
+    /// come: the lists are there as long as an SPI may be in one.
     pub fn reset_step(&mut self, step: usize) -> bool {
         self.groups = 0;
-        let bank = step.wrapping_sub(self.cpus.len());
-        if let Some(cpu) = self.cpus.get_mut(step) {
-            cpu.reset();
-            self.reset_as_gicv2(step);
-        } else if let Some(spis) = self.spis.get_mut(bank) {
+        let number = step.wrapping_sub(self.spis.len());
+        if let Some(spis) = self.spis.get_mut(step) {
             spis.reset();
             if self.sourced && self.cpus.len() > 1 {
                 spis.target = [NOBODY; bank::PER_BANK];
             }
+        } else if let Some(cpu) = self.cpus.get_mut(number) {
+            cpu.reset();
+            self.reset_as_gicv2(number);
         }
         step + 1 < self.cpus.len() + self.spis.len()
     }

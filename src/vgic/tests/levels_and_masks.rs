@@ -2,7 +2,7 @@
 //! and what else a partition must be able to rely on.
 
 use super::super::list_register::{ACTIVE, PENDING, STATE};
-use super::super::{CpuInterface, Effects, SpiBank, Vgic, hcr};
+use super::super::{CpuInterface, Effects, SgiGroup, SpiBank, Vgic, hcr};
 use super::world::*;
 use crate::ids::VcpuId;
 
@@ -329,10 +329,46 @@ fn a_reset_leaves_nothing_but_what_the_guest_owns() {
 fn a_reset_has_a_step_for_each_vcpu_and_each_bank() {
     let mut world = World::ready(3, 2);
     let more = [0, 1, 2, 3, 4].map(|step| world.vgic.reset_step(step));
-    assert_eq!(more, [true, true, true, true, false], "two banks");
+    assert_eq!(
+        more,
+        [true, true, true, true, false],
+        "two banks, three vCPUs"
+    );
     let mut cpus = [CpuInterface::new()];
     let mut vgic = Vgic::new(&mut cpus, &mut [], 4);
     assert!(!vgic.reset_step(0));
+}
+
+#[test]
+fn a_line_that_falls_in_the_middle_of_a_reset_leaves_nothing_to_the_next_life() {
+    // Of the lines that are high one is in the list register, and the others wait in a list with an SGI.
+    let end = |fallen: Option<(usize, u16)>, v2: bool| {
+        let mut world = World::ready_of_version(2, 1, v2);
+        (0..2).for_each(|vcpu| world.exit(vcpu));
+        for intid in [32, 34, 36, 38] {
+            let _ = world.vgic.set_line(intid, None, true);
+        }
+        let _ = world.vgic.sgi(VcpuId(0), 1, SgiGroup::Group1);
+        for step in 0.. {
+            if let Some((at, intid)) = fallen
+                && at == step
+            {
+                let _ = world.vgic.set_line(intid, None, false);
+            }
+            if !world.vgic.reset_step(step) {
+                break;
+            }
+        }
+        format!("{:?}", world.vgic)
+    };
+    for v2 in [false, true] {
+        for at in 0..4 {
+            for intid in [32, 34, 36, 38] {
+                let fallen = end(Some((at, intid)), v2);
+                assert_eq!(fallen, end(None, v2), "{intid} before step {at}");
+            }
+        }
+    }
 }
 
 #[test]
