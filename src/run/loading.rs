@@ -25,15 +25,16 @@ const ROUTES: u16 = 16;
 /// How far the loading is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// Sending interrupts from number `first` of the table on to where a first life finds them.
-    Route {
-        /// Interrupt.
-        first: u16,
-    },
     /// Returning the virtual GIC to its power-on state.
     Reset {
         /// Step of the latter.
         step: u16,
+    },
+    /// Sending interrupts from number `first` of the table on to where a first life finds them. Not before: until the virtual
+    /// GIC is as new, another pCPU may give one the priority that it had in the former life.
+    Route {
+        /// Interrupt.
+        first: u16,
     },
     /// Zeroing memory region `index`, `done` bytes of it are zero.
     Zero {
@@ -85,7 +86,7 @@ impl Cursor {
     /// Begins: with the interrupt controller and zeros when the partition lived before.
     pub const fn new(scrub: bool) -> Self {
         if scrub {
-            Self::Route { first: 0 }
+            Self::Reset { step: 0 }
         } else {
             Self::Copy { index: 0, done: 0 }
         }
@@ -104,8 +105,8 @@ impl Pcpu {
             return;
         };
         let next = match cursor {
-            Cursor::Route { first } => self.route_piece(partition, first),
             Cursor::Reset { step } => self.reset_piece(partition, step),
+            Cursor::Route { first } => self.route_piece(partition, first),
             Cursor::Zero { index, done } => self.zero_piece(partition, index, done),
             Cursor::Copy { index, done } => self.copy_piece(partition, index, done),
             Cursor::Seed { index } => self.seed_piece(partition, index),
@@ -130,24 +131,24 @@ impl Pcpu {
         }
     }
 
+    /// Does the next step of making the virtual GIC as new, while the partition does not run.
+    fn reset_piece(&mut self, partition: &'static Partition, step: u16) -> Option<Cursor> {
+        let more = partition.state.lock().vgic.reset_step(step.into());
+        Some(match more {
+            true => Cursor::Reset { step: step + 1 },
+            false => Cursor::Route { first: 0 },
+        })
+    }
+
     /// Routes the next few interrupts. None comes meanwhile: they are off since the former life.
     fn route_piece(&mut self, partition: &'static Partition, first: u16) -> Option<Cursor> {
         let end = first.saturating_add(ROUTES);
         Some(
             match self.route_interrupts(partition, first.into()..end.into()) {
                 true => Cursor::Route { first: end },
-                false => Cursor::Reset { step: 0 },
+                false => Cursor::Zero { index: 0, done: 0 },
             },
         )
-    }
-
-    /// Does the next step of making the virtual GIC as new, while the partition does not run.
-    fn reset_piece(&mut self, partition: &'static Partition, step: u16) -> Option<Cursor> {
-        let more = partition.state.lock().vgic.reset_step(step.into());
-        Some(match more {
-            true => Cursor::Reset { step: step + 1 },
-            false => Cursor::Zero { index: 0, done: 0 },
-        })
     }
 
     /// Zeroes the next pages of a region.

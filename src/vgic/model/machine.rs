@@ -10,12 +10,12 @@
 //! * After each event: no INTID is in two list registers, none is another partition's, and who touches the physical GIC
 //!   touches its own interrupts.
 //! * When all is settled: the shown states are those of the ledger, and the physical GIC's are those that the model takes
-//!   them for: enabled, active, routed and triggered.
+//!   them for: enabled, active, routed with the priority of who takes it, and triggered.
 //! * At the end, when guests take and end all that comes: nothing that could be delivered is left pending, and every
 //!   interrupt can come again.
 //!
 //! # What it leaves out
-//! * Priorities of the physical GIC: each interrupt that is routed to a pCPU is heard there.
+//! * Priorities of the physical GIC, but for whose each is: each interrupt that is routed to a pCPU is heard there.
 //! * A pCPU that acknowledged an interrupt takes it to its model before the partition has been torn down and loaded anew:
 //!   the one is some hundred instructions, the other some hundred thousand.
 

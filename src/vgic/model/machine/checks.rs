@@ -67,6 +67,10 @@ impl Machine {
         if !self.may_look(p) {
             return false;
         }
+        let homes = self.homes(p);
+        if !homes.is_empty() {
+            self.restore(homes[usize::from(which) % homes.len()]);
+        }
         let inside = self.is_inside(p);
         let mut choice: Vec<Step> = Vec::new();
         choice.extend(self.pcpus[p].mail.iter().map(|who| Step::Attend(*who)));
@@ -174,6 +178,8 @@ impl Machine {
             let target = vgic.spi_target(intid);
             let home = target.map(|vcpu| self.parts[part].vcpus[vcpu.0 as usize].home);
             assert_eq!(spi.target, home, "{intid}'s route");
+            let urgency = target.map(|vcpu| vcpu.0);
+            assert_eq!(spi.urgency, urgency, "{intid}'s priority");
         }
     }
 

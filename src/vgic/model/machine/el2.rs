@@ -115,11 +115,7 @@ impl Machine {
                 self.each(part, first, mask & !edge, |spi| spi.edge = false);
                 self.each(part, first, mask & edge, |spi| spi.edge = true);
             }
-            Touch::Route(intid) => {
-                let target = self.parts[part].vgic.spi_target(intid);
-                let home = |vcpu: VcpuId| self.parts[part].vcpus[vcpu.0 as usize].home;
-                self.gic.own(part, intid).target = target.map(home);
-            }
+            Touch::Route(intid) => self.send_on(part, intid),
             Touch::Off(first, mask) => self.each(part, first, mask, |spi| spi.enabled = false),
             Touch::Switch(first, mask) => {
                 let enabled = self.parts[part].vgic.enabled_spis((first / 32).into());

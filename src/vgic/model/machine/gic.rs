@@ -18,6 +18,8 @@ pub struct Spi {
     pub active: bool,
     /// The pCPU that it is routed to, or nobody that hears it.
     pub target: Option<usize>,
+    /// The vCPU whose priority it has, or none that is heard.
+    pub urgency: Option<u8>,
 }
 
 impl Spi {
@@ -49,6 +51,7 @@ impl Gic {
             edge_at_reset: edge,
             edge,
             target: Some(target),
+            urgency: Some(0),
             ..Spi::default()
         };
         assert!(self.spis.insert(intid, spi).is_none());

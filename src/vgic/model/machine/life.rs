@@ -181,7 +181,7 @@ impl Machine {
     /// vCPU 0's pCPU begins to load a partition.
     pub fn load(&mut self, p: usize, part: usize) {
         self.vcpu(Who::new(part, 0)).activity = Activity::Loading;
-        self.pcpus[p].first([Step::Reroute(part), Step::Reset(part, 0)]);
+        self.pcpus[p].first([Step::Reset(part, 0)]);
     }
 
     pub fn reroute(&mut self, part: usize) {
@@ -190,15 +190,35 @@ impl Machine {
             let spi = self.gic.own(part, intid);
             assert!(!spi.enabled, "{intid} is on in no life");
             (spi.edge, spi.target) = (spi.edge_at_reset, Some(home));
+            spi.urgency = Some(0);
+        }
+    }
+
+    /// An SPI goes where the model has it, with the priority of who takes it.
+    pub fn send_on(&mut self, part: usize, intid: u16) {
+        let target = self.parts[part].vgic.spi_target(intid);
+        let home = target.map(|vcpu| self.parts[part].vcpus[vcpu.0 as usize].home);
+        let spi = self.gic.own(part, intid);
+        (spi.target, spi.urgency) = (home, target.map(|vcpu| vcpu.0));
+    }
+
+    /// A pCPU gives the SPIs of a vCPU that lives there the priority that they have by the table. That is so in any case, but
+    /// for those that were silenced while it was not heard.
+    pub fn restore(&mut self, who: Who) {
+        for intid in HARDWARE[who.part] {
+            let target = self.parts[who.part].vgic.spi_target(intid);
+            if target == Some(VcpuId(who.vcpu)) {
+                self.gic.own(who.part, intid).urgency = Some(who.vcpu);
+            }
         }
     }
 
     pub fn reset(&mut self, p: usize, part: usize, step: usize) {
         let next = match self.parts[part].vgic.reset_step(step) {
-            true => Step::Reset(part, step + 1),
-            false => Step::Loaded(part),
+            true => vec![Step::Reset(part, step + 1)],
+            false => vec![Step::Reroute(part), Step::Loaded(part)],
         };
-        self.pcpus[p].first([next]);
+        self.pcpus[p].first(next);
     }
 
     pub fn loaded(&mut self, p: usize, part: usize) {
