@@ -94,6 +94,8 @@ rules! {
     BudgetNeedsPeriod = Error "budget-needs-period",
     /// A budget is at most its period.
     BudgetTooLarge = Error "budget-too-large",
+    /// A time slice or a budget is longer than EL2's own work in it.
+    TimeTooShort = Error "time-too-short",
     /// What follows a used-up budget is said where there is a budget.
     ExhaustionNeedsBudget = Error "exhaustion-needs-budget",
     /// A period or a major frame is at most an hour.

@@ -10,6 +10,10 @@ use crate::reader::{At, Keys, Value};
 use crate::rule::Rule;
 use crate::units::show_time;
 
+/// The shortest time slice and budget, in nanoseconds. EL2's own work at a switch is a part of either: with much less, no
+/// guest would execute an instruction.
+const SHORTEST_NS: u64 = 10_000;
+
 /// Reads one vCPU.
 pub fn vcpu(value: Value<'_>, out: &mut Diagnostics) -> Option<Vcpu> {
     let keys = Keys::open(value, &keys::VCPU, out)?;
@@ -17,10 +21,12 @@ pub fn vcpu(value: Value<'_>, out: &mut Diagnostics) -> Option<Vcpu> {
     let urgency = keys.require("priority", out);
     let fp = [("lazy", false), ("eager", true)];
     let (budget_ns, period_ns) = budget(&keys, out);
+    let slice = keys.time_ns("time_slice", out);
+    check_turn("time_slice", slice.as_ref(), out);
     Some(Vcpu {
         pcpu: pcpu.and_then(|value| cpu(value, "pcpu", out)),
         priority: urgency.and_then(|value| priority(value, "priority", out)),
-        time_slice_ns: keys.time_ns("time_slice", out).map_or(0, |t| t.value),
+        time_slice_ns: slice.map_or(0, |slice| slice.value),
         budget_ns,
         period_ns,
         background: exhaustion(&keys, out),
@@ -32,6 +38,7 @@ pub fn vcpu(value: Value<'_>, out: &mut Diagnostics) -> Option<Vcpu> {
 /// Reads budget and period.
 fn budget(keys: &Keys<'_>, out: &mut Diagnostics) -> (u64, u64) {
     let budget = keys.time_ns("budget", out);
+    check_turn("budget", budget.as_ref(), out);
     let period = keys.time_ns("period", out);
     if let Some(period) = &period {
         check_period("period", period, out);
@@ -60,6 +67,16 @@ fn budget(keys: &Keys<'_>, out: &mut Diagnostics) -> (u64, u64) {
         return (0, period.value);
     }
     (budget.value, period.value)
+}
+
+/// Refuses a time slice or a budget in which no guest would get anywhere.
+fn check_turn(name: &str, time: Option<&At<u64>>, out: &mut Diagnostics) {
+    if let Some(time) = time.filter(|time| time.value < SHORTEST_NS) {
+        let least = show_time(SHORTEST_NS);
+        let title = format!("`{name}` is at least {least}: EL2's own work is a part of it");
+        let text = show_time(time.value);
+        out.refuse(Rule::TimeTooShort, title, &time.span, text);
+    }
 }
 
 /// Refuses a period that EL2 does not count.
