@@ -91,3 +91,31 @@ fn run(shape: &Shape, events: &[Event], turn: u8) {
     machine.drain();
     machine.revive(turn);
 }
+
+#[test]
+fn one_that_is_pended_beside_its_line_may_come_twice() {
+    let shape = Shape {
+        pcpus: 3,
+        vcpus: vec![3, 3],
+        split: vec![false, false],
+        list_registers: 3,
+        v2: false,
+        narrow: false,
+    };
+    // A line rises, a vCPU elsewhere pends the interrupt too, it is taken before EL2 hears of that, and the line falls.
+    let events = [
+        (39, 0, 0, 8),
+        (38, 0, 217, 19),
+        (13, 0, 0, 0),
+        (26, 0, 116, 118),
+        (14, 1, 0, 0),
+        (38, 0, 21, 2),
+    ];
+    let events = events.map(|(kind, pcpu, which, value)| Event {
+        kind,
+        pcpu,
+        which,
+        value,
+    });
+    run(&shape, &events, 0);
+}
