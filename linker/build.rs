@@ -10,5 +10,7 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
         // Functions of the same instructions are one: nothing compares their addresses.
         println!("cargo:rustc-link-arg-bins=--icf=all");
+        // Cortex-A53's erratum: an ADRP at the end of a page, and what follows it.
+        println!("cargo:rustc-link-arg-bins=--fix-cortex-a53-843419");
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! | core | weakness | what EL2 does |
 //! | --- | --- | --- |
-//! | A35, A53, A55 | none of the speculative ones; A53's 835769 and 843419 are the compiler's and the linker's | tells guests |
+//! | A35, A53, A55 | none of the speculative ones | tells guests |
+//! | A53, r0p0 to r0p4 | 843419: an ADRP at the end of a page | the linker looks for it in EL2's image |
+//! | A53, r0p0 to r0p4 | 835769: a 64-bit multiply-add right behind a load or store | nothing: the compiler has no stable switch for it |
+//! | A72 | 1319367: a walk while translation registers are changed | nothing yet |
+//! | A76 | 1165522: the same, by an address translation instruction | nothing yet |
 //! | others, with firmware that has SMCCC 1.1 | branch prediction and history | asks the firmware what the pCPU needs, tells guests, and has it done when they call |
 //! | others, without | the same | tells guests that there is no such call |
 //!
@@ -10,7 +14,8 @@
 //! pCPU remembers of branches.
 //!
 //! # Source
-//! Arm DEN 0028 (SMCCC), "SMCCC_ARCH_FEATURES", "SMCCC_ARCH_WORKAROUND_1", "SMCCC_ARCH_WORKAROUND_3".
+//! Arm DEN 0028 (SMCCC), "SMCCC_ARCH_FEATURES", "SMCCC_ARCH_WORKAROUND_1", "SMCCC_ARCH_WORKAROUND_3"; numbers of errata: Arm's
+//! errata notices for software developers, by core.
 
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::sysreg::read;
