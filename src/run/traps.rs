@@ -1,5 +1,6 @@
 //! Synchronous exceptions of the current vCPU: decoded by pure code, answered here.
 
+use super::world::HCR_VSE;
 use crate::arch::aarch64::sysreg::read;
 use crate::events::Event;
 use crate::pcpu::{Activity, Pcpu, Vcpu};
@@ -54,7 +55,8 @@ impl Pcpu {
 
     /// Takes the current vCPU off the run queue until its vGIC would signal.
     pub fn wait_for_interrupt(&mut self) {
-        if self.current_would_be_signalled() {
+        // A virtual SError that is pending ends a wait too, masked or not.
+        if read::hcr_el2() & HCR_VSE != 0 || self.current_would_be_signalled() {
             return;
         }
         if let Some(slot) = self.current {

@@ -25,7 +25,7 @@ use bulkhead::vgic::{Coming, Ends, Leaving, MAX_LIST_REGISTERS, Vgic};
 /// `HCR_EL2.TWI`: WFI traps.
 const HCR_TWI: u64 = policy::HCR_EL2.mask("TWI");
 /// `HCR_EL2.VSE`: a virtual SError is pending.
-const HCR_VSE: u64 = policy::HCR_EL2.mask("VSE");
+pub const HCR_VSE: u64 = policy::HCR_EL2.mask("VSE");
 /// `ISR_EL1.A`: a physical SError is pending.
 const ISR_A: u64 = 1 << 8;
 /// `VTTBR_EL2.VMID`.

@@ -142,6 +142,11 @@ pub fn all() -> Vec<Case> {
             serror::over_a_switch,
         ),
         case(
+            "a13-serror-ends-a-wait",
+            "a vCPU does not sleep over an SError of its own that is pending, masked or not",
+            serror::ends_a_wait,
+        ),
+        case(
             "console-mail-latency",
             "a loop wakes in time while other pCPUs call for the console in the middle of its server's turns",
             console_mail::bounded,

@@ -17,6 +17,7 @@ use crate::args::Test;
 use crate::commands::test::Found;
 use crate::failure::{Failure, Outcome};
 use crate::session::Finished;
+use crate::system::Built;
 use crate::workspace::root;
 
 /// Code that only a panic comes to: room for what is planted.
@@ -40,9 +41,45 @@ const TAKEN: u32 = 8;
 /// Lets an SError of `owner` be pending while it leaves, with `neighbour` the next one.
 pub fn over_a_switch(args: &Test) -> Outcome<Found> {
     let name = "a13-serror-over-a-switch";
-    let table = root().join("tests/systems/serror.toml");
-    let built = system(args, &table.to_string_lossy())?;
-    let mut patient = Patient::new(&built)?;
+    let built = built(args, "serror")?;
+    let patient = planted(&built)?;
+    let names = built.names();
+    let mut boot = Boot::new(name, patient.boot(&built, name)?, &names);
+    let steps = [(
+        "bulkhead:^owner: stopped".to_owned(),
+        "neighbour:g\\c".to_owned(),
+    )];
+    (boot.steps, boot.until) = (&steps, Some("neighbour:^DONE"));
+    let finished = boot.run(args)?;
+    Ok(found(name, &finished, check(&finished)))
+}
+
+/// Lets an SError of `owner`, which masks it, be pending while it waits.
+pub fn ends_a_wait(args: &Test) -> Outcome<Found> {
+    let name = "a13-serror-ends-a-wait";
+    let built = built(args, "serror-masked")?;
+    let patient = planted(&built)?;
+    let names = built.names();
+    let mut boot = Boot::new(name, patient.boot(&built, name)?, &names);
+    boot.until = Some("owner:^awake 4$");
+    let finished = boot.run(args)?;
+    let mut lines = finished.transcript.lines.iter();
+    let wrong = match lines.any(|line| line.text == "awake 4") {
+        true => Vec::new(),
+        false => vec!["it slept over its SError".to_owned()],
+    };
+    Ok(found(name, &finished, wrong))
+}
+
+/// Builds a system of the tests.
+fn built(args: &Test, table: &str) -> Outcome<Built> {
+    let table = root().join("tests/systems").join(table);
+    system(args, &table.with_extension("toml").to_string_lossy())
+}
+
+/// Plants the SError in a copy of a system.
+fn planted(built: &Built) -> Outcome<Patient> {
+    let mut patient = Patient::new(built)?;
     let mut room = patient.symbol(UNUSED)?;
     let questions = questions(&patient)?;
     if questions.is_empty() {
@@ -63,15 +100,7 @@ pub fn over_a_switch(args: &Test) -> Outcome<Found> {
     patient.plant(room, &code)?;
     patient.plant(end, &[branch(end, vector)])?;
     patient.plant(entry, &[branch(entry, room)])?;
-    let names = built.names();
-    let mut boot = Boot::new(name, patient.boot(&built, name)?, &names);
-    let steps = [(
-        "bulkhead:^owner: stopped".to_owned(),
-        "neighbour:g\\c".to_owned(),
-    )];
-    (boot.steps, boot.until) = (&steps, Some("neighbour:^DONE"));
-    let finished = boot.run(args)?;
-    Ok(found(name, &finished, check(&finished)))
+    Ok(patient)
 }
 
 /// Finds the world switches' reads of `ISR_EL1`: address and register.
