@@ -227,7 +227,7 @@ impl Queue {
     }
 
     /// Adds an event, or counts it as lost. `window` changes once a second. Says whether there is something to show for it
-    /// now: who floods shall not call the console each time.
+    /// now, or later for the first time: who floods shall not call the console each time.
     pub fn push(&mut self, event: Event, window: u64) -> bool {
         if window != self.window {
             self.window = window;
@@ -245,7 +245,7 @@ impl Queue {
             return true;
         }
         self.lost = self.lost.saturating_add(1);
-        self.told != window
+        self.told != window || self.lost == 1
     }
 
     /// Takes the oldest event.

@@ -304,6 +304,11 @@ impl Pcpu {
         let speaks = server.speech.is_some() || shared.has_events();
         let goes_on = rest == Rest::More || speaks;
         uart.listen(server.kept.is_none(), goes_on);
+        if !speaks && shared.is_eventful() {
+            // What was lost since it was told last is told in another second.
+            let later = timer::now().saturating_add(timer::frequency());
+            server.deadline = server.deadline.min(later);
+        }
         if goes_on && !sender.is_called(Line(uart)) {
             server.deadline = server.deadline.min(match rest {
                 Rest::More => 0,

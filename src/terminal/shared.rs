@@ -154,6 +154,11 @@ impl Shared {
         }
     }
 
+    /// Says whether there is something to tell of events, now or in a later second.
+    pub(super) fn is_eventful(&self) -> bool {
+        self.eventful.load(Ordering::Relaxed)
+    }
+
     /// Says whether EL2 has something to say.
     // Not inlined: it has many callers.
     #[inline(never)]
