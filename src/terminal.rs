@@ -165,6 +165,18 @@ impl Pcpu {
         }
     }
 
+    /// Calls the server, wherever it is, for a turn that comes behind the next choice: for what is no more than a part of its
+    /// trap, which may have other long parts, such as a fault that ends a life. Whoever woke meanwhile goes first.
+    #[inline(never)]
+    pub fn call_console_later(&mut self) {
+        if self.console.is_some() {
+            self.defer_console();
+            self.reschedule = true;
+        } else {
+            self.call_console();
+        }
+    }
+
     /// Serves the console for one turn, or, while somebody more urgent runs, notes that it is due.
     pub fn serve_console(&mut self) {
         if !self.gate.heard.console() {
@@ -175,6 +187,8 @@ impl Pcpu {
     }
 
     /// Notes that the console is due: it gets its turn when nobody more urgent is about to run.
+    // Not inlined: it has many callers.
+    #[inline(never)]
     pub fn defer_console(&mut self) {
         if self.hear_console()
             && let Some(server) = self.console.as_mut()

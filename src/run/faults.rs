@@ -33,7 +33,7 @@ impl Pcpu {
     /// Records a health event; the console shows it when it has time.
     pub fn report(&mut self, event: Event) {
         if self.system.console.record(event) {
-            self.call_console();
+            self.call_console_later();
         }
     }
 }

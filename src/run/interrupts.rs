@@ -68,7 +68,7 @@ impl Pcpu {
                 timer::arm(NEVER);
                 gic::deactivate(intid);
                 self.reschedule = true;
-                self.look_for_late_console();
+                self.note_late_console();
             }
             // Its reason is looked up when the list registers are folded.
             MAINTENANCE => {
@@ -93,14 +93,6 @@ impl Pcpu {
         timer::arm(NEVER);
         gic::deactivate(HYPERVISOR_TIMER);
         self.look_for_late_console();
-    }
-
-    /// [`Self::take_hypervisor_timer`] before a choice, which wakes whose deadline is over: the console has its turn behind that.
-    pub fn take_timer_before_choice(&mut self) {
-        gic::drop_priority(HYPERVISOR_TIMER);
-        timer::arm(NEVER);
-        gic::deactivate(HYPERVISOR_TIMER);
-        self.note_late_console();
     }
 
     /// The hardware's virtual timer fired: it is the current vCPU's, which deactivates it when it is done.

@@ -265,7 +265,9 @@ impl Pcpu {
         let crashed = state.crash.as_ref().is_some_and(|crash| crash.is_fresh());
         drop(state);
         partition.presence.store(presence.raw(), Ordering::Release);
-        self.output_arrived(partition, true);
+        if self.system.console.wants_call(partition, true) {
+            self.call_console_later();
+        }
         let first = match crashed {
             true => Cursor::Keep { from: 0 },
             false => Cursor::Quiet { bank: 0 },
@@ -298,7 +300,7 @@ impl Pcpu {
         // Without firmware to turn the board off it idles.
         if last && self.system.firmware {
             self.system.console.power_off();
-            self.call_console();
+            self.call_console_later();
         }
     }
 

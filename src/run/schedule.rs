@@ -5,7 +5,6 @@
 //! one page at a time, with a look at interrupts in between. EL2's timer is set for what may interrupt the vCPU that is
 //! entered, and for nothing else: whoever is less urgent is looked at when it could run.
 
-use super::interrupts::HYPERVISOR_TIMER;
 use super::stays;
 use crate::arch::aarch64::cpu;
 use crate::hw::{gic, timer};
@@ -252,11 +251,7 @@ impl Pcpu {
         if console == Some(first) {
             return false;
         }
-        let taken = gic::acknowledge();
-        match gic::intid(taken) == HYPERVISOR_TIMER {
-            true => self.take_timer_before_choice(),
-            false => self.take_interrupts_from(taken),
-        }
+        self.take_interrupts();
         true
     }
 

@@ -7,12 +7,15 @@ use serde::Deserialize;
 
 /// Name of the budget of the longest stay at EL2, which is no row.
 const STAYS: &str = "stays";
+/// Name of the budget of what comes behind a look for interrupts, which is none either.
+const BEHIND: &str = "behind";
 
 /// The numbers of `tests/bench-budgets.toml` that bounds are made of; the bench reads all of it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Budgets {
     row: Vec<Row>,
     stays: Budget,
+    behind: Budget,
 }
 
 /// A measured operation.
@@ -44,7 +47,8 @@ impl Budgets {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// Returns the sum of budgets: of rows by their names, and `stays` for the longest stay at EL2.
+    /// Returns the sum of budgets: of rows by their names, and `stays` for the longest stay at EL2, `behind` for what comes
+    /// behind a look for interrupts.
     ///
     /// # Errors
     /// There is no budget of that name.
@@ -53,6 +57,7 @@ impl Budgets {
             let row = || self.row.iter().find(|row| row.name == *name);
             match name.as_str() {
                 STAYS => Ok(self.stays.budget),
+                BEHIND => Ok(self.behind.budget),
                 _ => row()
                     .map(|row| row.budget)
                     .ok_or_else(|| format!("there is no budget `{name}`")),

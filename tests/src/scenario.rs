@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_bound_is_the_sum_of_the_budgets_it_names() {
         let budgets =
-            Budgets::parse("[[row]]\nname = 'wake'\nbudget = 700\n[stays]\nbudget = 3000\n")
+            Budgets::parse("[[row]]\nname = 'wake'\nbudget = 700\n[stays]\nbudget = 3000\n[behind]\nbudget = 1400\n")
                 .unwrap();
         let bound = |rest: &str| {
             let head = "about = ''\ntable = 't'\ntimeout = 1\n";
@@ -313,6 +313,10 @@ mod tests {
         assert_eq!(
             bound("value_at_most_of = ['stays', 'wake']"),
             Ok(Some(3700))
+        );
+        assert_eq!(
+            bound("value_at_most_of = ['stays', 'behind']"),
+            Ok(Some(4400))
         );
         assert_eq!(bound("value_at_most = 5"), Ok(Some(5)));
         assert!(bound("value_at_most_of = ['slumber']").is_err());

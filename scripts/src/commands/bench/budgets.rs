@@ -17,6 +17,9 @@ pub struct Budgets {
     pub footprint: Footprint,
     /// Instructions of one stay at EL2.
     pub stays: Stays,
+    /// From a look for interrupts to the guest that it wakes; a scenario measures it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a scenario holds it"))]
+    pub behind: Behind,
     /// Linux's way to `LINUX UP`.
     pub linux: Linux,
 }
@@ -217,6 +220,15 @@ pub struct Stays {
     pub budget: u64,
 }
 
+/// Instructions from a look for interrupts to the first one of the guest that it wakes.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(test), expect(dead_code, reason = "a scenario holds it"))]
+#[serde(deny_unknown_fields)]
+pub struct Behind {
+    /// More is a failure.
+    pub budget: u64,
+}
+
 /// Linux's way to `LINUX UP`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -326,6 +338,12 @@ mod tests {
             costs.stay_ns >= stays,
             "stay_ns = {} is less than the longest stay at EL2, {stays}",
             costs.stay_ns
+        );
+        let behind = budgets.behind.budget;
+        assert!(
+            costs.switch_ns >= behind,
+            "switch_ns = {} is less than what comes behind a look, {behind}",
+            costs.switch_ns
         );
         for name in SWITCHES {
             let row = budgets.row.iter().find(|row| row.name == name).unwrap();
