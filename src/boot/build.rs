@@ -41,7 +41,7 @@ use bulkhead::partition::{Lifecycle, Restarts};
 use bulkhead::sched::deadlines::NEVER;
 use bulkhead::sched::{Levels, MAX_SLOTS, Slot, levels};
 use bulkhead::smccc::psci::PowerStates;
-use bulkhead::stage2::{Attributes, MapError, Stage2};
+use bulkhead::stage2::{Attributes, Stage2};
 use bulkhead::sync::Lock;
 use bulkhead::vgic::{CpuInterface, SpiBank, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -314,35 +314,28 @@ fn stage2(
     channels: &[ChannelEnd],
 ) -> HostPhysAddr {
     let name = inputs.payload.name(record);
-    let fail = |error: MapError| -> ! { refuse("{}: {}", &[&name, &error]) };
     let Some(stage2) = Stage2::new(arena) else {
         refuse("{}: no page for its stage 2", &[&name])
     };
+    let map: &dyn Fn(&mut Arena, u64, HostPhysAddr, u64, Attributes) =
+        &|arena, gpa, host, size, attributes| {
+            let mapped = stage2.map(arena, GuestPhysAddr(gpa), host, size, attributes);
+            // No TLB can hold any of it: VMIDs are used after all TLBs were dropped.
+            let _ = mapped.unwrap_or_else(|error| refuse("{}: {}", &[&name, &error]));
+        };
     for memory in memory {
-        let (gpa, size) = (GuestPhysAddr(memory.guest.start()), memory.guest.size());
-        let mapped = stage2.map(
-            arena,
-            gpa,
-            memory.host,
-            size,
-            Attributes::memory(memory.access),
-        );
-        // No TLB can hold any of it: VMIDs are used after all TLBs were dropped.
-        let _ = mapped.unwrap_or_else(|error| fail(error));
+        let (gpa, size) = (memory.guest.start(), memory.guest.size());
+        let attributes = Attributes::memory(memory.access);
+        map(arena, gpa, memory.host, size, attributes);
     }
     if let Some(interface) = gic::guest_interface(&inputs.board.gic) {
-        let gpa = GuestPhysAddr(record.gicr);
-        let mapped = stage2.map(arena, gpa, interface, PAGE_BYTES, Attributes::device());
-        // As above.
-        let _ = mapped.unwrap_or_else(|error| fail(error));
+        let attributes = Attributes::device();
+        map(arena, record.gicr, interface, PAGE_BYTES, attributes);
     }
     for ((channel, _, side), end) in sides(inputs, index).zip(channels) {
         let cached = channel.flags & channel_flags::CACHED != 0;
         let attributes = Attributes::shared(side.access, cached);
-        let (gpa, host) = (GuestPhysAddr(side.gpa), end.shared.host);
-        let mapped = stage2.map(arena, gpa, host, channel.size, attributes);
-        // As above.
-        let _ = mapped.unwrap_or_else(|error| fail(error));
+        map(arena, side.gpa, end.shared.host, channel.size, attributes);
     }
     let devices = inputs.payload.devices(record).iter();
     for window in devices.flat_map(|device| inputs.payload.windows(device)) {
@@ -353,15 +346,7 @@ fn stage2(
             // Two devices of one partition may share a page.
             let there = stage2.translate(arena, GuestPhysAddr(at));
             if there.is_none_or(|there| there.hpa != hpa) {
-                let mapped = stage2.map(
-                    arena,
-                    GuestPhysAddr(at),
-                    hpa,
-                    PAGE_BYTES,
-                    Attributes::device(),
-                );
-                // As above.
-                let _ = mapped.unwrap_or_else(|error| fail(error));
+                map(arena, at, hpa, PAGE_BYTES, Attributes::device());
             }
             at += PAGE_BYTES;
         }
