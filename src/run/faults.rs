@@ -44,7 +44,7 @@ impl Pcpu {
 fn counted_restart(partition: &'static Partition) -> After {
     let record = partition.record;
     let (now, within) = (timer::now(), timer::ticks(record.restart_within_ns));
-    let state = &mut *partition.state.lock();
+    let state = &mut *partition.state.lock_by_call();
     let life = state.life.starts();
     state
         .restarts

@@ -180,7 +180,7 @@ impl Pcpu {
 
     /// Makes the partition of a vCPU that lives here leave, and says why.
     pub fn leave(&mut self, partition: &'static Partition, after: After, why: &'static str) {
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         let absent = self.system.absent(partition);
         let leaving = state.life.leave(after, absent);
         drop(state);
@@ -228,7 +228,7 @@ impl Pcpu {
         let Some(vcpu) = self.vcpu(slot) else { return };
         let (partition, id, pc) = (vcpu.partition, vcpu.id, vcpu.context.pc);
         let own = 1u16.checked_shl(id.0.into()).unwrap_or(0);
-        let phase = partition.state.lock().life.phase();
+        let phase = partition.state.lock_by_call().life.phase();
         if phase != Phase::Running {
             // It leaves already: what it does meanwhile is no second fault, and no reason to stop for good.
             self.unload();
@@ -251,7 +251,7 @@ impl Pcpu {
 
     /// A vCPU has left. The last one tears the partition down, in pieces, as its own work.
     fn left(&mut self, slot: Slot, partition: &'static Partition, id: VcpuId) {
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         if !state.life.left(id) {
             return;
         }
@@ -285,7 +285,7 @@ impl Pcpu {
 
     /// Nothing of a partition is left: it stays stopped, or is to be loaded again.
     fn end(&mut self, partition: &'static Partition) {
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         let after = state.life.ended();
         let again = after == Some(After::Restart) && state.life.start();
         drop(state);

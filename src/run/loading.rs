@@ -133,7 +133,7 @@ impl Pcpu {
 
     /// Does the next step of making the virtual GIC as new, while the partition does not run.
     fn reset_piece(&mut self, partition: &'static Partition, step: u16) -> Option<Cursor> {
-        let more = partition.state.lock().vgic.reset_step(step.into());
+        let more = partition.state.lock_by_call().vgic.reset_step(step.into());
         Some(match more {
             true => Cursor::Reset { step: step + 1 },
             false => Cursor::Route { first: 0 },
@@ -237,7 +237,7 @@ impl Pcpu {
                 // SAFETY: `fill` maps the range for us alone.
                 let bytes =
                     unsafe { core::slice::from_raw_parts_mut(to.0 as *mut u8, bytes as usize) };
-                system.random.lock().fill(bytes);
+                system.random.lock_by_call().fill(bytes);
             });
         }
         Some(Cursor::Seed { index: index + 1 })
@@ -313,7 +313,11 @@ impl Pcpu {
     /// Gives a bank of interrupts back: whatever state they are in, the next life finds them as new.
     #[inline(never)]
     fn quiet_piece(&mut self, partition: &'static Partition, bank: u16) -> Cursor {
-        let mask = partition.state.lock().vgic.hardware_spis(bank.into());
+        let mask = partition
+            .state
+            .lock_by_call()
+            .vgic
+            .hardware_spis(bank.into());
         let Some(mask) = mask else {
             return Cursor::Part { index: 0 };
         };
@@ -333,7 +337,7 @@ impl Pcpu {
             address: GuestPhysAddr(partition.record.entry),
             context: partition.record.dtb,
         };
-        let mut state = partition.state.lock();
+        let mut state = partition.state.lock_by_call();
         let runs = state.life.loaded();
         if runs {
             state.power.boot(entry);

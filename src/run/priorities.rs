@@ -56,7 +56,7 @@ impl Pcpu {
         let (distributor, address) = (self.system.distributor, &self.mailbox.address);
         for partition in self.system.partitions {
             for bank in 0.. {
-                let state = partition.state.lock();
+                let state = partition.state.lock_by_call();
                 let Some(spis) = state.vgic.hardware_spis(bank) else {
                     break;
                 };
@@ -109,7 +109,7 @@ impl Pcpu {
         let Some(place) = vcpu.partition.place(vcpu.id) else {
             return;
         };
-        let mut state = vcpu.partition.state.lock();
+        let mut state = vcpu.partition.state.lock_by_call();
         // From here on nobody makes one silent: what was restored stays so.
         state.unheard &= !1u16.checked_shl(vcpu.id.0.into()).unwrap_or(0);
         let bank = vcpu.restored;

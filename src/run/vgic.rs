@@ -135,7 +135,7 @@ impl Pcpu {
         let Some(vcpu) = self.vcpu(slot) else { return };
         let partition = vcpu.partition;
         if let Some(rest) = vcpu.unfinished.take() {
-            let effects = partition.state.lock().vgic.continue_write(rest);
+            let effects = partition.state.lock_by_call().vgic.continue_write(rest);
             self.apply(partition, effects);
         }
     }
