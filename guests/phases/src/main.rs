@@ -3,7 +3,9 @@
 //! Side 0 of the channel does one thing at a time that is long at EL2, at a count that it tells side 1 before, together with a
 //! deadline that is [`BEFORE_NS`] earlier at first and [`STEP_NS`] later each time. It does each thing [`STEPS`] times: they all
 //! end its life, so which one it is and which time the number of its life says. Side 1, more urgent, wakes at the deadline and
-//! takes the count in its first instruction. It prints a line for each thing,
+//! takes the count in its first instruction. Neither begins before the other one awaits it, and both have slept before for
+//! [`PAUSE_NS`]: where they have budgets, one that is exhausted would miss what the other one does. Side 1 prints a line for
+//! each thing,
 //!
 //! ```text
 //! act N worst_ns N behind_ns N
@@ -30,6 +32,8 @@ const STEP_NS: u64 = 32;
 const BEFORE_NS: u64 = 500;
 /// From the ring to the thing, in nanoseconds.
 const LEAD_NS: u64 = 30_000;
+/// How long each side sleeps to have all of its budget, in nanoseconds: two periods of the tables that have budgets.
+const PAUSE_NS: u64 = 2_000_000;
 /// How long the console is left alone before most of them.
 const QUIET_NS: u64 = 200_000;
 
@@ -59,9 +63,11 @@ struct Act {
     end: fn() -> !,
 }
 
-/// Words of the channel's memory: the deadline, as a virtual count; the number of side 0's life.
+/// Words of the channel's memory: the deadline, as a virtual count; the number of side 0's life that told it; the one that
+/// side 1 awaits.
 const DEADLINE: usize = 0;
 const LIFE: usize = 8;
+const READY: usize = 16;
 
 entry!(main);
 
@@ -72,6 +78,8 @@ fn main() -> ! {
         println!("FAIL phases: the table gives this partition no channel");
         smccc::system_off()
     };
+    exception::set_irq_handler(on_interrupt);
+    gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
     match bell.side {
         0 => act(&bell),
         _ => wake(&bell),
@@ -85,6 +93,10 @@ fn act(bell: &Channel) -> ! {
     let Some(act) = ACTS.get(number as usize) else {
         smccc::system_off()
     };
+    pause();
+    while bell.memory.read(READY) != life {
+        pause();
+    }
     (act.ready)();
     let then = timer::now() + timer::ns_to_ticks(LEAD_NS);
     let first = then - timer::ns_to_ticks(BEFORE_NS);
@@ -94,6 +106,14 @@ fn act(bell: &Channel) -> ! {
     bell.ring();
     while timer::now() < then {}
     (act.end)()
+}
+
+/// Sleeps for [`PAUSE_NS`].
+fn pause() {
+    let end = timer::now() + timer::ns_to_ticks(PAUSE_NS);
+    timer::set_virtual(end);
+    wait_until(|| timer::now() >= end);
+    timer::stop_virtual();
 }
 
 /// Lets the console have its time.
@@ -137,10 +157,9 @@ static LATE: AtomicU64 = AtomicU64::new(0);
 
 /// Wakes at each deadline, and says how late.
 fn wake(bell: &Channel) -> ! {
-    exception::set_irq_handler(on_interrupt);
-    gic::enable(layout::VIRTUAL_TIMER_INTID, 0x80);
     for number in 0..ACTS.len() as u64 {
         let mut seen = Seen::default();
+        pause(); // what was printed took its time
         for step in 0..STEPS {
             seen.add(timer::ticks_to_ns(wake_once(
                 bell,
@@ -158,6 +177,7 @@ fn wake(bell: &Channel) -> ! {
 /// Waits for what side 0 tells in one of its lives, and for that deadline; returns how late it was.
 fn wake_once(bell: &Channel, life: u64) -> u64 {
     gic::enable(bell.intid, 0x80);
+    bell.memory.write(READY, life);
     wait_until(|| bell.memory.read(LIFE) == life);
     // The bell rings for other reasons too, which are not to wake this side just when the deadline is over.
     gic::disable(bell.intid);
