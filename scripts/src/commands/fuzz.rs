@@ -228,7 +228,7 @@ pub fn play(
     let forbidden = ["near:^FAIL", "far:^FAIL", "fuzz:^FAIL|CRASH|PANIC"].map(str::to_owned);
     let script = Script::new(
         &pairs,
-        Some("far:^DONE 4 passed 0 failed"),
+        Some("far:^DONE 5 passed 0 failed"),
         &forbidden,
         &names,
     )?;

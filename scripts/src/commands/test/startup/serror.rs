@@ -186,7 +186,7 @@ fn check(finished: &Finished) -> Vec<String> {
     if !says("owner", "SError at EL1") {
         wrong.push("the owner did not get its SError".to_owned());
     }
-    if says("neighbour", "CRASH") || !says("neighbour", "DONE 4 passed 0 failed") {
+    if says("neighbour", "CRASH") || !says("neighbour", "DONE 5 passed 0 failed") {
         wrong.push("the neighbour was not left alone".to_owned());
     }
     wrong

@@ -200,7 +200,7 @@ fn check(finished: &Finished, rounds: Outcome<u64>) -> Vec<String> {
     let witness = |name: &str| {
         let mut lines = finished.transcript.lines.iter();
         lines.any(|line| {
-            line.speaker.as_deref() == Some(name) && line.text == "DONE 4 passed 0 failed 0 skipped"
+            line.speaker.as_deref() == Some(name) && line.text == "DONE 5 passed 0 failed 0 skipped"
         })
     };
     for name in ["near", "far"] {
