@@ -109,9 +109,12 @@ pub unsafe fn run_aarch32(address: usize, argument: u32, pstate: u64) -> (u32, F
 unsafe fn visit(address: usize, argument: u64, pstate: u64) -> (u64, Fault) {
     let trip = &TRIPS[smp::index()];
     trip.away.store(true, Ordering::Relaxed);
+    let daif = read_sysreg!("daif");
     // SAFETY: the assembly keeps the procedure call standard, and the caller vouches for the code.
     let result =
         unsafe { runtime_el0_enter(address as u64, argument, trip.stack.as_ptr(), pstate) };
+    // SAFETY: puts back the mask that was read above; the way back leaves everything masked.
+    unsafe { write_sysreg!("daif", daif) };
     let [esr, far, elr] =
         [&trip.esr, &trip.far, &trip.elr].map(|kept| kept.load(Ordering::Relaxed));
     (result, Fault { esr, far, elr })
