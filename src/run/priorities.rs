@@ -56,7 +56,7 @@ impl Pcpu {
         let (distributor, address) = (self.system.distributor, &self.mailbox.address);
         for partition in self.system.partitions {
             for bank in 0.. {
-                let state = partition.state.lock_by_call();
+                let state = partition.state.lock();
                 let Some(spis) = state.vgic.hardware_spis(bank) else {
                     break;
                 };
