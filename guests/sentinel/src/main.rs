@@ -90,7 +90,10 @@ fn beat(deadline: u64) -> u64 {
         let now = registers::wait();
         match gic::acknowledge() {
             gic::SPURIOUS => {}
-            layout::VIRTUAL_TIMER_INTID if now >= deadline => break now - deadline,
+            // A wait may end early, and the deadline come before the acknowledgement.
+            layout::VIRTUAL_TIMER_INTID if now >= deadline || timer::now() >= deadline => {
+                break now.saturating_sub(deadline);
+            }
             intid => {
                 FOREIGN.fetch_add(1, Ordering::Relaxed);
                 gic::end(intid);
