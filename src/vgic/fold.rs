@@ -23,7 +23,7 @@ impl Ends {
         }
     }
 
-    const fn count(self) -> u32 {
+    pub(super) const fn count(self) -> u32 {
         (self.0 >> 32) as u32 & 31
     }
 }
@@ -200,7 +200,7 @@ impl Vgic<'_> {
 
     /// Returns the most urgent of a vCPU's `active` levels that is not the one of an interrupt in a list register, or 32.
     #[inline(never)]
-    fn running_elsewhere(&self, vcpu: u8, active: u32) -> u32 {
+    pub(super) fn running_elsewhere(&self, vcpu: u8, active: u32) -> u32 {
         let mut left = active;
         let Some(stage) = self.cpus.get(vcpu as usize).map(|cpu| &cpu.stage) else {
             return 0;

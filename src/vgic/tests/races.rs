@@ -47,6 +47,28 @@ fn b13_the_end_of_what_was_cleared_in_hand_ends_no_other() {
 }
 
 #[test]
+fn ends_are_as_many_as_were_counted() {
+    for count in 0..32 {
+        assert_eq!(Ends::new(count, 1 << 16).count(), count);
+    }
+}
+
+#[test]
+fn a_level_is_the_list_registers_whose_interrupt_is_active() {
+    let mut world = World::ready(1, 4);
+    world.write(0, IPRIORITYR + 36, 0xc000_2000);
+    for intid in [37, 39] {
+        world.write(0, ISPENDR + 4, 1 << (intid - 32));
+        world.settle();
+    }
+    assert_eq!(world.acknowledge(0), Some(37));
+    world.exit(0);
+    // 37 has level 4 and is active, 39 has level 24 and is pending: level 16 is another one's.
+    assert_eq!(world.vgic.running_elsewhere(0, 1 << 4 | 1 << 16), 16);
+    assert_eq!(world.vgic.running_elsewhere(0, 1 << 4), 32);
+}
+
+#[test]
 fn an_active_state_that_another_vcpu_sets_outlasts_an_earlier_eoi() {
     let mut world = World::ready(2, 4);
     world.write(0, ISPENDR + 4, 1 << 3);
